@@ -1,0 +1,67 @@
+// The only place that starts threads. Work is given in scalar operations (a fused multiply-add counts 2; an element-wise
+// pass counts what its bytes cost: see the callers).
+#pragma once
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+#include "views.h"
+
+namespace fastnn {
+extern int thread_limit;  // set_num_threads() and the cgroup quota; accessed with __atomic builtins
+}
+
+namespace FASTNN_NS {
+namespace {
+
+// Below this much work a thread is not worth waking: a region costs 1 us while workers spin, 72 us once they sleep.
+constexpr idx kGrain = idx(1) << 22;
+
+// Threads for this much work: at most fastnn's limit and OpenMP's own (OMP_NUM_THREADS, threadpoolctl), 1 inside a region.
+inline int team(idx work) {
+#if defined(_OPENMP)
+  if (work < 2 * kGrain || omp_in_parallel()) return 1;
+  idx n = work / kGrain;
+  const int limit = __atomic_load_n(&thread_limit, __ATOMIC_RELAXED), omp_limit = omp_get_max_threads();
+  if (n > limit) n = limit;
+  if (n > omp_limit) n = omp_limit;
+  return n < 1 ? 1 : int(n);
+#else
+  (void)work;
+  return 1;
+#endif
+}
+
+// f(block) for every block in [0, count): blocks are cut by size alone, so results do not depend on the team.
+template <class F> inline void parallel_for(idx count, idx work, F f) {
+  int threads = team(work);
+  if (threads > count) threads = int(count);
+  if (threads <= 1) {
+    for (idx i = 0; i < count; ++i) f(i);
+    return;
+  }
+#if defined(_OPENMP)
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (idx i = 0; i < count; ++i) f(i);
+#endif
+}
+
+// f(thread, threads) once in each thread of the team; f may call barrier().
+template <class F> inline void parallel_region(int threads, F f) {
+#if defined(_OPENMP)
+  if (threads > 1) {
+#pragma omp parallel num_threads(threads)
+    f(omp_get_thread_num(), omp_get_num_threads());
+    return;
+  }
+#endif
+  f(0, 1);
+}
+inline void barrier() {
+#if defined(_OPENMP)
+#pragma omp barrier
+#endif
+}
+
+}  // namespace
+}  // namespace FASTNN_NS

@@ -1,0 +1,168 @@
+// Vectors of T, as wide as the ISA: the only file (with gemm.h's tile table) that asks which ISA this is.
+// Arithmetic, comparison and `mask ? a : b` are the compiler's own on vector types (GCC and Clang).
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#include "views.h"
+
+namespace FASTNN_NS {
+namespace {
+using namespace fastnn;
+
+#if defined(__AVX512F__)
+constexpr int kVecBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVecBytes = 32;
+#else
+constexpr int kVecBytes = 16;
+#endif
+
+template <class T> struct SimdOf;
+template <> struct SimdOf<float> {
+  typedef float type __attribute__((vector_size(kVecBytes)));
+  typedef int32_t mask __attribute__((vector_size(kVecBytes)));
+};
+template <> struct SimdOf<double> {
+  typedef double type __attribute__((vector_size(kVecBytes)));
+  typedef int64_t mask __attribute__((vector_size(kVecBytes)));
+};
+template <class T> using Simd = typename SimdOf<T>::type;
+template <class T> using SimdMask = typename SimdOf<T>::mask;  // also the integer vector of the same lanes
+template <class T> constexpr idx lanes = kVecBytes / idx(sizeof(T));
+
+template <class T> inline Simd<T> load(const T* p) {
+  Simd<T> v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+template <class T> inline void store(T* p, Simd<T> v) { std::memcpy(p, &v, sizeof v); }
+template <class T> inline Simd<T> broadcast(T s) { return s - Simd<T>{}; }  // s - 0 keeps -0.0, as s + 0 would not
+
+// First n lanes from p, the rest 0; nothing beyond p + n is touched (0 <= n <= lanes).
+inline Simd<float> load_partial(const float* p, idx n) {
+#if defined(__AVX512F__)
+  return (Simd<float>)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#else
+  Simd<float> v{};
+  std::memcpy(&v, p, size_t(n) * sizeof(float));
+  return v;
+#endif
+}
+inline Simd<double> load_partial(const double* p, idx n) {
+#if defined(__AVX512F__)
+  return (Simd<double>)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
+#else
+  Simd<double> v{};
+  std::memcpy(&v, p, size_t(n) * sizeof(double));
+  return v;
+#endif
+}
+inline void store_partial(float* p, Simd<float> v, idx n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#else
+  std::memcpy(p, &v, size_t(n) * sizeof(float));
+#endif
+}
+inline void store_partial(double* p, Simd<double> v, idx n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v);
+#else
+  std::memcpy(p, &v, size_t(n) * sizeof(double));
+#endif
+}
+
+// a * b + c, fused where the ISA has it (contraction is off, so this is the only place).
+#if defined(__AVX512F__)
+inline Simd<float> fma(Simd<float> a, Simd<float> b, Simd<float> c) {
+  return (Simd<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+inline Simd<double> fma(Simd<double> a, Simd<double> b, Simd<double> c) {
+  return (Simd<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
+inline Simd<float> sqrt(Simd<float> a) { return (Simd<float>)_mm512_sqrt_ps((__m512)a); }
+inline Simd<double> sqrt(Simd<double> a) { return (Simd<double>)_mm512_sqrt_pd((__m512d)a); }
+#elif defined(__AVX2__)
+inline Simd<float> fma(Simd<float> a, Simd<float> b, Simd<float> c) {
+  return (Simd<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+inline Simd<double> fma(Simd<double> a, Simd<double> b, Simd<double> c) {
+  return (Simd<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
+inline Simd<float> sqrt(Simd<float> a) { return (Simd<float>)_mm256_sqrt_ps((__m256)a); }
+inline Simd<double> sqrt(Simd<double> a) { return (Simd<double>)_mm256_sqrt_pd((__m256d)a); }
+#elif defined(__x86_64__)
+inline Simd<float> fma(Simd<float> a, Simd<float> b, Simd<float> c) { return a * b + c; }
+inline Simd<double> fma(Simd<double> a, Simd<double> b, Simd<double> c) { return a * b + c; }
+inline Simd<float> sqrt(Simd<float> a) { return (Simd<float>)_mm_sqrt_ps((__m128)a); }
+inline Simd<double> sqrt(Simd<double> a) { return (Simd<double>)_mm_sqrt_pd((__m128d)a); }
+#elif defined(__aarch64__)
+inline Simd<float> fma(Simd<float> a, Simd<float> b, Simd<float> c) {
+  return (Simd<float>)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+inline Simd<double> fma(Simd<double> a, Simd<double> b, Simd<double> c) {
+  return (Simd<double>)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+}
+inline Simd<float> sqrt(Simd<float> a) { return (Simd<float>)vsqrtq_f32((float32x4_t)a); }
+inline Simd<double> sqrt(Simd<double> a) { return (Simd<double>)vsqrtq_f64((float64x2_t)a); }
+#endif
+
+// NaN of either operand comes through, as in NumPy's maximum.
+template <class V> inline V max_nan(V a, V b) { return (a > b) | (a != a) ? a : b; }
+template <class V> inline V min_nan(V a, V b) { return (a < b) | (a != a) ? a : b; }
+
+// Lanes added in one fixed order (pairwise halves), so every path of one ISA gives the same bits.
+template <class T> inline T horizontal_sum(Simd<T> v) {
+  T lane[lanes<T>];
+  std::memcpy(lane, &v, sizeof v);
+  for (idx half = lanes<T> / 2; half > 0; half /= 2)
+    for (idx i = 0; i < half; ++i) lane[i] += lane[i + half];
+  return lane[0];
+}
+template <class T> inline T horizontal_max(Simd<T> v) {
+  T lane[lanes<T>];
+  std::memcpy(lane, &v, sizeof v);
+  for (idx i = 1; i < lanes<T>; ++i) lane[0] = (lane[0] > lane[i]) | (lane[0] != lane[0]) ? lane[0] : lane[i];
+  return lane[0];
+}
+
+// One bit a lane, lane 0 lowest. `mask` is a comparison's result: all ones or all zeros in each lane.
+inline uint32_t to_bits(SimdMask<float> mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask((__m512i)mask);
+#elif defined(__AVX2__)
+  return uint32_t(_mm256_movemask_ps((__m256)mask));
+#elif defined(__x86_64__)
+  return uint32_t(_mm_movemask_ps((__m128)mask));
+#else
+  return (mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8);
+#endif
+}
+inline uint32_t to_bits(SimdMask<double> mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi64_mask((__m512i)mask);
+#elif defined(__AVX2__)
+  return uint32_t(_mm256_movemask_pd((__m256d)mask));
+#elif defined(__x86_64__)
+  return uint32_t(_mm_movemask_pd((__m128d)mask));
+#else
+  return uint32_t((mask[0] & 1) | (mask[1] & 2));
+#endif
+}
+// The inverse: bit i of `bits` (lowest first) becomes lane i, all ones or all zeros.
+template <class T> inline SimdMask<T> from_bits(uint32_t bits) {
+  using I = std::remove_reference_t<decltype(SimdMask<T>{}[0])>;
+  SimdMask<T> bit;
+  for (idx i = 0; i < lanes<T>; ++i) bit[i] = I(1) << i;
+  return ((SimdMask<T>{} + I(bits)) & bit) != 0;
+}
+
+}  // namespace
+}  // namespace FASTNN_NS

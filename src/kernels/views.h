@@ -1,0 +1,26 @@
+// The only argument types of kernels: non-owning views. Strides are in elements.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace fastnn {
+
+using idx = std::ptrdiff_t;
+
+template <class T> struct Vec {
+  T* data;
+  idx n;
+};
+
+// Element (i, j) is data[i * rs + j * cs]; a transpose swaps two integers.
+template <class T> struct Mat {
+  T* data;
+  idx rows, cols;
+  idx rs, cs;
+  T* row(idx i) const { return data + i * rs; }
+};
+
+template <class T> constexpr Mat<T> transposed(Mat<T> m) { return {m.data, m.cols, m.rows, m.cs, m.rs}; }
+template <class T> constexpr Mat<T> row_major(T* data, idx rows, idx cols) { return {data, rows, cols, cols, 1}; }
+
+}  // namespace fastnn
