@@ -13,6 +13,7 @@ extern int thread_limit;  // set_num_threads() and the cgroup quota; accessed wi
 
 namespace FASTNN_NS {
 namespace {
+using namespace fastnn;
 
 // Below this much work a thread is not worth waking: a region costs 1 us while workers spin, 72 us once they sleep.
 constexpr idx kGrain = idx(1) << 22;

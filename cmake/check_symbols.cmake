@@ -1,0 +1,10 @@
+# Each kernel object may define one outside symbol, fill_<family> of its own ISA, and no weak ones.
+foreach(object IN LISTS OBJECTS)
+  execute_process(COMMAND ${NM} -C --defined-only --extern-only ${object} OUTPUT_VARIABLE symbols RESULT_VARIABLE failed)
+  string(REGEX MATCHALL "[^\n]+" lines "${symbols}")
+  foreach(line IN LISTS lines)
+    if(NOT line MATCHES " T fastnn_${ISA}::fill_[a-z]+\\(")
+      message(FATAL_ERROR "${object} leaks a symbol that another instruction set could pick up: ${line}")
+    endif()
+  endforeach()
+endforeach()

@@ -1,0 +1,32 @@
+# fastnn_add_isa(TARGET NAME FLAGS...): compile every kernels/<family>.cpp once more, for this instruction set.
+function(fastnn_add_isa target isa)
+  if(FASTNN_ISAS AND NOT isa IN_LIST FASTNN_ISAS)
+    return()
+  endif()
+  list(TRANSFORM families PREPEND src/kernels/ OUTPUT_VARIABLE sources)
+  list(TRANSFORM sources APPEND .cpp)
+  add_library(kernels_${isa} OBJECT ${sources})
+  target_compile_definitions(kernels_${isa} PRIVATE FASTNN_NS=fastnn_${isa} FASTNN_ISA_NAME="${isa}")
+  # No contraction: fused multiply-adds are written out, so that every path rounds alike (house rule on numbers).
+  target_compile_options(kernels_${isa} PRIVATE ${ARGN} -O3 -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno
+                         -fno-trapping-math -fno-lto -Wall -Wextra -Wno-psabi -Werror=missing-field-initializers)
+  if(OpenMP_CXX_FOUND)
+    target_link_libraries(kernels_${isa} PRIVATE OpenMP::OpenMP_CXX)
+  endif()
+  target_link_libraries(${target} PRIVATE kernels_${isa})
+  # A symbol shared between ISAs could send AVX-512 code to a processor without it: an installed wheel cannot show this.
+  if(CMAKE_NM)
+    add_custom_command(TARGET ${target} POST_BUILD VERBATIM
+      COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM} -DISA=${isa} "-DOBJECTS=$<TARGET_OBJECTS:kernels_${isa}>"
+              -P ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/check_symbols.cmake)
+  endif()
+  set_property(GLOBAL APPEND PROPERTY fastnn_isas ${isa})
+endfunction()
+
+# isas.h: the list of built ISAs that dispatch.cpp walks.
+function(fastnn_write_isas)
+  get_property(isas GLOBAL PROPERTY fastnn_isas)
+  list(TRANSFORM isas REPLACE "(.+)" "X(\\1)" OUTPUT_VARIABLE entries)
+  list(JOIN entries " " FASTNN_ISA_ENTRIES)
+  configure_file(src/kernels/isas.h.in isas.h @ONLY)
+endfunction()

@@ -1,0 +1,25 @@
+"""fastnn: compiled CPU kernels for neural networks behind the layer interface of *Deep Learning from Scratch*."""
+
+try:
+    from . import _build_info  # noqa: F401  (written by the build)
+except ModuleNotFoundError:
+    raise SystemExit(
+        "fastnn: this is the source folder, which has no compiled kernels; run from another directory to use the "
+        "installed package (pip install .)"
+    ) from None
+
+from . import backends, ops
+from ._threads import get_num_threads, set_num_threads
+from ._version import __version__
+from .backends import show_config, trim, use_backend
+
+__all__ = [
+    "__version__",
+    "backends",
+    "get_num_threads",
+    "ops",
+    "set_num_threads",
+    "show_config",
+    "trim",
+    "use_backend",
+]

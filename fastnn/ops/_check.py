@@ -1,0 +1,110 @@
+"""The slow path of every operation: convert once, check once, explain; then the `checked` backend table is called.
+
+Fast path: ``result = backends.active.<op>(...)``. Only when that is None do these functions run.
+"""
+
+import math
+
+import numpy as np
+
+_COMPUTED = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class Call:
+    """One call of operation `op` that the fast path declined."""
+
+    def __init__(self, op: str) -> None:
+        self.op = op
+        self.dtype = np.dtype(np.float64)  # of the result
+
+    def error(self, kind: type[Exception], message: str) -> Exception:
+        return kind(f"{self.op}: {message}")
+
+    def require(self, condition, message: str) -> None:
+        """ValueError, with the operation's name, unless the condition holds."""
+        if not condition:
+            raise self.error(ValueError, message)
+
+    def array(self, name: str, value) -> np.ndarray:
+        """As an array of real numbers; TypeError for complex, object, text and extended precision."""
+        try:
+            array = np.asarray(value)
+        except ValueError as error:  # a ragged list
+            raise self.error(TypeError, f"{name} is not an array of numbers ({error})") from None
+        if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+            raise self.error(TypeError, f"{name} has dtype {array.dtype}; float32, float64 or a dtype that converts to them")
+        return array
+
+    def floats(self, **values) -> list:
+        """Arguments as C-contiguous arrays of the one dtype that is computed in; None stays None.
+
+        The result dtype (`self.dtype`) is NumPy's promotion of the operands, float64 when all are integers; float16
+        is computed in float32.
+        """
+        arrays = {name: self.array(name, value) for name, value in values.items() if value is not None}
+        promoted = np.result_type(*(a.dtype for a in arrays.values()))
+        self.dtype = promoted if promoted.kind == "f" else np.dtype(np.float64)
+        compute = self.dtype.newbyteorder("=") if self.dtype.newbyteorder("=") in _COMPUTED else np.dtype(np.float32)
+        self.dtype = self.dtype.newbyteorder("=")
+        return [
+            None if values[name] is None else np.require(arrays[name], compute, ["C_CONTIGUOUS", "ALIGNED"])
+            for name in values
+        ]
+
+    def ndim(self, n: int, **arrays) -> None:
+        for name, a in arrays.items():
+            self.require(a.ndim == n, f"{name} is {a.shape}; it must have {n} dimension{'s' * (n != 1)}")
+
+    def same_shape(self, **arrays) -> None:
+        (first, a), *rest = arrays.items()
+        for name, b in rest:
+            self.require(a.shape == b.shape, f"{first} is {a.shape} but {name} is {b.shape}; they must be equal")
+
+    def labels(self, t, n: int, classes: int, ignore_index=None) -> np.ndarray:
+        """Labels as int64 (n,); IndexError for one outside [-classes, classes) that is not ignore_index."""
+        t = np.ascontiguousarray(t, dtype=np.int64)
+        self.require(t.shape == (n,), f"t is {t.shape} but x has {n} rows; labels must have shape ({n},)")
+        bad = (t < -classes) | (t >= classes)
+        if ignore_index is not None:
+            bad &= t != ignore_index
+        if bad.any():
+            i = int(bad.argmax())
+            raise self.error(IndexError, f"t[{i}] is {t[i]}; labels must lie in [0, {classes})")
+        return t
+
+    def mask(self, mask, n: int) -> np.ndarray:
+        """A bit mask for n elements, as relu_forward makes it."""
+        mask = np.asarray(mask)
+        words = 8 * math.ceil(n / 64)
+        if mask.dtype != np.uint8 or mask.shape != (words,):
+            raise self.error(
+                TypeError if mask.dtype != np.uint8 else ValueError,
+                f"mask is {mask.dtype} {mask.shape}; for {n} elements it must be uint8 ({words},)",
+            )
+        return np.require(mask, np.uint8, ["C_CONTIGUOUS", "ALIGNED"])
+
+    def check_out(self, name: str, out, shape: tuple, dtype=None) -> None:
+        """An output that the caller gave: an ndarray of the result's shape and dtype that may be written."""
+        if out is None:
+            return
+        dtype = self.dtype if dtype is None else np.dtype(dtype)
+        if not isinstance(out, np.ndarray):
+            raise self.error(TypeError, f"{name} is a {type(out).__name__}; it must be an ndarray")
+        if out.dtype != dtype:
+            raise self.error(TypeError, f"{name} has dtype {out.dtype} but the result is {dtype}")
+        self.require(out.shape == shape, f"{name} is {out.shape} but the result is {shape}")
+        self.require(out.flags.writeable, f"{name} is read-only")
+
+    def deliver(self, result, *outs):
+        """The result(s) in the promised dtype, copied into the caller's arrays where given (whatever they overlap)."""
+        single = not isinstance(result, tuple)
+        results = (result,) if single else result
+        done = []
+        for value, out in zip(results, outs, strict=True):
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                value = value.astype(self.dtype, copy=False)
+            if out is not None:
+                out[...] = value
+                value = out
+            done.append(value)
+        return done[0] if single else tuple(done)

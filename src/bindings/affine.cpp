@@ -1,0 +1,88 @@
+#include "array.h"
+#include "families.h"
+
+namespace fastnn {
+namespace {
+using namespace py::literals;
+
+template <class T> Mat<T> rows(Mat<T> m, idx begin, idx end) { return {m.row(begin), end - begin, m.cols, m.rs, m.cs}; }
+
+py::object matmul(py::handle a_, py::handle b_, py::handle out_) {
+  return by_dtype(a_, [&]<class T>() -> py::object {
+    const StridedMat<T> a_in(a_), b_in(b_);
+    if (!a_in || !b_in) return py::none();
+    const Mat<const T> a = a_in.mat(), b = b_in.mat();
+    if (a.cols != b.rows) return py::none();
+    Out<T> out(out_, {a.rows, b.cols}, {a_in.range(), b_in.range()});
+    if (!out) return py::none();
+    const auto& kernels = active<T>().affine;
+    const Mat<T> result = out.mat();
+    Scratch scratch(kernels.matmul_workspace(a.rows, b.cols, a.cols));
+    run_rows(a.rows, 2.0 * double(a.rows) * double(a.cols) * double(b.cols), [&](idx begin, idx end) {
+      kernels.matmul(rows(a, begin, end), b, rows(result, begin, end), scratch);
+    });
+    return out.object();
+  });
+}
+
+py::object affine_forward(py::handle x_, py::handle W_, py::handle b_, py::handle activation, double alpha, py::handle out_) {
+  return by_dtype(x_, [&]<class T>() -> py::object {
+    const In<T> x(x_, 2), W(W_, 2);
+    Activation kind;
+    if (!x || !W || x.dim(1) != W.dim(0) || !parse_activation(activation, kind)) return py::none();
+    const idx N = x.dim(0), D = W.dim(0), M = W.dim(1);
+    const OptionalVec<T> b(b_, M);
+    if (!b) return py::none();
+    Out<T> out(out_, {N, M}, {x.range(), W.range(), b.range()});
+    if (!out) return py::none();
+    const auto& kernels = active<T>().affine;
+    const Mat<T> result = out.mat();
+    Scratch scratch(kernels.forward_workspace(N, D, M));
+    run_rows(N, 2.0 * double(N) * double(D) * double(M), [&](idx begin, idx end) {
+      kernels.forward(rows(x.mat(), begin, end), W.mat(), b.data(), kind, T(alpha), rows(result, begin, end), scratch);
+    });
+    return out.object();
+  });
+}
+
+py::object affine_backward(py::handle dout_, py::handle x_, py::handle W_, py::handle dW_, py::handle db_, py::handle dx_) {
+  return by_dtype(dout_, [&]<class T>() -> py::object {
+    const In<T> dout(dout_, 2), x(x_, 2), W(W_, 2);
+    if (!dout || !x || !W) return py::none();
+    const idx N = x.dim(0), D = W.dim(0), M = W.dim(1);
+    if (dout.dim(0) != N || dout.dim(1) != M || x.dim(1) != D) return py::none();
+    Out<T> dW(dW_, {D, M}, {dout.range(), x.range(), W.range()});
+    if (!dW) return py::none();
+    Out<T> db(db_, {M}, {dout.range(), x.range(), W.range(), dW.range()});
+    if (!db) return py::none();
+    Out<T> dx(dx_, {N, D}, {dout.range(), x.range(), W.range(), dW.range(), db.range()});
+    if (!dx) return py::none();
+    const auto& kernels = active<T>().affine;
+    Scratch scratch(kernels.backward_workspace(N, D, M));
+    const double work = 4.0 * double(N) * double(D) * double(M);
+    if (work < active_table->chunk_work) {
+      run(work, [&] { kernels.backward(dout.mat(), x.mat(), W.mat(), dx.mat(), dW.mat(), db.data(), scratch); });
+    } else {  // long: dx by rows of the batch, dW by rows of W, each in chunks
+      run_rows(N, work / 2, [&](idx begin, idx end) {
+        kernels.backward(rows(dout.mat(), begin, end), {}, W.mat(), rows(dx.mat(), begin, end), {}, nullptr, scratch);
+      });
+      run_rows(D, work / 2, [&](idx begin, idx end) {
+        const Mat<const T> columns{x.data() + begin, N, end - begin, D, 1};
+        kernels.backward(dout.mat(), columns, {}, {}, rows(dW.mat(), begin, end), begin ? nullptr : db.data(), scratch);
+      });
+    }
+    return py::make_tuple(dx.object(), dW.object(), db.object());
+  });
+}
+
+}  // namespace
+
+void bind_affine(py::module_& m) {
+  m.def("matmul", matmul, "a"_a, "b"_a, "out"_a = py::none());
+  m.def("affine_forward", affine_forward, "x"_a, "W"_a, "b"_a, "activation"_a = "identity", "alpha"_a = 0.0,
+        "out"_a = py::none());
+  m.def("affine_backward", affine_backward, "dout"_a, "x"_a, "W"_a, "dW"_a = py::none(), "db"_a = py::none(),
+        "dx"_a = py::none());
+}
+
+}  // namespace fastnn

@@ -1,0 +1,69 @@
+// The extension module: choice of the instruction set, threads and memory, and one bind_<family>() a line.
+#include <algorithm>
+
+#include "array.h"
+#include "families.h"
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace fastnn {
+extern int thread_limit;
+
+namespace {
+
+py::list isa_names() {
+  int count;
+  const char* const* names = available_isas(&count);
+  py::list list;
+  for (int i = 0; i < count; ++i) list.append(names[i]);
+  return list;
+}
+
+void use_isa(const std::string& name) {
+  const KernelTable* table = find_table(name.c_str());
+  if (!table) throw py::value_error("ISA '" + name + "' is not one of " + py::str(isa_names()).cast<std::string>() +
+                                    ", the ones that this build has and this processor can run");
+  active_table = table;
+}
+
+int max_threads() {
+#if defined(_OPENMP)
+  return std::min(__atomic_load_n(&thread_limit, __ATOMIC_RELAXED), omp_get_max_threads());
+#else
+  return 1;
+#endif
+}
+
+}  // namespace
+}  // namespace fastnn
+
+PYBIND11_MODULE(_core, m) {
+  using namespace fastnn;
+  using namespace py::literals;
+  m.doc() = "Compiled kernels of fastnn; see fastnn.ops for the documented functions.";
+  int count;
+  active_table = find_table(available_isas(&count)[0]);
+
+  m.def("available_isas", isa_names, "Instruction sets that can be used here, best first.");
+  m.def("use_isa", use_isa, "name"_a, "Choose an instruction set. ValueError if it is not available.");
+  m.def("isa", [] { return active_table->isa; }, "The instruction set in use.");
+  m.def("set_thread_limit", [](int n) { __atomic_store_n(&thread_limit, n < 1 ? 1 : n, __ATOMIC_RELAXED); }, "n"_a);
+  m.def("max_threads", max_threads, "Threads that a large call made now would use.");
+#if defined(_OPENMP)
+  m.attr("openmp") = _OPENMP;
+#else
+  m.attr("openmp") = py::none();
+#endif
+  m.def("trim", [] { pool::trim(); trim_scratch(); }, "Hand recycled memory back to the system.");
+  m.def("set_pool_limit", pool::set_limit, "bytes"_a);
+  m.def("pool_stats", [] {
+    const pool::Stats s = pool::stats();
+    return py::dict("used"_a = s.used, "kept"_a = s.kept, "limit"_a = s.limit);
+  });
+
+#define FASTNN_BIND(family) bind_##family(m);
+  FASTNN_FAMILIES(FASTNN_BIND)
+#undef FASTNN_BIND
+}

@@ -1,0 +1,11 @@
+#include "optim.h"
+
+namespace FASTNN_NS {
+namespace {
+template <class T> constexpr OptimKernels<T> kernels() { return {.sgd = sgd<T>}; }
+}  // namespace
+void fill_optim(KernelTable& table) {
+  table.f32.optim = kernels<float>();
+  table.f64.optim = kernels<double>();
+}
+}  // namespace FASTNN_NS
