@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 
+from ..backends.numpy_backend import ACTIVATIONS
+
 _COMPUTED = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -60,6 +62,11 @@ class Call:
         for name, b in rest:
             self.require(a.shape == b.shape, f"{first} is {a.shape} but {name} is {b.shape}; they must be equal")
 
+    def kind(self, kind) -> None:
+        """A name of ACTIVATIONS."""
+        if kind not in ACTIVATIONS:
+            raise self.error(ValueError, f"activation {kind!r} is not one of {', '.join(ACTIVATIONS)}")
+
     def labels(self, t, n: int, classes: int, ignore_index=None) -> np.ndarray:
         """Labels as int64 (n,); IndexError for one outside [-classes, classes) that is not ignore_index."""
         t = np.ascontiguousarray(t, dtype=np.int64)
@@ -72,16 +79,19 @@ class Call:
             raise self.error(IndexError, f"t[{i}] is {t[i]}; labels must lie in [0, {classes})")
         return t
 
+    def mask_shape(self, n: int) -> tuple[int]:
+        """Shape of the bit mask of n elements: whole 64-bit words."""
+        return (8 * math.ceil(n / 64),)
+
     def mask(self, mask, n: int) -> np.ndarray:
         """A bit mask for n elements, as relu_forward makes it."""
-        mask = np.asarray(mask)
-        words = 8 * math.ceil(n / 64)
-        if mask.dtype != np.uint8 or mask.shape != (words,):
+        mask, shape = np.asarray(mask), self.mask_shape(n)
+        if mask.dtype != np.uint8 or mask.shape != shape:
             raise self.error(
                 TypeError if mask.dtype != np.uint8 else ValueError,
-                f"mask is {mask.dtype} {mask.shape}; for {n} elements it must be uint8 ({words},)",
+                f"mask is {mask.dtype} {mask.shape}; for {n} elements it must be uint8 {shape}",
             )
-        return np.require(mask, np.uint8, ["C_CONTIGUOUS", "ALIGNED"])
+        return mask.copy()  # new memory is contiguous and word-aligned
 
     def check_out(self, name: str, out, shape: tuple, dtype=None) -> None:
         """An output that the caller gave: an ndarray of the result's shape and dtype that may be written."""

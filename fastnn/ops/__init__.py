@@ -1,0 +1,65 @@
+"""The public operations: named functions over arrays, the same on every backend.
+
+Each makes the plain call first; where the backend declines it converts the arguments once, checks them, explains what is
+wrong, and calls again. Outputs come last and may be given; results are new arrays otherwise.
+"""
+
+from .activation import activation_backward, activation_forward, relu_backward, relu_forward
+from .affine import affine_backward, affine_forward, matmul
+from .norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
+from .optim import (
+    adagrad_update,
+    adam_update,
+    grad_norm,
+    momentum_update,
+    nesterov_update,
+    rmsprop_update,
+    scale_arrays,
+    sgd_update,
+)
+from .random import dropout_backward, dropout_forward
+from .softmax import (
+    log_softmax_backward,
+    log_softmax_forward,
+    sigmoid_cross_entropy_backward,
+    sigmoid_cross_entropy_forward,
+    softmax_backward,
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+    softmax_forward,
+    squared_error_backward,
+    squared_error_forward,
+)
+
+__all__ = [
+    "activation_backward",
+    "activation_forward",
+    "adagrad_update",
+    "adam_update",
+    "affine_backward",
+    "affine_forward",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_inference",
+    "dropout_backward",
+    "dropout_forward",
+    "grad_norm",
+    "log_softmax_backward",
+    "log_softmax_forward",
+    "matmul",
+    "momentum_update",
+    "nesterov_update",
+    "relu_backward",
+    "relu_forward",
+    "rmsprop_update",
+    "scale_arrays",
+    "sgd_update",
+    "sigmoid_cross_entropy_backward",
+    "sigmoid_cross_entropy_forward",
+    "softmax_backward",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+    "softmax_forward",
+    "squared_error_backward",
+    "squared_error_forward",
+]

@@ -1,0 +1,151 @@
+"""Optimizer updates: lists of arrays, updated in place, one call for all parameters of a network.
+
+Every update takes weight_decay (added to the gradient as weight_decay * p), clip_norm (> 0: gradients are scaled by
+min(1, clip_norm / (norm + 1e-6)), norm over all of them) and clip_value (> 0: clamped to +-clip_value), applied in the order
+norm, value, decay. Gradients are only read. Raises ValueError for lists or shapes that do not fit, TypeError for a
+dtype that is not float32 or float64. Book 1 ch. 6.
+"""
+
+import numpy as np
+
+from .. import backends
+from ._check import Call
+
+
+def _update(op, params, lists, scalars):
+    """The slow path of every update: check, group by dtype, update contiguous copies and write them back.
+
+    `lists` are the gradients first, then the state; all but the gradients are changed in place.
+    """
+    call = Call(op)
+    names = ["params", *lists]
+    columns = [list(params), *map(list, lists.values())]
+    for name, column in zip(names, columns, strict=True):
+        call.require(
+            len(column) == len(columns[0]), f"{name} has {len(column)} arrays but params has {len(columns[0])}"
+        )
+    groups = {}
+    for i, row in enumerate(zip(*columns, strict=True)):
+        for name, a in zip(names, row, strict=True):
+            if not isinstance(a, np.ndarray):
+                raise call.error(TypeError, f"{name}[{i}] is a {type(a).__name__}; it must be an ndarray")
+            call.require(a.shape == row[0].shape, f"{name}[{i}] is {a.shape} but params[{i}] is {row[0].shape}")
+            if name != "grads":
+                if a.dtype not in (np.float32, np.float64):
+                    raise call.error(TypeError, f"{name}[{i}] has dtype {a.dtype}; it must be float32 or float64")
+                call.require(a.flags.writeable, f"{name}[{i}] is read-only")
+            else:
+                call.array(f"grads[{i}]", a)
+        groups.setdefault(row[0].dtype.newbyteorder("="), []).append(row)
+    clip_norm = scalars.get("clip_norm", 0.0)
+    if len(groups) > 1 and clip_norm > 0:  # the norm is over all gradients, whatever their dtype
+        norm = grad_norm(columns[1])
+        scale = min(1.0, clip_norm / (norm + 1e-6))
+        scalars = {**scalars, "clip_norm": 0.0}
+        groups = {d: [(r[0], r[1] * r[1].dtype.type(scale), *r[2:]) for r in rows] for d, rows in groups.items()}
+    for dtype, rows in groups.items():
+        plain = [[np.require(a, dtype, ["C_CONTIGUOUS", "ALIGNED"]) for a in column] for column in zip(*rows, strict=True)]
+        getattr(backends.checked, op)(*plain, *scalars.values())
+        for row, updated in zip(rows, zip(*plain, strict=True), strict=True):
+            for name, a, b in zip(names, row, updated, strict=True):
+                if name != "grads" and a is not b:
+                    a[...] = b
+    return params
+
+
+def sgd_update(params, grads, lr, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
+    """p -= lr * g -> params."""
+    if backends.active.sgd_update(params, grads, lr, weight_decay, clip_norm, clip_value) is None:
+        scalars = {"lr": lr, "weight_decay": weight_decay, "clip_norm": clip_norm, "clip_value": clip_value}
+        _update("sgd_update", params, {"grads": grads}, scalars)
+    return params
+
+
+def momentum_update(params, grads, v, lr, momentum, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
+    """v = momentum * v - lr * g; p += v -> params."""
+    if backends.active.momentum_update(params, grads, v, lr, momentum, weight_decay, clip_norm, clip_value) is None:
+        scalars = {"lr": lr, "momentum": momentum}
+        scalars |= {"weight_decay": weight_decay, "clip_norm": clip_norm, "clip_value": clip_value}
+        _update("momentum_update", params, {"grads": grads, "v": v}, scalars)
+    return params
+
+
+def nesterov_update(params, grads, v, lr, momentum, lookahead, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
+    """v = momentum * v - lr * g; p += momentum^2 * v - (1 + momentum) * lr * g -> params.
+
+    lookahead: with the new v (book 2's rule), otherwise with the old one (book 1's).
+    """
+    if (
+        backends.active.nesterov_update(
+            params, grads, v, lr, momentum, lookahead, weight_decay, clip_norm, clip_value
+        )
+        is None
+    ):
+        scalars = {"lr": lr, "momentum": momentum, "lookahead": bool(lookahead)}
+        scalars |= {"weight_decay": weight_decay, "clip_norm": clip_norm, "clip_value": clip_value}
+        _update("nesterov_update", params, {"grads": grads, "v": v}, scalars)
+    return params
+
+
+def adagrad_update(params, grads, h, lr, epsilon, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
+    """h += g^2; p -= lr * g / (sqrt(h) + epsilon) -> params."""
+    if backends.active.adagrad_update(params, grads, h, lr, epsilon, weight_decay, clip_norm, clip_value) is None:
+        scalars = {"lr": lr, "epsilon": epsilon}
+        scalars |= {"weight_decay": weight_decay, "clip_norm": clip_norm, "clip_value": clip_value}
+        _update("adagrad_update", params, {"grads": grads, "h": h}, scalars)
+    return params
+
+
+def rmsprop_update(params, grads, h, lr, decay_rate, epsilon, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
+    """h = decay_rate * h + (1 - decay_rate) * g^2; p -= lr * g / (sqrt(h) + epsilon) -> params."""
+    if (
+        backends.active.rmsprop_update(params, grads, h, lr, decay_rate, epsilon, weight_decay, clip_norm, clip_value)
+        is None
+    ):
+        scalars = {"lr": lr, "decay_rate": decay_rate, "epsilon": epsilon}
+        scalars |= {"weight_decay": weight_decay, "clip_norm": clip_norm, "clip_value": clip_value}
+        _update("rmsprop_update", params, {"grads": grads, "h": h}, scalars)
+    return params
+
+
+def adam_update(
+    params, grads, m, v, lr, beta1, beta2, epsilon, step, decoupled=False,
+    weight_decay=0.0, clip_norm=0.0, clip_value=0.0,
+):  # fmt: skip
+    """Adam with the step size bias-corrected as in the book, step counting from 1 -> params.
+
+    decoupled: AdamW, p -= lr * weight_decay * p before the step instead of weight_decay * p in the gradient.
+    Kingma and Ba 2015; Loshchilov and Hutter 2019.
+    """
+    result = backends.active.adam_update(
+        params, grads, m, v, lr, beta1, beta2, epsilon, step, decoupled, weight_decay, clip_norm, clip_value
+    )
+    if result is None:
+        scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "epsilon": epsilon, "step": step, "decoupled": bool(decoupled)}
+        scalars |= {"weight_decay": weight_decay, "clip_norm": clip_norm, "clip_value": clip_value}
+        _update("adam_update", params, {"grads": grads, "m": m, "v": v}, scalars)
+    return params
+
+
+def grad_norm(grads):
+    """Square root of the sum of squares over all arrays, accumulated in double -> float. Book 2 ch. 6."""
+    result = backends.active.grad_norm(grads)
+    if result is not None:
+        return result
+    call = Call("grad_norm")
+    return backends.checked.grad_norm(
+        [np.ascontiguousarray(call.array(f"grads[{i}]", g), np.float64) for i, g in enumerate(grads)]
+    )
+
+
+def scale_arrays(arrays, scale):
+    """arrays[i] *= scale, in place -> arrays."""
+    if backends.active.scale_arrays(arrays, scale) is None:
+        call = Call("scale_arrays")
+        for i, a in enumerate(arrays):
+            if not isinstance(a, np.ndarray) or a.dtype.kind != "f":
+                raise call.error(TypeError, f"arrays[{i}] must be an ndarray of floats")
+            call.require(a.flags.writeable, f"arrays[{i}] is read-only")
+        for a in arrays:
+            a *= float(scale)
+    return arrays

@@ -1,0 +1,39 @@
+"""Dropout."""
+
+from .. import backends
+from ._check import Call
+
+
+def dropout_forward(x, ratio, key, scale=1.0, out=None, mask=None):
+    """x * keep * scale, each element kept with probability 1 - ratio: x of any shape -> (out, mask).
+
+    key: 64-bit int; the same key, shape and ratio keep the same elements on every backend (Philox4x32-10, Salmon et al.
+    2011). mask: bits as in relu_forward. Raises ValueError for a ratio outside [0, 1] or a key outside [0, 2^64).
+    Book 1 ch. 6 (scale 1); scale = 1 / (1 - ratio) is the field's inverted dropout.
+    """
+    result = backends.active.dropout_forward(x, ratio, key, scale, out, mask)
+    return _dropout_forward(x, ratio, key, scale, out, mask) if result is None else result
+
+
+def _dropout_forward(x, ratio, key, scale, out, mask):
+    call = Call("dropout_forward")
+    (x,) = call.floats(x=x)
+    call.require(0 <= ratio <= 1, f"ratio is {ratio}; it must lie in [0, 1]")
+    call.require(0 <= key < 2**64, f"key is {key}; it must lie in [0, 2**64)")
+    call.check_out("out", out, x.shape)
+    call.check_out("mask", mask, call.mask_shape(x.size), "uint8")
+    return call.deliver(backends.checked.dropout_forward(x, float(ratio), int(key), float(scale)), out, mask)
+
+
+def dropout_backward(dout, mask, scale=1.0, dx=None):
+    """dout * bit * scale, a product, so that NaN is not hidden. Raises ValueError or TypeError for a mask that does not fit."""
+    result = backends.active.dropout_backward(dout, mask, scale, dx)
+    return _dropout_backward(dout, mask, scale, dx) if result is None else result
+
+
+def _dropout_backward(dout, mask, scale, dx):
+    call = Call("dropout_backward")
+    (dout,) = call.floats(dout=dout)
+    mask = call.mask(mask, dout.size)
+    call.check_out("dx", dx, dout.shape)
+    return call.deliver(backends.checked.dropout_backward(dout, mask, float(scale)), dx)

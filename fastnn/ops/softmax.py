@@ -1,0 +1,173 @@
+"""Softmax over the rows of a matrix, and the losses."""
+
+import numpy as np
+
+from .. import backends
+from ._check import Call
+
+
+def softmax_forward(x, out=None):
+    """Softmax of each row: x (N, V) -> (N, V). Raises ValueError unless x is 2-D. Book 1 ch. 3; ONNX Softmax."""
+    result = backends.active.softmax_forward(x, out)
+    return _rows_forward("softmax_forward", x, out) if result is None else result
+
+
+def log_softmax_forward(x, out=None):
+    """Logarithm of the softmax of each row: x (N, V) -> (N, V). Raises ValueError unless x is 2-D. ONNX LogSoftmax."""
+    result = backends.active.log_softmax_forward(x, out)
+    return _rows_forward("log_softmax_forward", x, out) if result is None else result
+
+
+def _rows_forward(op, x, out):
+    call = Call(op)
+    (x,) = call.floats(x=x)
+    call.ndim(2, x=x)
+    call.check_out("out", out, x.shape)
+    return call.deliver(getattr(backends.checked, op)(x), out)
+
+
+def softmax_backward(dout, y, dx=None):
+    """Gradient through softmax_forward: dout (N, V), y (N, V) its output -> dx. Raises ValueError if shapes differ."""
+    result = backends.active.softmax_backward(dout, y, dx)
+    return _rows_backward("softmax_backward", dout, y, dx) if result is None else result
+
+
+def log_softmax_backward(dout, y, dx=None):
+    """Gradient through log_softmax_forward: dout (N, V), y (N, V) its output -> dx. Raises ValueError if shapes differ."""
+    result = backends.active.log_softmax_backward(dout, y, dx)
+    return _rows_backward("log_softmax_backward", dout, y, dx) if result is None else result
+
+
+def _rows_backward(op, dout, y, dx):
+    call = Call(op)
+    dout, y = call.floats(dout=dout, y=y)
+    call.ndim(2, dout=dout)
+    call.same_shape(dout=dout, y=y)
+    call.check_out("dx", dx, dout.shape)
+    return call.deliver(getattr(backends.checked, op)(dout, y), dx)
+
+
+def softmax_cross_entropy_forward(x, t, weight=None, ignore_index=None, label_smoothing=0.0, epsilon=0.0, y=None):
+    """Mean cross entropy of softmax(x) against t: x (N, V) -> (loss, y (N, V) = softmax(x)).
+
+    t: labels (N,) of any integer dtype (negative ones count from the end unless they are ignore_index) or targets
+    (N, V), one-hot or soft; weight (V,): weight of each class; rows with label ignore_index do not count. epsilon = 0 is
+    the exact log-sum-exp loss (PyTorch's cross_entropy; with targets the mean is over N), epsilon > 0 the books'
+    -log(p + epsilon). Raises IndexError for a label outside [-V, V), ValueError for shapes that do not fit. Book 1 ch. 5.
+    """
+    result = backends.active.softmax_cross_entropy_forward(x, t, weight, ignore_index, label_smoothing, epsilon, y)
+    if result is None:
+        return _softmax_cross_entropy_forward(x, t, weight, ignore_index, label_smoothing, epsilon, y)
+    return result
+
+
+def _softmax_cross_entropy_forward(x, t, weight, ignore_index, label_smoothing, epsilon, y):
+    call = Call("softmax_cross_entropy_forward")
+    x, t, weight = _cross_entropy_arguments(call, "x", x, t, weight, ignore_index, label_smoothing)
+    call.check_out("y", y, x.shape)
+    call.require(epsilon >= 0, f"epsilon is {epsilon}; it must not be negative")
+    loss, p = backends.checked.softmax_cross_entropy_forward(
+        x, t, weight, ignore_index, float(label_smoothing), float(epsilon)
+    )
+    return loss, call.deliver(p, y)
+
+
+def softmax_cross_entropy_backward(y, t, dout=1.0, weight=None, ignore_index=None, label_smoothing=0.0, dx=None):
+    """Gradient of the exact loss times dout: y (N, V) the softmax, t as in the forward call -> dx (N, V).
+
+    Independent of epsilon, as in the books. Raises as softmax_cross_entropy_forward.
+    """
+    result = backends.active.softmax_cross_entropy_backward(y, t, dout, weight, ignore_index, label_smoothing, dx)
+    if result is None:
+        return _softmax_cross_entropy_backward(y, t, dout, weight, ignore_index, label_smoothing, dx)
+    return result
+
+
+def _softmax_cross_entropy_backward(y, t, dout, weight, ignore_index, label_smoothing, dx):
+    call = Call("softmax_cross_entropy_backward")
+    y, t, weight = _cross_entropy_arguments(call, "y", y, t, weight, ignore_index, label_smoothing)
+    call.check_out("dx", dx, y.shape)
+    result = backends.checked.softmax_cross_entropy_backward(
+        y, t, float(dout), weight, ignore_index, float(label_smoothing)
+    )
+    return call.deliver(result, dx)
+
+
+def _cross_entropy_arguments(call, name, x, t, weight, ignore_index, label_smoothing):
+    (x,) = call.floats(**{name: x})  # t and weight follow x: they do not decide the result's dtype
+    call.ndim(2, **{name: x})
+    t = call.array("t", t)
+    if t.ndim == 2:
+        call.require(t.shape == x.shape, f"t is {t.shape} but {name} is {x.shape}; targets must have the same shape")
+        t = np.ascontiguousarray(t, x.dtype)
+    else:
+        if t.dtype.kind == "f":
+            raise call.error(TypeError, f"t has dtype {t.dtype}; labels are integers, targets have the shape of {name}")
+        t = call.labels(t, *x.shape, ignore_index)
+    if weight is not None:
+        weight = np.ascontiguousarray(call.array("weight", weight), x.dtype)
+        call.require(
+            weight.shape == x.shape[1:], f"weight is {weight.shape} but {name} is {x.shape}; weight must be ({x.shape[1]},)"
+        )
+    call.require(0 <= label_smoothing <= 1, f"label_smoothing is {label_smoothing}; it must lie in [0, 1]")
+    return x, t, weight
+
+
+def sigmoid_cross_entropy_forward(x, t, epsilon=0.0, y=None):
+    """Mean binary cross entropy of sigmoid(x) against t in [0, 1]: one shape -> (loss, y = sigmoid(x)).
+
+    epsilon = 0 is exact, epsilon > 0 the books' -log(p + epsilon). Raises ValueError if the shapes differ. Book 2 ch. 4.
+    """
+    result = backends.active.sigmoid_cross_entropy_forward(x, t, epsilon, y)
+    return _sigmoid_cross_entropy_forward(x, t, epsilon, y) if result is None else result
+
+
+def _sigmoid_cross_entropy_forward(x, t, epsilon, y):
+    call = Call("sigmoid_cross_entropy_forward")
+    x, t = _with_targets(call, "x", x, t)
+    call.check_out("y", y, x.shape)
+    call.require(epsilon >= 0, f"epsilon is {epsilon}; it must not be negative")
+    loss, p = backends.checked.sigmoid_cross_entropy_forward(x, t, float(epsilon))
+    return loss, call.deliver(p, y)
+
+
+def sigmoid_cross_entropy_backward(y, t, dout=1.0, dx=None):
+    """(y - t) * dout / size: y the sigmoid, t of its shape. Raises ValueError if the shapes differ."""
+    result = backends.active.sigmoid_cross_entropy_backward(y, t, dout, dx)
+    return _sigmoid_cross_entropy_backward(y, t, dout, dx) if result is None else result
+
+
+def _sigmoid_cross_entropy_backward(y, t, dout, dx):
+    call = Call("sigmoid_cross_entropy_backward")
+    y, t = _with_targets(call, "y", y, t)
+    call.check_out("dx", dx, y.shape)
+    return call.deliver(backends.checked.sigmoid_cross_entropy_backward(y, t, float(dout)), dx)
+
+
+def squared_error_forward(y, t):
+    """Sum of (y - t)^2 over everything, a float: arrays of one shape. Raises ValueError if the shapes differ. Book 1 ch. 4."""
+    result = backends.active.squared_error_forward(y, t)
+    if result is None:
+        call = Call("squared_error_forward")
+        result = backends.checked.squared_error_forward(*_with_targets(call, "y", y, t))
+    return result
+
+
+def squared_error_backward(y, t, scale, dx=None):
+    """scale * (y - t): arrays of one shape. Raises ValueError if the shapes differ."""
+    result = backends.active.squared_error_backward(y, t, scale, dx)
+    return _squared_error_backward(y, t, scale, dx) if result is None else result
+
+
+def _squared_error_backward(y, t, scale, dx):
+    call = Call("squared_error_backward")
+    y, t = _with_targets(call, "y", y, t)
+    call.check_out("dx", dx, y.shape)
+    return call.deliver(backends.checked.squared_error_backward(y, t, float(scale)), dx)
+
+
+def _with_targets(call, name, x, t):
+    (x,) = call.floats(**{name: x})
+    t = np.ascontiguousarray(call.array("t", t), x.dtype).reshape(np.shape(t))  # ascontiguousarray makes 0-d 1-d
+    call.same_shape(**{name: x, "t": t})
+    return x, t
