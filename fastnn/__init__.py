@@ -1,7 +1,7 @@
 """fastnn: compiled CPU kernels for neural networks behind the layer interface of *Deep Learning from Scratch*."""
 
 try:
-    from . import _build_info  # noqa: F401  (written by the build)
+    from ._build_info import version as __version__  # written by the build
 except ModuleNotFoundError:
     raise SystemExit(
         "fastnn: this is the source folder, which has no compiled kernels; run from another directory to use the "
@@ -10,7 +10,6 @@ except ModuleNotFoundError:
 
 from . import backends, ops
 from ._threads import get_num_threads, set_num_threads
-from ._version import __version__
 from .backends import show_config, trim, use_backend
 
 __all__ = [

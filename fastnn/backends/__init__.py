@@ -114,10 +114,10 @@ def show_config() -> dict:
     import numpy
 
     from .._threads import get_num_threads
-    from .._version import __version__
+    from .._build_info import version
 
     config = {
-        "fastnn": __version__,
+        "fastnn": version,
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "platform": f"{platform.system()} {platform.machine()}",
