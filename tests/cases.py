@@ -5,25 +5,20 @@ inputs here times only what a test has verified. To run an operation on a target
 """
 
 import contextlib
-import inspect
+import importlib
 import math
 import zlib
 
 import numpy as np
 
 from fastnn import backends
-from fastnn.backends import numpy_backend
+from fastnn.backends import OPS, numpy_backend
 from fastnn.backends.numpy_backend import ACTIVATIONS
 
 SIZES = "tiny", "odd", "bench"
 DTYPES = np.float32, np.float64
 TARGETS = "numpy", "numba", "native-baseline", "native-avx2", "native-avx512"
 
-OPS = {
-    name: inspect.signature(function)
-    for name, function in vars(numpy_backend).items()
-    if inspect.isfunction(function) and function.__module__ == numpy_backend.__name__ and not name.startswith("_")
-}
 
 # What an operation returns, in order; "loss", "norm" and "sum" are floats, the rest are arrays.
 RETURNS = {
@@ -48,15 +43,11 @@ RETURNS = {
 } | {op: ("params",) for op in OPS if op.endswith("_update")}
 RETURNS = {op: RETURNS.get(op, ("out",)) for op in OPS}
 
+_LISTS = "params", "arrays", "m", "v", "h"
 # The arrays among them: optional last parameters, allocated when they are None.
-OUTPUTS = {op: tuple(name for name in RETURNS[op] if name in OPS[op].parameters) for op in OPS}
+OUTPUTS = {op: tuple(n for n in OPS[op].parameters if n in RETURNS[op] and n not in ("params", "arrays")) for op in OPS}
 # Lists of arrays that are updated in place.
-IN_PLACE = {op: tuple(n for n in OPS[op].parameters if n in ("params", "arrays", "v", "h", "m")) for op in OPS}
-for _op in OPS:
-    if "update" in _op or _op == "scale_arrays":
-        OUTPUTS[_op] = ()
-    else:
-        IN_PLACE[_op] = ()
+IN_PLACE = {op: () if OUTPUTS[op] else tuple(n for n in OPS[op].parameters if n in _LISTS) for op in OPS}
 
 
 # ---- building arguments: one function per shape of signature, (rng, dtype, ...) -> dict in the order of the signature
@@ -518,33 +509,32 @@ def assert_close(got, expected, op, dtype, name=""):
 
 
 def why_not(name):
-    """Why a target cannot run here, or ""."""
+    """Why a target cannot run here; "" if it can."""
     backend, _, isa = name.partition("-")
     if backend not in backends.available():
         return f"the {backend} backend is not installed"
-    if isa:
-        from fastnn import _core
-
-        if isa not in _core.isas():
-            return f"{isa} is not built or this CPU does not have it"
+    if isa and isa not in _core().available_isas():
+        return f"{isa} is not built or this CPU does not have it"
     return ""
+
+
+def _core():
+    return importlib.import_module("fastnn._core")
 
 
 @contextlib.contextmanager
 def target(name):
-    """The table of operations of a target, its ISA active while inside."""
+    """The table of operations of a target; inside, its backend and its ISA are the active ones."""
     backend, _, isa = name.partition("-")
-    if not isa:
-        yield backends.load(backend)
-        return
-    from fastnn import _core
-
-    before = _core.isa()
-    _core.use_isa(isa)
-    try:
-        yield backends.load(backend)
-    finally:
-        _core.use_isa(before)
+    before = _core().isa() if isa else None
+    with backends.use_backend(backend):
+        try:
+            if isa:
+                _core().use_isa(isa)
+            yield backends.checked
+        finally:
+            if isa:
+                _core().use_isa(before)
 
 
 def copied(args):

@@ -1,0 +1,1 @@
+"""The Numba backend: operations compiled at their first call."""

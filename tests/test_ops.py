@@ -1,0 +1,253 @@
+"""Every operation, at every size, in both dtypes, on every target, against the reference in float64; and bad input."""
+
+import functools
+import inspect
+import math
+import re
+
+import cases
+import numpy as np
+import pytest
+from cases import CASES, DTYPES, OPS, OUTPUTS, SIZES, TARGETS
+
+from fastnn import backends, ops
+
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
+all_ops = pytest.mark.parametrize("op", OPS)
+
+
+@pytest.fixture
+def table(target):
+    """The operations of the target, which is active during the test."""
+    reason = cases.why_not(target)
+    if reason:
+        pytest.skip(reason)
+    with cases.target(target) as table:
+        yield table
+
+
+targets = pytest.mark.parametrize("target", TARGETS)
+
+
+@functools.lru_cache(maxsize=64)
+def expected(op, size, dtype, case):
+    return cases.expected(op, cases.make(op, size, dtype, case))
+
+
+def run(table, op, args, **outputs):
+    """The backend's own function; where native declines an unusual shape, the public function."""
+    results = cases.run(getattr(table, op), op, args, **outputs)
+    return cases.run(getattr(ops, op), op, args, **outputs) if results is None else results
+
+
+def bits(value):
+    return value.tobytes() if isinstance(value, np.ndarray) else value
+
+
+def snapshot(args):
+    return [[bits(a) for a in v] if isinstance(v, list) else bits(v) for v in args.values()]
+
+
+@targets  # varies fastest, so that the expected values are computed once
+@dtypes
+@pytest.mark.parametrize("size", [pytest.param(s, marks=pytest.mark.wheel if s == "tiny" else ()) for s in SIZES])
+@all_ops
+def test_matches_reference(op, size, dtype, target, table):
+    for case in CASES[op][size]:
+        args = cases.make(op, size, dtype, case)
+        results = run(table, op, args) if size == "odd" else cases.run(getattr(table, op), op, args)
+        assert results is not None, f"{case}: declined"
+        for name, value in expected(op, size, dtype, case).items():
+            cases.assert_close(results[name], value, op, dtype, f"{op} {case} {name}")
+
+
+@targets
+@dtypes
+@all_ops
+def test_fills_given_outputs(op, dtype, target, table):
+    for size in "tiny", "odd":
+        for case in CASES[op][size]:
+            args = cases.make(op, size, dtype, case)
+            plain = run(table, op, args)
+            outputs = {name: np.full_like(plain[name], 99) for name in OUTPUTS[op]}
+            results = run(table, op, args, **outputs)
+            for name, value in plain.items():
+                np.testing.assert_array_equal(results[name], value, f"{op} {case} {name}")
+            for name in OUTPUTS[op]:
+                assert results[name] is outputs[name], f"{case}: {name} was not filled but replaced"
+
+
+@targets
+@dtypes
+@all_ops
+def test_leaves_inputs_alone(op, dtype, target, table):
+    for size in "tiny", "odd":
+        for case in CASES[op][size]:
+            args = cases.make(op, size, dtype, case)
+            own = {name: v for name, v in args.items() if name not in cases.IN_PLACE[op]}
+            before = snapshot(own)
+            if getattr(table, op)(**args) is None:
+                getattr(ops, op)(**args)
+            assert snapshot(own) == before, case
+
+
+@targets
+@all_ops
+def test_output_may_overlap_the_input(op, target, table):
+    """Element-wise and row operations may write over an argument of the same shape; the result is the same."""
+    if not OUTPUTS[op] or op.startswith(("matmul", "affine")):
+        pytest.skip("no output of the input's shape")
+    args = cases.make(op, "odd", np.float32, list(CASES[op]["odd"])[3])
+    plain = run(table, op, args)
+    out = OUTPUTS[op][-1 if op.startswith("softmax_cross_entropy_forward") else 0]
+    args = cases.copied(args)
+    source = next(a for a in args.values() if isinstance(a, np.ndarray) and a.shape == plain[out].shape)
+    result = getattr(ops, op)(**args, **{out: source})
+    results = dict(zip(cases.RETURNS[op], result if isinstance(result, tuple) else (result,), strict=True))
+    assert results[out] is source
+    for name in plain:
+        np.testing.assert_array_equal(results[name], plain[name], f"{op} {name}")
+
+
+@targets
+@all_ops
+def test_public_function_takes_any_layout(op, target, table):
+    """Strided, reversed, column-major and misaligned arguments, and outputs with strides: the same numbers."""
+    args = cases.make(op, "odd", np.float32, list(CASES[op]["odd"])[-1])
+    plain = run(table, op, args)
+
+    def strided(a):
+        wide = np.zeros((*a.shape[:-1], 2 * a.shape[-1]), a.dtype) if a.ndim else np.zeros((), a.dtype)
+        view = wide[..., ::2] if a.ndim else wide
+        view[...] = a
+        return view
+
+    def reverse(a):
+        return a[::-1].copy()[::-1] if a.ndim else a
+
+    def column_major(a):
+        return np.asfortranarray(a) if a.ndim else a
+
+    def misaligned(a):
+        memory = np.zeros(a.nbytes + 1, np.uint8)
+        view = memory[1:].view(a.dtype).reshape(a.shape) if a.size else a
+        view[...] = a
+        return view
+
+    for layout in strided, reverse, column_major, misaligned:
+
+        def change(value, layout=layout):
+            if isinstance(value, np.ndarray):
+                return layout(value)
+            return [change(v) for v in value] if isinstance(value, list) else value
+
+        changed = {name: change(v) for name, v in cases.copied(args).items()}
+        outputs = {name: layout(np.zeros_like(plain[name])) for name in OUTPUTS[op]}
+        result = getattr(ops, op)(**changed, **outputs)
+        results = dict(zip(cases.RETURNS[op], result if isinstance(result, tuple) else (result,), strict=True))
+        for name in cases.IN_PLACE[op]:
+            results |= {f"{name}[{i}]": a for i, a in enumerate(changed[name])}
+        for name, value in plain.items():
+            if target.startswith("native"):  # the same bits, whatever the layout
+                np.testing.assert_array_equal(results[name], value, f"{op} {layout.__name__} {name}")
+            else:
+                cases.assert_close(results[name], cases.expected(op, args)[name], op, np.float32, layout.__name__)
+
+
+@all_ops
+def test_names_of_arguments_agree(op):
+    """ops, NumPy, Numba and native take the same arguments in the same order."""
+    names = list(OPS[op].parameters)
+    assert list(inspect.signature(getattr(ops, op)).parameters) == names
+    for backend in backends.available():
+        function = getattr(backends.load(backend), op)
+        if inspect.isfunction(function):
+            found = list(inspect.signature(function).parameters)
+        else:  # a pybind11 function: its signature is the first line of the docstring
+            text = re.match(rf"{op}\((.*)\) ->", function.__doc__).group(1)
+            found = re.findall(r"(\w+):", text)
+        assert found == names, backend
+
+
+# ---- bad input: (operation, arguments that replace those of the tiny case, exception, words of the message) ---------
+
+
+def f32(*shape):
+    return np.ones(shape, np.float32)
+
+
+def read_only(*shape):
+    a = f32(*shape)
+    a.flags.writeable = False
+    return a
+
+
+BAD = [
+    ("matmul", {"b": f32(5, 4)}, ValueError, "matmul: a is (2, 3) but b is (5, 4)"),
+    ("affine_forward", {"W": f32(5, 4)}, ValueError, "x is (2, 3) but W is (5, 4)"),
+    ("affine_forward", {"b": f32(3)}, ValueError, "b is (3,)"),
+    ("affine_forward", {"x": f32(3)}, ValueError, "x is (3,)"),
+    ("affine_forward", {"out": f32(2, 5)}, ValueError, "out is (2, 5)"),
+    ("affine_forward", {"out": np.zeros((2, 4), np.float64)}, TypeError, "out has dtype float64"),
+    ("affine_forward", {"out": read_only(2, 4)}, ValueError, "out is read-only"),
+    ("affine_forward", {"out": [[0.0]]}, TypeError, "out is a list"),
+    ("affine_forward", {"activation": "rleu"}, ValueError, "'rleu'"),
+    ("affine_forward", {"x": f32(2, 3).astype(complex)}, TypeError, "complex"),
+    ("affine_forward", {"x": np.array([["a", "b", "c"]] * 2)}, TypeError, "x has dtype <U1"),
+    ("affine_forward", {"x": np.array([[None] * 3] * 2)}, TypeError, "x has dtype object"),
+    ("affine_backward", {"dout": f32(3, 4)}, ValueError, "dout is (3, 4)"),
+    ("affine_backward", {"dW": read_only(3, 4)}, ValueError, "dW is read-only"),
+    ("activation_forward", {"kind": "rleu"}, ValueError, "'rleu'"),
+    ("activation_backward", {"saved": f32(3, 2)}, ValueError, "(3, 2)"),
+    ("relu_forward", {"out": f32(3, 2)}, ValueError, "out is (3, 2)"),
+    ("relu_forward", {"mask": np.zeros(1, np.uint8)}, ValueError, "mask is (1,)"),
+    ("relu_backward", {"mask": np.zeros(16, np.uint8)}, ValueError, "mask"),
+    ("relu_backward", {"mask": np.zeros(8, np.int8)}, TypeError, "mask"),
+    ("softmax_forward", {"x": f32(2, 3, 4)}, ValueError, "x is (2, 3, 4)"),
+    ("softmax_backward", {"dout": f32(2, 4)}, ValueError, "(2, 4)"),
+    ("softmax_cross_entropy_forward", {"t": np.array([0, 3])}, IndexError, "t[1] is 3"),
+    ("softmax_cross_entropy_forward", {"t": np.array([-4, 0])}, IndexError, "t[0] is -4"),
+    ("softmax_cross_entropy_forward", {"t": np.array([0, 1, 2])}, ValueError, "t is (3,)"),
+    ("softmax_cross_entropy_forward", {"t": f32(2, 4)}, ValueError, "t is (2, 4)"),
+    ("softmax_cross_entropy_forward", {"t": np.array([0.0, 1.0])}, TypeError, "t"),
+    ("softmax_cross_entropy_forward", {"weight": f32(2)}, ValueError, "weight is (2,)"),
+    ("softmax_cross_entropy_backward", {"t": np.array([0, 3])}, IndexError, "t[1] is 3"),
+    ("sigmoid_cross_entropy_forward", {"t": f32(3)}, ValueError, "(3,)"),
+    ("squared_error_forward", {"t": f32(3)}, ValueError, "(3,)"),
+    ("batch_norm_forward", {"gamma": f32(4)}, ValueError, "gamma is (4,)"),
+    ("batch_norm_inference", {"var": f32(4)}, ValueError, "var is (4,)"),
+    ("batch_norm_backward", {"dout": f32(3, 4)}, ValueError, "(3, 4)"),
+    ("dropout_forward", {"ratio": 1.5}, ValueError, "ratio is 1.5"),
+    ("dropout_forward", {"ratio": math.nan}, ValueError, "ratio is nan"),
+    ("dropout_forward", {"key": 2**64}, ValueError, "key"),
+    ("dropout_forward", {"key": -1}, ValueError, "key"),
+    ("dropout_backward", {"mask": np.zeros(16, np.uint8)}, ValueError, "mask"),
+    ("sgd_update", {"grads": []}, ValueError, "grads has 0 arrays but params has 1"),
+    ("sgd_update", {"grads": [f32(3, 2)]}, ValueError, "grads[0] is (3, 2)"),
+    ("sgd_update", {"params": [read_only(2, 3)]}, ValueError, "params[0] is read-only"),
+    ("sgd_update", {"params": [np.zeros((2, 3), int)]}, TypeError, "params[0] has dtype int64"),
+    ("adam_update", {"v": []}, ValueError, "v has 0 arrays"),
+    ("scale_arrays", {"arrays": [read_only(2, 3)]}, ValueError, "arrays[0] is read-only"),
+]
+
+
+@pytest.mark.parametrize("target", ["numpy", "numba", "native-baseline"])
+@pytest.mark.parametrize(("op", "change", "error", "words"), BAD, ids=lambda v: v if isinstance(v, str) else "")
+def test_bad_input_is_explained(op, change, error, words, target, table):
+    args = cases.make(op, "tiny", np.float32) | change
+    before = snapshot(args)
+    with pytest.raises(error, match=re.escape(words)) as caught:
+        getattr(ops, op)(**args)
+    assert str(caught.value).startswith(f"{op}: ")
+    assert snapshot(args) == before
+
+
+@pytest.mark.parametrize("target", ["numpy", "numba", "native-baseline"])
+def test_result_dtype_is_numpys(target, table):
+    x, W = np.arange(6).reshape(2, 3), f32(3, 4)
+    assert ops.affine_forward(x.astype(np.float16), W, None).dtype == np.float32
+    assert ops.affine_forward(x.astype(np.float16), W.astype(np.float16), None).dtype == np.float16
+    assert ops.affine_forward(x, W, None).dtype == (x @ W).dtype == np.float64
+    assert ops.affine_forward(x.astype(np.uint8), W, None).dtype == np.float32
+    assert ops.activation_forward([1, 2], "tanh").dtype == np.float64
+    np.testing.assert_allclose(ops.affine_forward(x.tolist(), W, f32(4)), x @ W + 1)
