@@ -3,11 +3,11 @@
 namespace FASTNN_NS {
 namespace {
 template <class T> constexpr AffineKernels<T> kernels() {
-  return {.matmul_workspace = matmul_workspace,
+  return {.matmul_workspace = gemm_workspace<T>,
           .matmul = matmul<T>,
-          .forward_workspace = matmul_workspace,
+          .forward_workspace = affine_forward_workspace<T>,
           .forward = affine_forward<T>,
-          .backward_workspace = matmul_workspace,
+          .backward_workspace = affine_backward_workspace<T>,
           .backward = affine_backward<T>};
 }
 }  // namespace

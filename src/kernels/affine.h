@@ -1,42 +1,58 @@
-// out = activation(x W + b) and its gradients.
+// The fully connected layer: out = f(x @ W + b), x (N, D), W (D, M), b (M).
 #pragma once
-#include "parallel.h"
-#include "simd.h"
+#include "gemm.h"
 #include "table.h"
 
 namespace FASTNN_NS {
 namespace {
 
-template <class T> void matmul(Mat<const T> a, Mat<const T> b, Mat<T> out, void*) {
-  for (idx i = 0; i < out.rows; ++i)
-    for (idx j = 0; j < out.cols; ++j) {
-      T s = 0;
-      for (idx k = 0; k < a.cols; ++k) s += a.data[i * a.rs + k * a.cs] * b.data[k * b.rs + j * b.cs];
-      out.data[i * out.rs + j * out.cs] = s;
-    }
+template <class T>
+void matmul(Mat<const T> a, Mat<const T> b, Mat<T> out, void* scratch) {
+  gemm<T>(a, b, out, false, {}, scratch);
 }
-inline idx matmul_workspace(idx, idx, idx) { return 0; }
 
 template <class T>
-void affine_forward(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T, Mat<T> out, void* scratch) {
-  matmul(x, W, out, scratch);
-  for (idx i = 0; i < out.rows; ++i)
-    for (idx j = 0; j < out.cols; ++j) {
-      T& o = out.row(i)[j];
-      if (b) o += b[j];
-      if (kind == Activation::relu && o <= 0) o = 0;
-    }
+idx affine_forward_workspace(idx N, idx D, idx M) {
+  return gemm_workspace<T>(N, M, D);
 }
 
+// b may be null.
+template <class T>
+void affine_forward(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha, Mat<T> out, void* scratch) {
+  Epilogue<T> end{.bias = b, .relu = kind == Activation::relu, .alpha = alpha};
+  gemm<T>(x, W, out, false, end, scratch);
+}
+
+template <class T>
+idx affine_backward_workspace(idx N, idx D, idx M) {
+  const idx dx = gemm_workspace<T>(N, D, M), dW = gemm_workspace<T>(D, M, N);
+  return dx > dW ? dx : dW;
+}
+
+// db (M) = sum of the rows of dout (N, M), in order.
+template <class T>
+void column_sums(Mat<const T> dout, T* db) {
+  constexpr idx L = lanes<T>, kBlock = 4 * L;
+  for (idx j = 0; j < dout.cols; j += kBlock) {
+    const idx n = min_of(dout.cols - j, kBlock);
+    Simd<T> sum[4] = {};
+    for (idx i = 0; i < dout.rows; ++i) {
+      const T* const y = dout.row(i) + j;
+      if (n == kBlock)
+        for (int v = 0; v < 4; ++v) sum[v] += load(y + v * L);
+      else
+        for (int v = 0; v * L < n; ++v) sum[v] += load_partial(y + v * L, min_of(n - v * L, L));
+    }
+    for (int v = 0; v * L < n; ++v) store_partial(db + j + v * L, sum[v], min_of(n - v * L, L));
+  }
+}
+
+// dx = dout @ W.T, dW = x.T @ dout, db = column sums of dout (row-major); each is skipped where its data is null.
 template <class T>
 void affine_backward(Mat<const T> dout, Mat<const T> x, Mat<const T> W, Mat<T> dx, Mat<T> dW, T* db, void* scratch) {
-  if (dx.data) matmul(dout, transposed(W), dx, scratch);
-  if (dW.data) matmul(transposed(x), dout, dW, scratch);
-  if (db)
-    for (idx j = 0; j < dout.cols; ++j) {
-      db[j] = 0;
-      for (idx i = 0; i < dout.rows; ++i) db[j] += dout.row(i)[j];
-    }
+  if (dW.data) gemm<T>(transposed(x), dout, dW, false, {}, scratch);
+  if (db) column_sums<T>(dout, db);
+  if (dx.data) gemm<T>(dout, transposed(W), dx, false, {}, scratch);
 }
 
 }  // namespace

@@ -24,31 +24,55 @@ constexpr int kVecBytes = 32;
 constexpr int kVecBytes = 16;
 #endif
 
-template <class T> struct SimdOf;
-template <> struct SimdOf<float> {
+template <class T>
+struct SimdOf;
+template <>
+struct SimdOf<float> {
   typedef float type __attribute__((vector_size(kVecBytes)));
   typedef int32_t mask __attribute__((vector_size(kVecBytes)));
 };
-template <> struct SimdOf<double> {
+template <>
+struct SimdOf<double> {
   typedef double type __attribute__((vector_size(kVecBytes)));
   typedef int64_t mask __attribute__((vector_size(kVecBytes)));
 };
-template <class T> using Simd = typename SimdOf<T>::type;
-template <class T> using SimdMask = typename SimdOf<T>::mask;  // also the integer vector of the same lanes
-template <class T> constexpr idx lanes = kVecBytes / idx(sizeof(T));
+template <class T>
+using Simd = typename SimdOf<T>::type;
+template <class T>
+using SimdMask = typename SimdOf<T>::mask;  // also the integer vector of the same lanes
+template <class T>
+constexpr idx lanes = kVecBytes / idx(sizeof(T));
 
-template <class T> inline Simd<T> load(const T* p) {
+template <class T>
+inline Simd<T> load(const T* p) {
   Simd<T> v;
   std::memcpy(&v, p, sizeof v);
   return v;
 }
-template <class T> inline void store(T* p, Simd<T> v) { std::memcpy(p, &v, sizeof v); }
-template <class T> inline Simd<T> broadcast(T s) { return s - Simd<T>{}; }  // s - 0 keeps -0.0, as s + 0 would not
+template <class T>
+inline void store(T* p, Simd<T> v) {
+  std::memcpy(p, &v, sizeof v);
+}
+template <class T>
+inline Simd<T> broadcast(T s) {
+  return s - Simd<T>{};
+}  // s - 0 keeps -0.0, as s + 0 would not
+
+// All ones in the first n lanes, zeros in the rest.
+template <class T>
+inline SimdMask<T> first_lanes(idx n) {
+  using I = std::remove_reference_t<decltype(SimdMask<T>{}[0])>;
+  SimdMask<T> lane;
+  for (idx i = 0; i < lanes<T>; ++i) lane[i] = I(i);
+  return lane < I(n);
+}
 
 // First n lanes from p, the rest 0; nothing beyond p + n is touched (0 <= n <= lanes).
 inline Simd<float> load_partial(const float* p, idx n) {
 #if defined(__AVX512F__)
   return (Simd<float>)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif defined(__AVX2__)
+  return (Simd<float>)_mm256_maskload_ps(p, (__m256i)first_lanes<float>(n));
 #else
   Simd<float> v{};
   std::memcpy(&v, p, size_t(n) * sizeof(float));
@@ -58,6 +82,8 @@ inline Simd<float> load_partial(const float* p, idx n) {
 inline Simd<double> load_partial(const double* p, idx n) {
 #if defined(__AVX512F__)
   return (Simd<double>)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
+#elif defined(__AVX2__)
+  return (Simd<double>)_mm256_maskload_pd(p, (__m256i)first_lanes<double>(n));
 #else
   Simd<double> v{};
   std::memcpy(&v, p, size_t(n) * sizeof(double));
@@ -67,6 +93,8 @@ inline Simd<double> load_partial(const double* p, idx n) {
 inline void store_partial(float* p, Simd<float> v, idx n) {
 #if defined(__AVX512F__)
   _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#elif defined(__AVX2__)
+  _mm256_maskstore_ps(p, (__m256i)first_lanes<float>(n), (__m256)v);
 #else
   std::memcpy(p, &v, size_t(n) * sizeof(float));
 #endif
@@ -74,6 +102,8 @@ inline void store_partial(float* p, Simd<float> v, idx n) {
 inline void store_partial(double* p, Simd<double> v, idx n) {
 #if defined(__AVX512F__)
   _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v);
+#elif defined(__AVX2__)
+  _mm256_maskstore_pd(p, (__m256i)first_lanes<double>(n), (__m256d)v);
 #else
   std::memcpy(p, &v, size_t(n) * sizeof(double));
 #endif
@@ -115,22 +145,61 @@ inline Simd<double> sqrt(Simd<double> a) { return (Simd<double>)vsqrtq_f64((floa
 #endif
 
 // NaN of either operand comes through, as in NumPy's maximum.
-template <class V> inline V max_nan(V a, V b) { return (a > b) | (a != a) ? a : b; }
-template <class V> inline V min_nan(V a, V b) { return (a < b) | (a != a) ? a : b; }
+template <class V>
+inline V max_nan(V a, V b) {
+  return (a > b) | (a != a) ? a : b;
+}
+template <class V>
+inline V min_nan(V a, V b) {
+  return (a < b) | (a != a) ? a : b;
+}
 
 // Lanes added in one fixed order (pairwise halves), so every path of one ISA gives the same bits.
-template <class T> inline T horizontal_sum(Simd<T> v) {
+template <class T>
+inline T horizontal_sum(Simd<T> v) {
   T lane[lanes<T>];
   std::memcpy(lane, &v, sizeof v);
   for (idx half = lanes<T> / 2; half > 0; half /= 2)
     for (idx i = 0; i < half; ++i) lane[i] += lane[i + half];
   return lane[0];
 }
-template <class T> inline T horizontal_max(Simd<T> v) {
+template <class T>
+inline T horizontal_max(Simd<T> v) {
   T lane[lanes<T>];
   std::memcpy(lane, &v, sizeof v);
   for (idx i = 1; i < lanes<T>; ++i) lane[0] = (lane[0] > lane[i]) | (lane[0] != lane[0]) ? lane[0] : lane[i];
   return lane[0];
+}
+
+// Lanes of a and b alternating: those of the low halves, or of the high halves.
+template <class T, bool kHigh>
+inline Simd<T> interleave(Simd<T> a, Simd<T> b) {
+  constexpr idx n = lanes<T>;
+#if defined(__clang__)
+  Simd<T> v;
+  for (idx i = 0; i < n; ++i) v[i] = (i % 2 ? b : a)[i / 2 + (kHigh ? n / 2 : 0)];
+  return v;
+#else
+  SimdMask<T> from;
+  for (idx i = 0; i < n; ++i) from[i] = i / 2 + (kHigh ? n / 2 : 0) + (i % 2 ? n : 0);
+  return __builtin_shuffle(a, b, from);
+#endif
+}
+// Rows v[0 .. lanes) become columns, by log2(lanes) rounds of interleaving row i with row i + lanes / 2.
+template <class T>
+inline void transpose(Simd<T> (&v)[lanes<T>]) {
+  constexpr idx n = lanes<T>;
+#pragma GCC unroll 4
+  for (idx round = 1; round < n; round *= 2) {
+    Simd<T> zipped[n];
+#pragma GCC unroll 8
+    for (idx i = 0; i < n / 2; ++i) {
+      zipped[2 * i] = interleave<T, false>(v[i], v[i + n / 2]);
+      zipped[2 * i + 1] = interleave<T, true>(v[i], v[i + n / 2]);
+    }
+#pragma GCC unroll 16
+    for (idx i = 0; i < n; ++i) v[i] = zipped[i];
+  }
 }
 
 // One bit a lane, lane 0 lowest. `mask` is a comparison's result: all ones or all zeros in each lane.
@@ -157,7 +226,8 @@ inline uint32_t to_bits(SimdMask<double> mask) {
 #endif
 }
 // The inverse: bit i of `bits` (lowest first) becomes lane i, all ones or all zeros.
-template <class T> inline SimdMask<T> from_bits(uint32_t bits) {
+template <class T>
+inline SimdMask<T> from_bits(uint32_t bits) {
   using I = std::remove_reference_t<decltype(SimdMask<T>{}[0])>;
   SimdMask<T> bit;
   for (idx i = 0; i < lanes<T>; ++i) bit[i] = I(1) << i;
