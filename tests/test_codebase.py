@@ -1,0 +1,55 @@
+"""House rules that a machine can check."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+KERNELS = sorted((ROOT / "src" / "kernels").glob("*.[ch]*"))
+
+pytestmark = pytest.mark.skipif(not KERNELS, reason="the sources are not here")
+
+
+def python_files():
+    return [p for folder in ("fastnn", "bench", "tests") for p in (ROOT / folder).rglob("*.py")]
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda p: p.name)
+def test_kernels_know_nothing_of_python_or_the_standard_library(path):
+    includes = re.findall(r"#include\s+<([^>]+)>", path.read_text())
+    allowed = {"cstddef", "cstdint", "cstring", "type_traits", "immintrin.h", "arm_neon.h", "omp.h", "math.h"}
+    assert set(includes) <= allowed
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda p: p.name)
+def test_openmp_only_in_parallel_h(path):
+    if path.name != "parallel.h":
+        assert "#pragma omp" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda p: p.name)
+def test_intrinsics_only_in_simd_h(path):
+    if path.name not in ("simd.h", "gemm.h"):
+        assert not re.search(r"\b(_mm\d*_|v\w+q_f(32|64)\()", path.read_text())
+
+
+def test_no_fast_math():
+    texts = [ROOT / "CMakeLists.txt", *(ROOT / "cmake").glob("*"), ROOT / "pyproject.toml"]
+    for path in texts:
+        assert not re.search(r"-ffast-math|-Ofast|-march=native", path.read_text()), path
+
+
+def test_nothing_unpickles_freely():
+    for path in python_files():
+        if path.name not in ("pickles.py", "test_pickles.py", "test_codebase.py"):
+            text = path.read_text()
+            assert not re.search(r"\bpickle\.loads?\(|allow_pickle=True|^import pickle", text, re.M), path
+
+
+def test_numpy_is_the_only_import_that_is_needed():
+    """Everything else is imported inside the function that needs it."""
+    optional = re.compile(r"^(?:import|from) (numba|matplotlib|tqdm|pooch|platformdirs|scipy|torch)\b", re.M)
+    for path in (ROOT / "fastnn").rglob("*.py"):
+        if path.name != "numba_backend.py":
+            assert not optional.search(path.read_text()), path
