@@ -9,7 +9,8 @@ function(fastnn_add_isa target isa)
   target_compile_definitions(kernels_${isa} PRIVATE FASTNN_NS=fastnn_${isa} FASTNN_ISA_NAME="${isa}")
   # No contraction: fused multiply-adds are written out, so that every path rounds alike (house rule on numbers).
   target_compile_options(kernels_${isa} PRIVATE ${ARGN} -O3 -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno
-                         -fno-trapping-math -fno-lto -Wall -Wextra -Wno-psabi -Werror=missing-field-initializers)
+                         -fno-trapping-math -fno-lto -Wall -Wextra -Wno-psabi
+                         -Wno-maybe-uninitialized -Werror=missing-field-initializers)
   if(OpenMP_CXX_FOUND)
     target_link_libraries(kernels_${isa} PRIVATE OpenMP::OpenMP_CXX)
   endif()

@@ -13,7 +13,7 @@ from ._check import Call
 
 
 def _update(op, params, lists, scalars):
-    """The slow path of every update: check, group by dtype, update contiguous copies and write them back.
+    """The slow path of every update: check, and update contiguous copies that are written back where it has to be.
 
     `lists` are the gradients first, then the state; all but the gradients are changed in place.
     """
@@ -24,33 +24,36 @@ def _update(op, params, lists, scalars):
         call.require(
             len(column) == len(columns[0]), f"{name} has {len(column)} arrays but params has {len(columns[0])}"
         )
-    groups = {}
     for i, row in enumerate(zip(*columns, strict=True)):
         for name, a in zip(names, row, strict=True):
             if not isinstance(a, np.ndarray):
                 raise call.error(TypeError, f"{name}[{i}] is a {type(a).__name__}; it must be an ndarray")
             call.require(a.shape == row[0].shape, f"{name}[{i}] is {a.shape} but params[{i}] is {row[0].shape}")
-            if name != "grads":
+            if name == "grads":
+                call.array(f"grads[{i}]", a)
+            else:
                 if a.dtype not in (np.float32, np.float64):
                     raise call.error(TypeError, f"{name}[{i}] has dtype {a.dtype}; it must be float32 or float64")
                 call.require(a.flags.writeable, f"{name}[{i}] is read-only")
-            else:
-                call.array(f"grads[{i}]", a)
-        groups.setdefault(row[0].dtype.newbyteorder("="), []).append(row)
-    clip_norm = scalars.get("clip_norm", 0.0)
-    if len(groups) > 1 and clip_norm > 0:  # the norm is over all gradients, whatever their dtype
-        norm = grad_norm(columns[1])
-        scale = min(1.0, clip_norm / (norm + 1e-6))
+    if not columns[0]:
+        return
+    update = getattr(backends.checked, op)
+    first = columns[0][0].dtype
+    plain = all(a.dtype == first and a.flags.carray for name, c in zip(names, columns, strict=True) for a in c
+                if name != "grads") and all(g.dtype == first and g.flags.c_contiguous and g.flags.aligned for g in columns[1])
+    if plain and update(*columns, *scalars.values()) is not None:
+        return
+    # Mixed dtypes, strided or shared memory: one parameter after the other, on copies where needed.
+    if scalars["clip_norm"] > 0:  # the norm is over all gradients
+        scale = min(1.0, scalars["clip_norm"] / (grad_norm(columns[1]) + 1e-6))
+        columns[1] = [np.multiply(g, scale, dtype=np.result_type(g, np.float32)) for g in columns[1]]
         scalars = {**scalars, "clip_norm": 0.0}
-        groups = {d: [(r[0], r[1] * r[1].dtype.type(scale), *r[2:]) for r in rows] for d, rows in groups.items()}
-    for dtype, rows in groups.items():
-        plain = [[np.require(a, dtype, ["C_CONTIGUOUS", "ALIGNED"]) for a in column] for column in zip(*rows, strict=True)]
-        getattr(backends.checked, op)(*plain, *scalars.values())
-        for row, updated in zip(rows, zip(*plain, strict=True), strict=True):
-            for name, a, b in zip(names, row, updated, strict=True):
-                if name != "grads" and a is not b:
-                    a[...] = b
-    return params
+    for row in zip(*columns, strict=True):
+        copies = [np.require(a, row[0].dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"]) for a in row]
+        update(*([a] for a in copies), *scalars.values())
+        for name, a, updated in zip(names, row, copies, strict=True):
+            if name != "grads" and a is not updated:
+                a[...] = updated
 
 
 def sgd_update(params, grads, lr, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):

@@ -1,14 +1,9 @@
-#include "array.h"
 #include "families.h"
+#include "mask.h"
 
 namespace fastnn {
 namespace {
 using namespace py::literals;
-
-ssize_t mask_bytes(idx n) { return (n + 63) / 64 * 8; }
-
-// Masks are read and written in 64-bit words.
-template <class A> bool is_word_aligned(const A& array) { return reinterpret_cast<uintptr_t>(array.data()) % 8 == 0; }
 
 py::object relu_forward(py::handle x_, py::handle out_, py::handle mask_) {
   return by_dtype(x_, [&]<class T>() -> py::object {
@@ -17,9 +12,9 @@ py::object relu_forward(py::handle x_, py::handle out_, py::handle mask_) {
     Out<T> out(out_, x.nd(), x.shape(), {x.range()});
     if (!out) return py::none();
     Out<uint8_t> mask(mask_, {mask_bytes(x.size())}, {x.range(), out.range()});
-    if (!mask || !is_word_aligned(mask)) return py::none();
+    if (!mask || !mask_words(mask)) return py::none();
     run(double(x.size()), [&] {
-      active<T>().activation.relu_forward(x.vec(), out.data(), reinterpret_cast<uint64_t*>(mask.data()));
+      active<T>().activation.relu_forward(x.vec(), out.data(), mask_words(mask));
     });
     return py::make_tuple(out.object(), mask.object());
   });
@@ -29,11 +24,11 @@ py::object relu_backward(py::handle dout_, py::handle mask_, py::handle dx_) {
   return by_dtype(dout_, [&]<class T>() -> py::object {
     const In<T> dout(dout_);
     const In<uint8_t> mask(mask_, 1);
-    if (!dout || !mask || mask.dim(0) != mask_bytes(dout.size()) || !is_word_aligned(mask)) return py::none();
+    if (!dout || !mask || mask.dim(0) != mask_bytes(dout.size()) || !mask_words(mask)) return py::none();
     Out<T> dx(dx_, dout.nd(), dout.shape(), {dout.range(), mask.range()});
     if (!dx) return py::none();
     run(double(dout.size()), [&] {
-      active<T>().activation.relu_backward(dout.vec(), reinterpret_cast<const uint64_t*>(mask.data()), dx.data());
+      active<T>().activation.relu_backward(dout.vec(), mask_words(mask), dx.data());
     });
     return dx.object();
   });

@@ -1,6 +1,192 @@
+#include <cmath>
+#include <vector>
+
 #include "array.h"
 #include "families.h"
 
 namespace fastnn {
-void bind_optim(py::module_&) {}
+namespace {
+using namespace py::literals;
+
+// Arrays of a long call are cut into pieces of this many elements, with a look for Ctrl-C after each; the pieces follow
+// from the sizes alone.
+constexpr idx kPiece = idx(1) << 24;
+
+// The lists of one update as kernel arguments. False: fastnn.ops checks and explains.
+template <class T> class Arrays {
+ public:
+  bool read(py::handle params, py::handle grads, std::initializer_list<py::handle> states) {
+    if (!PyList_CheckExact(params.ptr()) || !PyList_CheckExact(grads.ptr())) return false;
+    const ssize_t count = PyList_GET_SIZE(params.ptr());
+    if (PyList_GET_SIZE(grads.ptr()) != count) return false;
+    for (py::handle list : states)
+      if (!PyList_CheckExact(list.ptr()) || PyList_GET_SIZE(list.ptr()) != count) return false;
+    for (ssize_t i = 0; i < count; ++i) {
+      const In<T> p = item(params, i), g = item(grads, i);
+      if (!p || !g || !p.same_shape(g) || !writable(params, i)) return false;
+      T* state[2] = {nullptr, nullptr};
+      int k = 0;
+      for (py::handle list : states) {
+        const In<T> s = item(list, i);
+        if (!s || !s.same_shape(p) || !writable(list, i)) return false;
+        state[k++] = const_cast<T*>(s.data());
+        written_.push_back(s.range());
+      }
+      written_.push_back(p.range());
+      add(const_cast<T*>(p.data()), g.data(), state[0], state[1], p.size());
+    }
+    return !shared();
+  }
+
+  bool read_only(py::handle grads) {  // for the norm: nothing is written
+    if (!PyList_CheckExact(grads.ptr())) return false;
+    for (ssize_t i = 0; i < PyList_GET_SIZE(grads.ptr()); ++i) {
+      const In<T> g = item(grads, i);
+      if (!g) return false;
+      add(nullptr, g.data(), nullptr, nullptr, g.size());
+    }
+    return true;
+  }
+
+  double work() const { return 8.0 * double(elements_); }
+
+  // f(arrays, count) on all pieces at once, or on one after the other when the call is long.
+  template <class F> void each(F&& f) const {
+    if (elements_ <= kPiece) return run(work(), [&] { f(pieces_.data(), idx(pieces_.size())); });
+    for (const OptimArray<T>& piece : pieces_) {
+      {
+        py::gil_scoped_release release;
+        f(&piece, idx(1));
+      }
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    }
+  }
+
+  double norm() const {
+    double sum = 0;
+    idx blocks = 0;
+    for (const OptimArray<T>& piece : pieces_) blocks += active<T>().optim.blocks(&piece, 1);
+    Scratch scratch(size_t(blocks) * sizeof(double));
+    each([&](const OptimArray<T>* arrays, idx count) {
+      sum += active<T>().optim.sum_of_squares(arrays, count, scratch.as<double>());
+    });
+    return std::sqrt(sum);
+  }
+
+ private:
+  void add(T* p, const T* g, T* s, T* t, idx n) {
+    const auto at = [](auto* a, idx begin) { return a ? a + begin : nullptr; };
+    elements_ += n;
+    for (idx begin = 0; begin < n; begin += kPiece)
+      pieces_.push_back({at(p, begin), g + begin, at(s, begin), at(t, begin), std::min(kPiece, n - begin)});
+  }
+  static In<T> item(py::handle list, ssize_t i) { return In<T>(py::handle(PyList_GET_ITEM(list.ptr(), i))); }
+  static bool writable(py::handle list, ssize_t i) {
+    return as_array(py::handle(PyList_GET_ITEM(list.ptr(), i)), kWritable, -1);
+  }
+  // The same memory twice among what is written has to be updated one after the other: not by several threads.
+  bool shared() const {
+    constexpr idx kSerial = idx(1) << 18;  // below this a call is one thread's, in the order of the list
+    if (elements_ < kSerial) return false;
+    for (size_t i = 0; i < written_.size(); ++i)
+      for (size_t j = 0; j < i; ++j)
+        if (written_[i].overlaps(written_[j])) return true;
+    return false;
+  }
+
+  std::vector<OptimArray<T>> pieces_;
+  std::vector<Range> written_;
+  idx elements_ = 0;
+};
+
+py::handle first_item(py::handle list) {
+  if (!PyList_CheckExact(list.ptr()) || PyList_GET_SIZE(list.ptr()) == 0) return py::none();
+  return PyList_GET_ITEM(list.ptr(), 0);
+}
+
+py::object update(Optimizer kind, py::handle params, py::handle grads, std::initializer_list<py::handle> states,
+                  OptimSettings settings, double clip_norm) {
+  return by_dtype(first_item(params), [&]<class T>() -> py::object {
+    Arrays<T> arrays;
+    if (!arrays.read(params, grads, states)) return py::none();
+    if (clip_norm > 0) settings.grad_scale = std::min(1.0, clip_norm / (arrays.norm() + 1e-6));
+    arrays.each([&](const OptimArray<T>* a, idx count) { active<T>().optim.update(kind, a, count, settings); });
+    return py::reinterpret_borrow<py::object>(params);
+  });
+}
+
+py::object grad_norm(py::handle grads) {
+  return by_dtype(first_item(grads), [&]<class T>() -> py::object {
+    Arrays<T> arrays;
+    if (!arrays.read_only(grads)) return py::none();
+    return py::float_(arrays.norm());
+  });
+}
+
+py::object scale_arrays(py::handle list, double scale) {
+  return by_dtype(first_item(list), [&]<class T>() -> py::object {
+    Arrays<T> arrays;
+    if (!arrays.read(list, list, {})) return py::none();
+    arrays.each([&](const OptimArray<T>* a, idx count) { active<T>().optim.scale(a, count, T(scale)); });
+    return py::reinterpret_borrow<py::object>(list);
+  });
+}
+
+}  // namespace
+
+void bind_optim(py::module_& m) {
+  const auto decay = "weight_decay"_a = 0.0;
+  const auto norm = "clip_norm"_a = 0.0;
+  const auto value = "clip_value"_a = 0.0;
+  using H = py::handle;
+  m.def("sgd_update",
+        [](H params, H grads, double lr, double decay, double norm, double value) {
+          return update(Optimizer::sgd, params, grads, {}, {.lr = lr, .clip_value = value, .weight_decay = decay}, norm);
+        },
+        "params"_a, "grads"_a, "lr"_a, decay, norm, value);
+  m.def("momentum_update",
+        [](H params, H grads, H v, double lr, double momentum, double decay, double norm, double value) {
+          return update(Optimizer::momentum, params, grads, {v},
+                        {.lr = lr, .first = momentum, .clip_value = value, .weight_decay = decay}, norm);
+        },
+        "params"_a, "grads"_a, "v"_a, "lr"_a, "momentum"_a, decay, norm, value);
+  m.def("nesterov_update",
+        [](H params, H grads, H v, double lr, double momentum, bool lookahead, double decay, double norm, double value) {
+          return update(Optimizer::nesterov, params, grads, {v},
+                        {.lr = lr, .first = momentum, .clip_value = value, .weight_decay = decay, .lookahead = lookahead},
+                        norm);
+        },
+        "params"_a, "grads"_a, "v"_a, "lr"_a, "momentum"_a, "lookahead"_a, decay, norm, value);
+  m.def("adagrad_update",
+        [](H params, H grads, H h, double lr, double epsilon, double decay, double norm, double value) {
+          return update(Optimizer::adagrad, params, grads, {h},
+                        {.lr = lr, .epsilon = epsilon, .clip_value = value, .weight_decay = decay}, norm);
+        },
+        "params"_a, "grads"_a, "h"_a, "lr"_a, "epsilon"_a, decay, norm, value);
+  m.def("rmsprop_update",
+        [](H params, H grads, H h, double lr, double rate, double epsilon, double decay, double norm, double value) {
+          return update(Optimizer::rmsprop, params, grads, {h},
+                        {.lr = lr, .first = rate, .epsilon = epsilon, .clip_value = value, .weight_decay = decay}, norm);
+        },
+        "params"_a, "grads"_a, "h"_a, "lr"_a, "decay_rate"_a, "epsilon"_a, decay, norm, value);
+  m.def("adam_update",
+        [](H params, H grads, H ms, H vs, double lr, double beta1, double beta2, double epsilon, int64_t step, bool decoupled,
+           double decay, double norm, double value) {
+          const double corrected = lr * std::sqrt(1 - std::pow(beta2, step)) / (1 - std::pow(beta1, step));
+          return update(Optimizer::adam, params, grads, {ms, vs},
+                        {.lr = corrected,
+                         .first = beta1,
+                         .second = beta2,
+                         .epsilon = epsilon,
+                         .decoupled_decay = decoupled ? lr * decay : 0.0,
+                         .clip_value = value,
+                         .weight_decay = decoupled ? 0.0 : decay},
+                        norm);
+        },
+        "params"_a, "grads"_a, "m"_a, "v"_a, "lr"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a, "decoupled"_a = false, decay,
+        norm, value);
+  m.def("grad_norm", grad_norm, "grads"_a);
+  m.def("scale_arrays", scale_arrays, "arrays"_a, "scale"_a);
+}
+
 }  // namespace fastnn

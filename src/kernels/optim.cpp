@@ -2,7 +2,9 @@
 
 namespace FASTNN_NS {
 namespace {
-template <class T> constexpr OptimKernels<T> kernels() { return {.sgd = sgd<T>}; }
+template <class T> constexpr OptimKernels<T> kernels() {
+  return {.blocks = optim_blocks<T>, .update = update<T>, .sum_of_squares = sum_of_squares<T>, .scale = scale_arrays<T>};
+}
 }  // namespace
 void fill_optim(KernelTable& table) {
   table.f32.optim = kernels<float>();

@@ -1,4 +1,4 @@
-// Optimizer updates in place over one parameter array.
+// Optimizer updates in place over all parameters of a network at once, cut into blocks by size alone.
 #pragma once
 #include "parallel.h"
 #include "simd.h"
@@ -6,8 +6,180 @@
 
 namespace FASTNN_NS {
 namespace {
-template <class T> void sgd(Vec<T> p, const T* g, T lr) {
-  for (idx i = 0; i < p.n; ++i) p.data[i] -= lr * g[i];
+
+constexpr idx kOptimBlock = idx(1) << 14;  // elements: params, gradient and two states of a block stay in L2
+
+inline idx blocks_of(idx n) { return (n + kOptimBlock - 1) / kOptimBlock; }
+template <class T> idx optim_blocks(const OptimArray<T>* arrays, idx count) {
+  idx blocks = 0;
+  for (idx i = 0; i < count; ++i) blocks += blocks_of(arrays[i].n);
+  return blocks;
 }
+template <class T> idx optim_elements(const OptimArray<T>* arrays, idx count) {
+  idx n = 0;
+  for (idx i = 0; i < count; ++i) n += arrays[i].n;
+  return n;
+}
+
+// f(array, begin, end, block) for every block of every array; `cost` scalar operations an element.
+template <class T, class F> void for_blocks(const OptimArray<T>* arrays, idx count, idx cost, F f) {
+  if (team(cost * optim_elements(arrays, count)) == 1) {  // the common small network: no search for the array of a block
+    idx block = 0;
+    for (idx i = 0; i < count; ++i)
+      for (idx begin = 0; begin < arrays[i].n; begin += kOptimBlock)
+        f(arrays[i], begin, arrays[i].n - begin < kOptimBlock ? arrays[i].n : begin + kOptimBlock, block++);
+    return;
+  }
+  parallel_for(optim_blocks(arrays, count), cost * optim_elements(arrays, count), [=](idx block) {
+    idx i = 0, first = 0;
+    while (first + blocks_of(arrays[i].n) <= block) first += blocks_of(arrays[i++].n);
+    const idx begin = (block - first) * kOptimBlock, rest = arrays[i].n - begin;
+    f(arrays[i], begin, begin + (rest < kOptimBlock ? rest : kOptimBlock), block);
+  });
+}
+
+// One rule each: step() changes the parameter p and the states s and t, given the gradient g.
+template <class T> struct Sgd {
+  static constexpr int kStates = 0;
+  Simd<T> lr;
+  explicit Sgd(const OptimSettings& o) : lr(broadcast(T(o.lr))) {}
+  void step(Simd<T>& p, Simd<T> g, Simd<T>&, Simd<T>&) const { p = fma(-lr, g, p); }
+};
+template <class T> struct Momentum {
+  static constexpr int kStates = 1;
+  Simd<T> lr, momentum;
+  explicit Momentum(const OptimSettings& o) : lr(broadcast(T(o.lr))), momentum(broadcast(T(o.first))) {}
+  void step(Simd<T>& p, Simd<T> g, Simd<T>& v, Simd<T>&) const {
+    v = fma(momentum, v, -lr * g);
+    p += v;
+  }
+};
+template <class T, bool lookahead> struct Nesterov {
+  static constexpr int kStates = 1;
+  Simd<T> lr, momentum, square, ahead;
+  explicit Nesterov(const OptimSettings& o)
+      : lr(broadcast(T(o.lr))), momentum(broadcast(T(o.first))), square(broadcast(T(o.first * o.first))),
+        ahead(broadcast(T((1 + o.first) * o.lr))) {}
+  void step(Simd<T>& p, Simd<T> g, Simd<T>& v, Simd<T>&) const {
+    const Simd<T> v_new = fma(momentum, v, -lr * g);
+    p += fma(square, lookahead ? v_new : v, -ahead * g);
+    v = v_new;
+  }
+};
+template <class T> struct AdaGrad {
+  static constexpr int kStates = 1;
+  Simd<T> lr, epsilon;
+  explicit AdaGrad(const OptimSettings& o) : lr(broadcast(T(o.lr))), epsilon(broadcast(T(o.epsilon))) {}
+  void step(Simd<T>& p, Simd<T> g, Simd<T>& h, Simd<T>&) const {
+    h = fma(g, g, h);
+    p -= lr * g / (sqrt(h) + epsilon);
+  }
+};
+template <class T> struct RmsProp {
+  static constexpr int kStates = 1;
+  Simd<T> lr, decay, rest, epsilon;
+  explicit RmsProp(const OptimSettings& o)
+      : lr(broadcast(T(o.lr))), decay(broadcast(T(o.first))), rest(broadcast(T(1 - o.first))),
+        epsilon(broadcast(T(o.epsilon))) {}
+  void step(Simd<T>& p, Simd<T> g, Simd<T>& h, Simd<T>&) const {
+    h = fma(decay, h, rest * g * g);
+    p -= lr * g / (sqrt(h) + epsilon);
+  }
+};
+template <class T> struct Adam {  // lr is the bias-corrected step size; decay = 0, or learning rate * weight decay (AdamW)
+  static constexpr int kStates = 2;
+  Simd<T> lr, rest1, rest2, epsilon, keep;
+  explicit Adam(const OptimSettings& o)
+      : lr(broadcast(T(o.lr))), rest1(broadcast(T(1 - o.first))), rest2(broadcast(T(1 - o.second))),
+        epsilon(broadcast(T(o.epsilon))), keep(broadcast(T(o.decoupled_decay))) {}
+  void step(Simd<T>& p, Simd<T> g, Simd<T>& m, Simd<T>& v) const {
+    p = fma(-keep, p, p);
+    m = fma(rest1, g - m, m);
+    v = fma(rest2, fma(g, g, -v), v);
+    p -= lr * m / (sqrt(v) + epsilon);
+  }
+};
+
+template <bool modified, class T, class Rule>
+inline void optim_vector(const OptimArray<T>& a, idx i, idx n, const Rule& rule, const OptimSettings& o) {
+  const auto get = [=](const T* from) { return n == lanes<T> ? load(from + i) : load_partial(from + i, n); };
+  const auto put = [=](T* to, Simd<T> v) { n == lanes<T> ? store(to + i, v) : store_partial(to + i, v, n); };
+  Simd<T> p = get(a.p), g = get(a.g), s{}, t{};
+  if constexpr (Rule::kStates >= 1) s = get(a.s);
+  if constexpr (Rule::kStates >= 2) t = get(a.t);
+  if constexpr (modified) {
+    g *= broadcast(T(o.grad_scale));
+    if (o.clip_value > 0) g = min_nan(max_nan(g, broadcast(T(-o.clip_value))), broadcast(T(o.clip_value)));
+    g = fma(broadcast(T(o.weight_decay)), p, g);
+  }
+  rule.step(p, g, s, t);
+  put(a.p, p);
+  if constexpr (Rule::kStates >= 1) put(a.s, s);
+  if constexpr (Rule::kStates >= 2) put(a.t, t);
+}
+
+template <bool modified, class T, class Rule>
+void optim_update(const OptimArray<T>* arrays, idx count, const Rule& rule, const OptimSettings& o) {
+  for_blocks(arrays, count, 8, [&](const OptimArray<T>& a, idx begin, idx end, idx) {
+    idx i = begin;
+    for (; i + lanes<T> <= end; i += lanes<T>) optim_vector<modified>(a, i, lanes<T>, rule, o);
+    if (i < end) optim_vector<modified>(a, i, end - i, rule, o);
+  });
+}
+
+template <class T> void update(Optimizer kind, const OptimArray<T>* arrays, idx count, const OptimSettings& o) {
+  const auto with = [&](const auto& rule) {
+    const bool plain = o.grad_scale == 1 && !(o.clip_value > 0) && o.weight_decay == 0;
+    plain ? optim_update<false>(arrays, count, rule, o) : optim_update<true>(arrays, count, rule, o);
+  };
+  switch (kind) {
+    case Optimizer::sgd: return with(Sgd<T>(o));
+    case Optimizer::momentum: return with(Momentum<T>(o));
+    case Optimizer::nesterov: return o.lookahead ? with(Nesterov<T, true>(o)) : with(Nesterov<T, false>(o));
+    case Optimizer::adagrad: return with(AdaGrad<T>(o));
+    case Optimizer::rmsprop: return with(RmsProp<T>(o));
+    case Optimizer::adam: return with(Adam<T>(o));
+  }
+}
+
+inline Simd<double> add_squares(Simd<double> sum, const double* g) {
+  const Simd<double> v = load(g);
+  return fma(v, v, sum);
+}
+inline Simd<double> add_squares(Simd<double> sum, const float* g) {
+  typedef float Half __attribute__((vector_size(kVecBytes / 2)));
+  Half half;
+  std::memcpy(&half, g, sizeof half);
+  const Simd<double> v = __builtin_convertvector(half, Simd<double>);
+  return fma(v, v, sum);
+}
+
+// Sum of squares of all gradients in double: one partial sum a block (in `partial`), added in order.
+template <class T> double sum_of_squares(const OptimArray<T>* arrays, idx count, double* partial) {
+  for_blocks(arrays, count, 4, [=](const OptimArray<T>& a, idx begin, idx end, idx block) {
+    constexpr idx step = lanes<double>;
+    Simd<double> s0{}, s1{}, s2{}, s3{};
+    idx i = begin;
+    for (; i + 4 * step <= end; i += 4 * step) {
+      s0 = add_squares(s0, a.g + i);
+      s1 = add_squares(s1, a.g + i + step);
+      s2 = add_squares(s2, a.g + i + 2 * step);
+      s3 = add_squares(s3, a.g + i + 3 * step);
+    }
+    double sum = horizontal_sum<double>((s0 + s1) + (s2 + s3));
+    for (; i < end; ++i) sum += double(a.g[i]) * double(a.g[i]);
+    partial[block] = sum;
+  });
+  double sum = 0;
+  for (idx block = 0; block < optim_blocks(arrays, count); ++block) sum += partial[block];
+  return sum;
+}
+
+template <class T> void scale_arrays(const OptimArray<T>* arrays, idx count, T scale) {
+  for_blocks(arrays, count, 4, [=](const OptimArray<T>& a, idx begin, idx end, idx) {
+    for (idx i = begin; i < end; ++i) a.p[i] *= scale;
+  });
+}
+
 }  // namespace
 }  // namespace FASTNN_NS

@@ -234,5 +234,19 @@ inline SimdMask<T> from_bits(uint32_t bits) {
   return ((SimdMask<T>{} + I(bits)) & bit) != 0;
 }
 
+// 64-bit products of the low 32 bits of each 64-bit lane.
+typedef uint64_t SimdU64 __attribute__((vector_size(kVecBytes)));
+inline SimdU64 widening_product(SimdU64 a, SimdU64 b) {
+#if defined(__AVX512F__)
+  return (SimdU64)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return (SimdU64)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined(__x86_64__)
+  return (SimdU64)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+  return (SimdU64)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
+#endif
+}
+
 }  // namespace
 }  // namespace FASTNN_NS

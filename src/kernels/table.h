@@ -31,14 +31,37 @@ template <class T> struct SoftmaxKernels {
   void (*softmax)(Mat<const T> x, T* out);
 };
 
+template <class T> struct RandomKernels {
+  // Elements 64 * first_word and on of a larger array: a part has the bits of the whole.
+  void (*dropout_forward)(Vec<const T> x, idx first_word, double ratio, uint64_t key, T scale, T* out, uint64_t* mask);
+  void (*dropout_backward)(Vec<const T> dout, const uint64_t* mask, T scale, T* dx);
+};
+
+enum class Optimizer : int { sgd, momentum, nesterov, adagrad, rmsprop, adam };
+template <class T> struct OptimArray {
+  T* p;        // parameter
+  const T* g;  // gradient
+  T *s, *t;    // states: v of momentum and Nesterov, h of AdaGrad and RMSprop, m and v of Adam
+  idx n;
+};
+struct OptimSettings {
+  double lr, first = 0, second = 0;  // first: momentum, decay rate or beta1; second: beta2; lr of Adam: bias-corrected
+  double epsilon = 0, decoupled_decay = 0;
+  double grad_scale = 1, clip_value = 0, weight_decay = 0;
+  bool lookahead = false;
+};
 template <class T> struct OptimKernels {
-  void (*sgd)(Vec<T> p, const T* g, T lr);
+  idx (*blocks)(const OptimArray<T>* arrays, idx count);  // length of `partial` below
+  void (*update)(Optimizer kind, const OptimArray<T>* arrays, idx count, const OptimSettings& settings);
+  double (*sum_of_squares)(const OptimArray<T>* arrays, idx count, double* partial);
+  void (*scale)(const OptimArray<T>* arrays, idx count, T scale);
 };
 
 template <class T> struct Kernels {
   AffineKernels<T> affine;
   ActivationKernels<T> activation;
   SoftmaxKernels<T> softmax;
+  RandomKernels<T> random;
   OptimKernels<T> optim;
 };
 
@@ -49,7 +72,7 @@ struct KernelTable {
   Kernels<double> f64;
 };
 
-#define FASTNN_FAMILIES(X) X(affine) X(activation) X(softmax) X(optim)
+#define FASTNN_FAMILIES(X) X(affine) X(activation) X(softmax) X(random) X(optim)
 
 extern const KernelTable* active_table;
 template <class T> const Kernels<T>& active();

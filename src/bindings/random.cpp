@@ -1,0 +1,56 @@
+#include "families.h"
+#include "mask.h"
+
+namespace fastnn {
+namespace {
+using namespace py::literals;
+
+// Elements of a chunk are whole mask words, so chunks of a long call have the bits of the whole.
+constexpr idx kWordsPerRow = 1024;
+
+template <class F> void run_words(idx n, double work, F&& f) {  // f(first_word, begin, elements)
+  const idx per_row = 64 * kWordsPerRow;
+  run_rows((n + per_row - 1) / per_row, work, [&](idx begin, idx end) {
+    f(begin * kWordsPerRow, begin * per_row, std::min(n, end * per_row) - begin * per_row);
+  });
+}
+
+py::object dropout_forward(py::handle x_, double ratio, uint64_t key, double scale, py::handle out_, py::handle mask_) {
+  return by_dtype(x_, [&]<class T>() -> py::object {
+    const In<T> x(x_);
+    if (!x || !(ratio >= 0 && ratio <= 1)) return py::none();
+    Out<T> out(out_, x.nd(), x.shape(), {x.range()});
+    if (!out) return py::none();
+    Out<uint8_t> mask(mask_, {mask_bytes(x.size())}, {x.range(), out.range()});
+    if (!mask || !mask_words(mask)) return py::none();
+    run_words(x.size(), 8.0 * double(x.size()), [&](idx word, idx begin, idx n) {
+      active<T>().random.dropout_forward({x.data() + begin, n}, word, ratio, key, T(scale), out.data() + begin,
+                                         mask_words(mask) + word);
+    });
+    return py::make_tuple(out.object(), mask.object());
+  });
+}
+
+py::object dropout_backward(py::handle dout_, py::handle mask_, double scale, py::handle dx_) {
+  return by_dtype(dout_, [&]<class T>() -> py::object {
+    const In<T> dout(dout_);
+    const In<uint8_t> mask(mask_, 1);
+    if (!dout || !mask || mask.dim(0) != mask_bytes(dout.size()) || !mask_words(mask)) return py::none();
+    Out<T> dx(dx_, dout.nd(), dout.shape(), {dout.range(), mask.range()});
+    if (!dx) return py::none();
+    run_words(dout.size(), 4.0 * double(dout.size()), [&](idx word, idx begin, idx n) {
+      active<T>().random.dropout_backward({dout.data() + begin, n}, mask_words(mask) + word, T(scale), dx.data() + begin);
+    });
+    return dx.object();
+  });
+}
+
+}  // namespace
+
+void bind_random(py::module_& m) {
+  m.def("dropout_forward", dropout_forward, "x"_a, "ratio"_a, "key"_a, "scale"_a = 1.0, "out"_a = py::none(),
+        "mask"_a = py::none());
+  m.def("dropout_backward", dropout_backward, "dout"_a, "mask"_a, "scale"_a = 1.0, "dx"_a = py::none());
+}
+
+}  // namespace fastnn

@@ -1,0 +1,104 @@
+// Dropout: a counter-based generator inside the loop, the mask as bits.
+#pragma once
+#include "parallel.h"
+#include "simd.h"
+#include "table.h"
+
+namespace FASTNN_NS {
+namespace {
+
+using Words = SimdU64;  // 32-bit words, one in the low half of each lane
+constexpr idx kWordLanes = kVecBytes / 8;
+constexpr int kPhiloxRounds = 10;
+
+struct PhiloxKeys {
+  uint32_t k0[kPhiloxRounds], k1[kPhiloxRounds];
+  explicit PhiloxKeys(uint64_t key) {
+    for (int r = 0; r < kPhiloxRounds; ++r) {
+      k0[r] = uint32_t(key) + uint32_t(r) * 0x9E3779B9u;
+      k1[r] = uint32_t(key >> 32) + uint32_t(r) * 0xBB67AE85u;
+    }
+  }
+};
+
+// Philox4x32-10 (Salmon et al. 2011): four words for each of the counters block, block + 1, ... Only the low half of a
+// lane counts: the widening product ignores the rest, so nothing has to be masked between rounds.
+inline void philox(uint64_t block, const PhiloxKeys& keys, Words word[4]) {
+  Words counter;
+  for (idx i = 0; i < kWordLanes; ++i) counter[i] = block + uint64_t(i);
+  Words c0 = counter, c1 = counter >> 32, c2{}, c3{};
+  for (int r = 0; r < kPhiloxRounds; ++r) {
+    const Words p0 = widening_product(c0, Words{} + 0xD2511F53u), p1 = widening_product(c2, Words{} + 0xCD9E8D57u);
+    c0 = (p1 >> 32) ^ c1 ^ (Words{} + keys.k0[r]);
+    c1 = p1;
+    c2 = (p0 >> 32) ^ c3 ^ (Words{} + keys.k1[r]);
+    c3 = p0;
+  }
+  word[0] = c0, word[1] = c1, word[2] = c2, word[3] = c3;
+}
+
+// Bit i of the byte moves to bit 4 i: the place of lane i's block among the elements.
+inline uint32_t spread(uint32_t byte) {
+  uint32_t v = (byte | byte << 12) & 0x000F000Fu;
+  v = (v | v << 6) & 0x03030303u;
+  return (v | v << 3) & 0x11111111u;
+}
+
+// Keep bits of elements 64 word ... 64 word + 63: element i is kept where the top 24 bits of its word are >= threshold.
+inline uint64_t keep_bits(uint64_t mask_word, const PhiloxKeys& keys, int64_t threshold) {
+  uint64_t bits = 0;
+  for (idx i = 0; i < 16; i += kWordLanes) {
+    Words word[4];
+    philox(mask_word * 16 + uint64_t(i), keys, word);
+    uint32_t kept = 0;
+    for (int j = 0; j < 4; ++j) {
+      const auto top = SimdMask<double>((word[j] << 32) >> 40);
+      kept |= spread(to_bits(SimdMask<double>(top >= threshold))) << j;
+    }
+    bits |= uint64_t(kept) << (4 * i);
+  }
+  return bits;
+}
+
+// out = x * bit * scale for the elements of one mask word (a product: NaN is not hidden).
+template <class T> inline void apply_bits(const T* x, uint64_t bits, Simd<T> scale, idx n, T* out) {
+  for (idx i = 0; i < n; i += lanes<T>) {
+    const Simd<T> factor = from_bits<T>(uint32_t(bits >> i)) ? scale : Simd<T>{};
+    if (n - i >= lanes<T>)
+      store(out + i, load(x + i) * factor);
+    else
+      store_partial(out + i, load_partial(x + i, n - i) * factor, n - i);
+  }
+}
+
+constexpr idx kDropoutWords = 256;  // mask words of a block
+
+template <class T, class F> void for_mask_words(idx n, idx cost, F f) {  // f(word, begin, elements)
+  const idx words = (n + 63) / 64;
+  parallel_for((words + kDropoutWords - 1) / kDropoutWords, cost * n, [=](idx block) {
+    const idx end = words - block * kDropoutWords < kDropoutWords ? words : (block + 1) * kDropoutWords;
+    for (idx word = block * kDropoutWords; word < end; ++word) f(word, word * 64, n - word * 64 < 64 ? n - word * 64 : 64);
+  });
+}
+
+template <class T>
+void dropout_forward(Vec<const T> x, idx first_word, double ratio, uint64_t key, T scale, T* out, uint64_t* mask) {
+  const PhiloxKeys keys(key);
+  const double exact = ratio * 16777216.0;  // 2^24
+  const int64_t threshold = int64_t(exact) + (double(int64_t(exact)) < exact);
+  for_mask_words<T>(x.n, 8, [=, &keys](idx word, idx begin, idx n) {
+    uint64_t bits = keep_bits(uint64_t(first_word + word), keys, threshold);
+    if (n < 64) bits &= (uint64_t(1) << n) - 1;
+    mask[word] = bits;
+    apply_bits(x.data + begin, bits, broadcast(scale), n, out + begin);
+  });
+}
+
+template <class T> void dropout_backward(Vec<const T> dout, const uint64_t* mask, T scale, T* dx) {
+  for_mask_words<T>(dout.n, 4, [=](idx word, idx begin, idx n) {
+    apply_bits(dout.data + begin, mask[word], broadcast(scale), n, dx + begin);
+  });
+}
+
+}  // namespace
+}  // namespace FASTNN_NS
