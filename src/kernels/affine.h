@@ -6,15 +6,11 @@
 namespace FASTNN_NS {
 namespace {
 
-template <class T>
-void matmul(Mat<const T> a, Mat<const T> b, Mat<T> out, void* scratch) {
+template <class T> void matmul(Mat<const T> a, Mat<const T> b, Mat<T> out, void* scratch) {
   gemm<T>(a, b, out, false, {}, scratch);
 }
 
-template <class T>
-idx affine_forward_workspace(idx N, idx D, idx M) {
-  return gemm_workspace<T>(N, M, D);
-}
+template <class T> idx affine_forward_workspace(idx N, idx D, idx M) { return gemm_workspace<T>(N, M, D); }
 
 // b may be null.
 template <class T>
@@ -23,15 +19,13 @@ void affine_forward(Mat<const T> x, Mat<const T> W, const T* b, Activation kind,
   gemm<T>(x, W, out, false, end, scratch);
 }
 
-template <class T>
-idx affine_backward_workspace(idx N, idx D, idx M) {
+template <class T> idx affine_backward_workspace(idx N, idx D, idx M) {
   const idx dx = gemm_workspace<T>(N, D, M), dW = gemm_workspace<T>(D, M, N);
   return dx > dW ? dx : dW;
 }
 
 // db (M) = sum of the rows of dout (N, M), in order.
-template <class T>
-void column_sums(Mat<const T> dout, T* db) {
+template <class T> void column_sums(Mat<const T> dout, T* db) {
   constexpr idx L = lanes<T>, kBlock = 4 * L;
   for (idx j = 0; j < dout.cols; j += kBlock) {
     const idx n = min_of(dout.cols - j, kBlock);

@@ -16,16 +16,12 @@ constexpr int kMR = 8, kNV = 3;
 #else
 constexpr int kMR = 6, kNV = 2;
 #endif
-template <class T>
-constexpr idx kNR = kNV * lanes<T>;
+template <class T> constexpr idx kNR = kNV * lanes<T>;
 // Bytes: a panel of B, kKC x kNR, stays in half of L1 while the rows of A pass; kMC x kKC of A in half of L2 while the
 // panels do.
-template <class T>
-constexpr idx kKC = 24 * 1024 / (kNV * kVecBytes);
-template <class T>
-constexpr idx kMC = 384 * 1024 / (kKC<T> * idx(sizeof(T))) / kMR * kMR;
-template <class T>
-constexpr idx kNC = 64 * kNR<T>;
+template <class T> constexpr idx kKC = 24 * 1024 / (kNV * kVecBytes);
+template <class T> constexpr idx kMC = 384 * 1024 / (kKC<T> * idx(sizeof(T))) / kMR * kMR;
+template <class T> constexpr idx kNC = 64 * kNR<T>;
 #if defined(__AVX512F__) || defined(__AVX2__)
 constexpr bool kMaskedLoads = true;  // a partial vector of B can be read where it is
 #else
@@ -34,8 +30,7 @@ constexpr bool kMaskedLoads = false;
 
 // What happens to a finished row of C: the bias is added; relu is free; another activation is called on contiguous y[0,
 // n).
-template <class T>
-struct Epilogue {
+template <class T> struct Epilogue {
   const T* bias = nullptr;  // (N)
   bool relu = false;
   void (*activate)(int kind, T alpha, T* y, idx n) = nullptr;
@@ -45,8 +40,7 @@ struct Epilogue {
 
 // C (kMR, kNV vectors, the last of `last` lanes) = A (kMR, K) @ B (K, ...) (+ C when `resume`). kRows: A is read along
 // its rows (column stride 1, `as` apart), else along its columns (row stride 1).
-template <class T>
-struct Tile {
+template <class T> struct Tile {
   idx K;
   const T* a;
   idx as;
@@ -57,8 +51,7 @@ struct Tile {
   bool resume, finish, relu;
   const T* bias;
 };
-template <class T, int MR, int NV, bool kRows>
-void tile(const Tile<T>& t) {
+template <class T, int MR, int NV, bool kRows> void tile(const Tile<T>& t) {
   constexpr idx L = lanes<T>;
   const T* const a = t.a;
   const T* b = t.b;
@@ -95,8 +88,8 @@ void tile(const Tile<T>& t) {
     }
   }
 }
-template <class T, bool kRows, int MR = kMR, int NV = kNV>
-auto pick_tile(idx rows, idx vectors) -> void (*)(const Tile<T>&) {
+template <class T, bool kRows, int MR = kMR, int NV = kNV> auto pick_tile(idx rows, idx vectors)
+    -> void (*)(const Tile<T>&) {
   if constexpr (NV > 1)
     if (vectors < NV) return pick_tile<T, kRows, MR, NV - 1>(rows, vectors);
   if constexpr (MR > 1)
@@ -106,8 +99,7 @@ auto pick_tile(idx rows, idx vectors) -> void (*)(const Tile<T>&) {
 
 // y (NV vectors, the last of `last` lanes) = a (K) @ B (+ y): one row fills few registers, so k is split over 8 / NV
 // chains.
-template <class T, int NV>
-void narrow_row(idx K, const T* a, idx as, const T* b, idx bs, T* y, idx last, bool resume) {
+template <class T, int NV> void narrow_row(idx K, const T* a, idx as, const T* b, idx bs, T* y, idx last, bool resume) {
   constexpr idx L = lanes<T>, kChains = 8 / NV;
   Simd<T> acc[kChains][NV] = {};
   const auto row = [&](Simd<T>(&sum)[NV], idx k) {
@@ -131,15 +123,14 @@ void narrow_row(idx K, const T* a, idx as, const T* b, idx bs, T* y, idx last, b
     store_partial(y + v * L, sum, n);
   }
 }
-template <class T, int NV = 8>
-auto pick_narrow_row(idx vectors) -> void (*)(idx, const T*, idx, const T*, idx, T*, idx, bool) {
+template <class T, int NV = 8> auto pick_narrow_row(idx vectors)
+    -> void (*)(idx, const T*, idx, const T*, idx, T*, idx, bool) {
   if constexpr (NV > 1)
     if (vectors < NV) return pick_narrow_row<T, NV - 1>(vectors);
   return narrow_row<T, NV>;
 }
 // y (N) = a (K) @ B (+ y) for any N: B is read once, kGroup rows side by side, while y stays in L1.
-template <class T>
-void wide_row(idx K, const T* a, idx as, const T* b, idx bs, T* y, idx N, bool resume) {
+template <class T> void wide_row(idx K, const T* a, idx as, const T* b, idx bs, T* y, idx N, bool resume) {
   constexpr idx L = lanes<T>, kGroup = 4;
   for (idx k = 0; k < K; k += kGroup, b += kGroup * bs) {
     const idx rows = K - k < kGroup ? K - k : kGroup;
@@ -160,8 +151,7 @@ void wide_row(idx K, const T* a, idx as, const T* b, idx bs, T* y, idx N, bool r
 }
 
 // B (K, n) to panel[k * ld + j], the missing columns of the last vector 0.
-template <class T>
-void pack_columns(Mat<const T> B, T* panel, idx ld) {
+template <class T> void pack_columns(Mat<const T> B, T* panel, idx ld) {
   constexpr idx L = lanes<T>;
   for (idx j = 0; j < B.cols; j += L) {
     const idx n = B.cols - j < L ? B.cols - j : L;
@@ -183,22 +173,19 @@ void pack_columns(Mat<const T> B, T* panel, idx ld) {
   }
 }
 // A (m, K) to block[i * K + k].
-template <class T>
-void pack_rows(Mat<const T> A, T* block) {
+template <class T> void pack_rows(Mat<const T> A, T* block) {
   for (idx i = 0; i < A.rows; ++i)
     for (idx k = 0; k < A.cols; ++k) block[i * A.cols + k] = A.data[i * A.rs + k * A.cs];
 }
 
 constexpr idx min_of(idx a, idx b) { return a < b ? a : b; }
 constexpr idx round_up(idx n, idx unit) { return (n + unit - 1) / unit * unit; }
-template <class T>
-constexpr idx panel_elements(idx N, idx K) {
+template <class T> constexpr idx panel_elements(idx N, idx K) {
   return round_up(min_of(N, kNC<T>), kNR<T>) * min_of(K, kKC<T>);
 }
 
 // Scratch of gemm in bytes, a multiple of 64: the packed block of B, then that of A.
-template <class T>
-idx gemm_workspace(idx M, idx N, idx K) {
+template <class T> idx gemm_workspace(idx M, idx N, idx K) {
   const idx rows = min_of(M, kMC<T>) * min_of(K, kKC<T>);
   return round_up(panel_elements<T>(N, K) * idx(sizeof(T)), 64) + round_up(rows * idx(sizeof(T)), 64);
 }
@@ -208,8 +195,7 @@ struct Part {
   idx i0, i1, j0, j1;
 };
 // The t-th of `threads` parts of C: cut along the columns while each thread keeps two panels, else along the rows.
-template <class T>
-Part part_of(idx M, idx N, int t, int threads) {
+template <class T> Part part_of(idx M, idx N, int t, int threads) {
   const idx panels = (N + kNR<T> - 1) / kNR<T>, blocks = (M + kMR - 1) / kMR;
   idx across = threads;
   while (across > 1 && (threads % across || panels < 2 * across)) --across;
@@ -219,9 +205,8 @@ Part part_of(idx M, idx N, int t, int threads) {
 }
 
 // C[part] (+)= A @ B over one block of k; packed: B lies in panels, panel p at B.data + p * K * kNR.
-template <class T>
-void multiply_part(Mat<const T> A, Mat<const T> B, bool packed, Mat<T> C, Part part, bool resume, bool finish,
-                   const Epilogue<T>& end) {
+template <class T> void multiply_part(Mat<const T> A, Mat<const T> B, bool packed, Mat<T> C, Part part, bool resume,
+                                      bool finish, const Epilogue<T>& end) {
   constexpr idx L = lanes<T>;
   const idx K = A.cols;
   const bool rows = A.cs == 1;
@@ -264,8 +249,7 @@ void multiply_part(Mat<const T> A, Mat<const T> B, bool packed, Mat<T> C, Part p
     for (idx i = part.i0; i < part.i1; ++i) end.activate(end.kind, end.alpha, C.row(i) + part.j0, part.j1 - part.j0);
 }
 
-template <class T>
-void finish_row(T* y, idx n, const Epilogue<T>& end) {
+template <class T> void finish_row(T* y, idx n, const Epilogue<T>& end) {
   for (idx j = 0; j < n && (end.bias || end.relu); j += lanes<T>) {
     const idx count = min_of(n - j, lanes<T>);
     Simd<T> v = load_partial(y + j, count);

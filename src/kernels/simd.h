@@ -24,43 +24,29 @@ constexpr int kVecBytes = 32;
 constexpr int kVecBytes = 16;
 #endif
 
-template <class T>
-struct SimdOf;
-template <>
-struct SimdOf<float> {
+template <class T> struct SimdOf;
+template <> struct SimdOf<float> {
   typedef float type __attribute__((vector_size(kVecBytes)));
   typedef int32_t mask __attribute__((vector_size(kVecBytes)));
 };
-template <>
-struct SimdOf<double> {
+template <> struct SimdOf<double> {
   typedef double type __attribute__((vector_size(kVecBytes)));
   typedef int64_t mask __attribute__((vector_size(kVecBytes)));
 };
-template <class T>
-using Simd = typename SimdOf<T>::type;
-template <class T>
-using SimdMask = typename SimdOf<T>::mask;  // also the integer vector of the same lanes
-template <class T>
-constexpr idx lanes = kVecBytes / idx(sizeof(T));
+template <class T> using Simd = typename SimdOf<T>::type;
+template <class T> using SimdMask = typename SimdOf<T>::mask;  // also the integer vector of the same lanes
+template <class T> constexpr idx lanes = kVecBytes / idx(sizeof(T));
 
-template <class T>
-inline Simd<T> load(const T* p) {
+template <class T> inline Simd<T> load(const T* p) {
   Simd<T> v;
   std::memcpy(&v, p, sizeof v);
   return v;
 }
-template <class T>
-inline void store(T* p, Simd<T> v) {
-  std::memcpy(p, &v, sizeof v);
-}
-template <class T>
-inline Simd<T> broadcast(T s) {
-  return s - Simd<T>{};
-}  // s - 0 keeps -0.0, as s + 0 would not
+template <class T> inline void store(T* p, Simd<T> v) { std::memcpy(p, &v, sizeof v); }
+template <class T> inline Simd<T> broadcast(T s) { return s - Simd<T>{}; }  // s - 0 keeps -0.0, as s + 0 would not
 
 // All ones in the first n lanes, zeros in the rest.
-template <class T>
-inline SimdMask<T> first_lanes(idx n) {
+template <class T> inline SimdMask<T> first_lanes(idx n) {
   using I = std::remove_reference_t<decltype(SimdMask<T>{}[0])>;
   SimdMask<T> lane;
   for (idx i = 0; i < lanes<T>; ++i) lane[i] = I(i);
@@ -145,26 +131,18 @@ inline Simd<double> sqrt(Simd<double> a) { return (Simd<double>)vsqrtq_f64((floa
 #endif
 
 // NaN of either operand comes through, as in NumPy's maximum.
-template <class V>
-inline V max_nan(V a, V b) {
-  return (a > b) | (a != a) ? a : b;
-}
-template <class V>
-inline V min_nan(V a, V b) {
-  return (a < b) | (a != a) ? a : b;
-}
+template <class V> inline V max_nan(V a, V b) { return (a > b) | (a != a) ? a : b; }
+template <class V> inline V min_nan(V a, V b) { return (a < b) | (a != a) ? a : b; }
 
 // Lanes added in one fixed order (pairwise halves), so every path of one ISA gives the same bits.
-template <class T>
-inline T horizontal_sum(Simd<T> v) {
+template <class T> inline T horizontal_sum(Simd<T> v) {
   T lane[lanes<T>];
   std::memcpy(lane, &v, sizeof v);
   for (idx half = lanes<T> / 2; half > 0; half /= 2)
     for (idx i = 0; i < half; ++i) lane[i] += lane[i + half];
   return lane[0];
 }
-template <class T>
-inline T horizontal_max(Simd<T> v) {
+template <class T> inline T horizontal_max(Simd<T> v) {
   T lane[lanes<T>];
   std::memcpy(lane, &v, sizeof v);
   for (idx i = 1; i < lanes<T>; ++i) lane[0] = (lane[0] > lane[i]) | (lane[0] != lane[0]) ? lane[0] : lane[i];
@@ -172,8 +150,7 @@ inline T horizontal_max(Simd<T> v) {
 }
 
 // Lanes of a and b alternating: those of the low halves, or of the high halves.
-template <class T, bool kHigh>
-inline Simd<T> interleave(Simd<T> a, Simd<T> b) {
+template <class T, bool kHigh> inline Simd<T> interleave(Simd<T> a, Simd<T> b) {
   constexpr idx n = lanes<T>;
 #if defined(__clang__)
   Simd<T> v;
@@ -186,8 +163,7 @@ inline Simd<T> interleave(Simd<T> a, Simd<T> b) {
 #endif
 }
 // Rows v[0 .. lanes) become columns, by log2(lanes) rounds of interleaving row i with row i + lanes / 2.
-template <class T>
-inline void transpose(Simd<T> (&v)[lanes<T>]) {
+template <class T> inline void transpose(Simd<T> (&v)[lanes<T>]) {
   constexpr idx n = lanes<T>;
 #pragma GCC unroll 4
   for (idx round = 1; round < n; round *= 2) {
@@ -226,8 +202,7 @@ inline uint32_t to_bits(SimdMask<double> mask) {
 #endif
 }
 // The inverse: bit i of `bits` (lowest first) becomes lane i, all ones or all zeros.
-template <class T>
-inline SimdMask<T> from_bits(uint32_t bits) {
+template <class T> inline SimdMask<T> from_bits(uint32_t bits) {
   using I = std::remove_reference_t<decltype(SimdMask<T>{}[0])>;
   SimdMask<T> bit;
   for (idx i = 0; i < lanes<T>; ++i) bit[i] = I(1) << i;
