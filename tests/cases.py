@@ -435,13 +435,16 @@ CASES = {
     "log_softmax_forward": _matrix_cases("NV", _ROWS[0], [*_ROWS[1], ((5, 67), {"special": True})], _ROWS[2]),
     "log_softmax_backward": _matrix_cases("NV", *_ROWS),
     "softmax_cross_entropy_forward": _loss_cases(
-        [{"epsilon": 1e-7}, {"epsilon": 1e-7, "target": "onehot"}, {"epsilon": 1e-7, "weighted": True, "ignore_index": -1},
-         {"epsilon": 1e-7, "label_smoothing": 0.1}, {"special": True}, {"special": True, "ignore_index": -1},
-         {"special": True, "target": "onehot"}, {"special": True, "epsilon": 1e-7, "ignore_index": -1}],
+        [{"epsilon": 1e-7}, {"epsilon": 1e-7, "target": "onehot"}, {"epsilon": 1e-7, "label_smoothing": 0.1},
+         {"epsilon": 1e-7, "weighted": True, "ignore_index": -1}, {"special": True},
+         {"special": True, "ignore_index": -1}, {"special": True, "target": "onehot"},
+         {"special": True, "epsilon": 1e-7, "ignore_index": -1}],
     ),
     "softmax_cross_entropy_backward": _loss_cases([{"dout": 0.25}, {"dout": 0.25, "weighted": True}]),
     "sigmoid_cross_entropy_forward": _elementwise(
-        (), [{"scale": 40.0}, {"soft": True}, {"epsilon": 1e-7, "scale": 1.0}, {"epsilon": 1e-7, "soft": True, "scale": 1.0}]
+        (),
+        [{"scale": 40.0}, {"soft": True}, {"epsilon": 1e-7, "scale": 1.0},
+         {"epsilon": 1e-7, "soft": True, "scale": 1.0}],
     ),
     "sigmoid_cross_entropy_backward": _elementwise((), [{"dout": 0.25}]),
     "squared_error_forward": _elementwise(),
@@ -465,15 +468,15 @@ for _op in ("grad_norm", "scale_arrays"):
 
 
 def build(op, dtype, **what):
-    """Arguments of `op` for any shape and options, as the values of CASES: build("affine_forward", f, N=8, D=3, M=4)."""
+    """Arguments for any shape and options, as the values of CASES: build("affine_forward", d, N=8, D=3, M=4)."""
     seed = zlib.crc32(f"{op} {sorted(what.items())}".encode())
     return _BUILD[op](np.random.default_rng(seed), np.dtype(dtype).type, **what)
 
 
 def make(op, size, dtype, case=None):
-    """Arguments of one case (the first of CASES[op][size] by default): a dict in the order of the signature, no outputs.
+    """Arguments of one case (the first of CASES[op][size] by default): a dict in the order of the signature.
 
-    The same at each call. `f(*args.values())` and `f(**args)` both work.
+    No outputs among them; the same at each call. `f(*args.values())` and `f(**args)` both work.
     """
     cases = CASES[op][size]
     return build(op, dtype, **cases[next(iter(cases)) if case is None else case])
@@ -560,7 +563,7 @@ def in_float64(args):
 
 
 def run(function, op, args, **outputs):
-    """Call with copies of the arguments -> dict of everything the call produced (lists flattened), or None if declined."""
+    """Call with copies of the arguments -> dict of all that it produced (lists flattened), or None if it declined."""
     args = copied(args)
     returned = function(*args.values(), **outputs)
     if returned is None:

@@ -83,7 +83,9 @@ def test_wrong_isa_is_an_error_at_import():
     assert "ValueError: ISA 'sse9' is not one of" in result.stderr
 
 
-@pytest.mark.skipif(not (SOURCE / "ops").is_dir() or (SOURCE / "_build_info.py").exists(), reason="not a plain checkout")
+@pytest.mark.skipif(
+    not (SOURCE / "ops").is_dir() or (SOURCE / "_build_info.py").exists(), reason="not a plain checkout"
+)
 def test_a_checkout_says_so_instead_of_running_slowly(tmp_path):
     (tmp_path / "fastnn").symlink_to(SOURCE)
     env = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}

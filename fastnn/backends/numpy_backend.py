@@ -239,11 +239,14 @@ def softmax_cross_entropy_forward(x, t, weight=None, ignore_index=None, label_sm
     even if log p is -inf. epsilon > 0 takes log(p + epsilon), the books' loss. Nothing counted: nan.
     """
     q, divisor = _cross_entropy_targets(t, x.shape, x.dtype, weight, ignore_index, label_smoothing)
-    y = softmax_forward(x, y)
+    z = _shifted(x)
+    e = np.exp(z)
+    total = e.sum(axis=1, keepdims=True)
+    p = e / total
     with np.errstate(divide="ignore", invalid="ignore"):
-        logp = np.log(y + epsilon) if epsilon > 0 else log_softmax_forward(x)
-        total = np.where(q == 0, 0, q * logp).sum(dtype=np.float64)
-    return 0.0 - float(total / divisor) if divisor else math.nan, y
+        logp = np.log(p + epsilon) if epsilon > 0 else z - np.log(total)
+        summed = np.where(q == 0, 0, q * logp).sum(dtype=np.float64)
+    return 0.0 - float(summed / divisor) if divisor else math.nan, _result(p, y)
 
 
 def softmax_cross_entropy_backward(y, t, dout=1.0, weight=None, ignore_index=None, label_smoothing=0.0, dx=None):
@@ -259,12 +262,9 @@ def sigmoid_cross_entropy_forward(x, t, epsilon=0.0, y=None):
 
     epsilon > 0: mean of -t * log(y + epsilon) - (1 - t) * log(1 - y + epsilon), the books' loss.
     """
-    y = _result(_sigmoid(x), y)
-    if epsilon > 0:
-        terms = -t * np.log(y + epsilon) - (1 - t) * np.log(1 - y + epsilon)
-    else:
-        terms = _softplus(x) - x * t
-    return float(terms.sum(dtype=np.float64) / x.size) if x.size else math.nan, y
+    p = _sigmoid(x)
+    terms = -t * np.log(p + epsilon) - (1 - t) * np.log(1 - p + epsilon) if epsilon > 0 else _softplus(x) - x * t
+    return float(terms.sum(dtype=np.float64) / x.size) if x.size else math.nan, _result(p, y)
 
 
 def sigmoid_cross_entropy_backward(y, t, dout=1.0, dx=None):

@@ -1,0 +1,120 @@
+"""Every backward of the reference against central differences of its forward, in float64.
+
+That the other backends agree with the reference is test_ops.py.
+"""
+
+import numpy as np
+import pytest
+
+from fastnn.backends import OPS, numpy_backend
+from fastnn.backends.numpy_backend import ACTIVATIONS
+
+STEP = 1e-5
+rng = np.random.default_rng(20)
+
+
+def numerical(f, x):
+    """Gradient of the scalar f() with respect to the array x, which f reads."""
+    gradient = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        value = x[i]
+        x[i] = value + STEP
+        above = f()
+        x[i] = value - STEP
+        below = f()
+        x[i] = value
+        gradient[i] = (above - below) / (2 * STEP)
+    return gradient
+
+
+def check(f, **gradients):
+    """`gradients`: name -> (array that f reads, what backward said)."""
+    for name, (x, backward) in gradients.items():
+        np.testing.assert_allclose(backward, numerical(f, x), 1e-7, 1e-8, err_msg=name)
+
+
+def normal(*shape):
+    return rng.standard_normal(shape)
+
+
+def test_affine_backward():
+    x, W, b, dout = normal(4, 3), normal(3, 5), normal(5), normal(4, 5)
+    dx, dW, db = numpy_backend.affine_backward(dout, x, W)
+    check(lambda: np.sum(dout * numpy_backend.affine_forward(x, W, b)), x=(x, dx), W=(W, dW), b=(b, db))
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_activation_backward(kind):
+    x = np.concatenate([np.linspace(-6, -0.05, 25), np.linspace(0.05, 6, 25)])  # no kink within STEP
+    dout = normal(*x.shape)
+    y = numpy_backend.activation_forward(x, kind, 0.3)
+    dx = numpy_backend.activation_backward(dout, x if ACTIVATIONS[kind].saved == "x" else y, kind, 0.3)
+    check(lambda: np.sum(dout * numpy_backend.activation_forward(x, kind, 0.3)), x=(x, dx))
+
+
+def test_relu_backward():
+    x, dout = normal(5, 7), normal(5, 7)
+    mask = numpy_backend.relu_forward(x)[1]
+    check(
+        lambda: np.sum(dout * numpy_backend.relu_forward(x)[0]),
+        x=(x, numpy_backend.relu_backward(dout, mask)),
+    )
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax_backward(name):
+    forward, backward = getattr(numpy_backend, f"{name}_forward"), getattr(numpy_backend, f"{name}_backward")
+    x, dout = normal(4, 6), normal(4, 6)
+    check(lambda: np.sum(dout * forward(x)), x=(x, backward(dout, forward(x))))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("target", ["labels", "ignore", "soft"])
+def test_softmax_cross_entropy_backward(target, weighted, smoothing):
+    x = normal(6, 5)
+    weight = rng.uniform(0.5, 2, 5) if weighted else None
+    t = rng.random((6, 5)) if target == "soft" else np.array([0, 4, -1, 2, 2, -3])
+    ignore_index = -1 if target == "ignore" else None
+
+    def loss():
+        return numpy_backend.softmax_cross_entropy_forward(x, t, weight, ignore_index, smoothing)[0]
+
+    y = numpy_backend.softmax_forward(x)
+    dx = numpy_backend.softmax_cross_entropy_backward(y, t, 0.7, weight, ignore_index, smoothing)
+    check(lambda: 0.7 * loss(), x=(x, dx))
+
+
+def test_sigmoid_cross_entropy_backward():
+    x, t = normal(4, 3), rng.random((4, 3))
+    dx = numpy_backend.sigmoid_cross_entropy_backward(numpy_backend.activation_forward(x, "sigmoid"), t, 0.7)
+    check(lambda: 0.7 * numpy_backend.sigmoid_cross_entropy_forward(x, t)[0], x=(x, dx))
+
+
+def test_squared_error_backward():
+    y, t = normal(4, 3), normal(4, 3)
+    dy = numpy_backend.squared_error_backward(y, t, 2 * 0.25)
+    check(lambda: 0.25 * numpy_backend.squared_error_forward(y, t), y=(y, dy))
+
+
+def test_batch_norm_backward():
+    x, gamma, beta, dout = normal(6, 4), normal(4), normal(4), normal(6, 4)
+    _, mean, var = numpy_backend.batch_norm_forward(x, gamma, beta, 1e-3)
+    dx, dgamma, dbeta = numpy_backend.batch_norm_backward(dout, x, gamma, mean, var, 1e-3)
+    check(
+        lambda: np.sum(dout * numpy_backend.batch_norm_forward(x, gamma, beta, 1e-3)[0]),
+        x=(x, dx), gamma=(gamma, dgamma), beta=(beta, dbeta),
+    )  # fmt: skip
+
+
+def test_dropout_backward():
+    x, dout = normal(5, 7), normal(5, 7)
+    mask = numpy_backend.dropout_forward(x, 0.4, 5, 1.5)[1]
+    check(
+        lambda: np.sum(dout * numpy_backend.dropout_forward(x, 0.4, 5, 1.5)[0]),
+        x=(x, numpy_backend.dropout_backward(dout, mask, 1.5)),
+    )
+
+
+def test_every_backward_is_checked_here():
+    assert all(f"test_{op}" in globals() for op in OPS if op.endswith("_backward") and op != "log_softmax_backward")
