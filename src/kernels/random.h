@@ -12,7 +12,7 @@ constexpr idx kWordLanes = kVecBytes / 8;
 constexpr int kPhiloxRounds = 10;
 
 struct PhiloxKeys {
-  uint32_t k0[kPhiloxRounds], k1[kPhiloxRounds];
+  uint64_t k0[kPhiloxRounds], k1[kPhiloxRounds];  // 32-bit keys, as wide as the lanes that they are broadcast to
   explicit PhiloxKeys(uint64_t key) {
     for (int r = 0; r < kPhiloxRounds; ++r) {
       k0[r] = uint32_t(key) + uint32_t(r) * 0x9E3779B9u;
@@ -24,8 +24,12 @@ struct PhiloxKeys {
 // Philox4x32-10 (Salmon et al. 2011): four words for each of the counters block, block + 1, ... Only the low half of a
 // lane counts: the widening product ignores the rest, so nothing has to be masked between rounds.
 inline void philox(uint64_t block, const PhiloxKeys& keys, Words word[4]) {
-  Words counter;
-  for (idx i = 0; i < kWordLanes; ++i) counter[i] = block + uint64_t(i);
+  constexpr auto lane_numbers = [] {
+    Words v{};
+    for (idx i = 0; i < kWordLanes; ++i) v[i] = uint64_t(i);
+    return v;
+  };
+  const Words counter = lane_numbers() + block;
   Words c0 = counter, c1 = counter >> 32, c2{}, c3{};
   for (int r = 0; r < kPhiloxRounds; ++r) {
     const Words p0 = widening_product(c0, Words{} + 0xD2511F53u), p1 = widening_product(c2, Words{} + 0xCD9E8D57u);
