@@ -1,11 +1,12 @@
 """How many threads a large call may use: OMP_NUM_THREADS and threadpoolctl, the cgroup's CPU quota, set_num_threads()."""
 
+import importlib
 import math
 import os
 from pathlib import Path
 
 try:
-    from . import _core
+    _core = importlib.import_module("fastnn._core")
 except ModuleNotFoundError as error:
     if error.name != "fastnn._core":
         raise

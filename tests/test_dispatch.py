@@ -11,6 +11,8 @@ import pytest
 import fastnn
 from fastnn import backends
 
+pytestmark = pytest.mark.wheel
+
 SOURCE = Path(__file__).resolve().parents[1] / "fastnn"
 
 

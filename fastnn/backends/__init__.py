@@ -10,6 +10,7 @@ import inspect
 import os
 import platform
 import sys
+import warnings
 from types import SimpleNamespace
 
 from . import numpy_backend
@@ -105,6 +106,13 @@ def _choose() -> tuple[str, str]:
     if wanted:
         return wanted, f"FASTNN_BACKEND={wanted}"
     best = available()[0]
+    if best != "native":
+        warnings.warn(
+            f"fastnn has no compiled kernels here and runs on {best}: install a C++ compiler, then "
+            "pip install --no-cache-dir --force-reinstall fastnn (FASTNN_BACKEND chooses a backend without this warning)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     reasons = [f"{name}: {_unavailable(name)}" for name in _MODULES if _unavailable(name)]
     return best, "; ".join(["best of those available", *reasons])
 
