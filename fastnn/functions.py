@@ -142,7 +142,7 @@ def log_softmax(x):
 
 
 def sum_squared_error(y, t):
-    """Half the sum of (y - t)^2 over all elements -> float. Book 1 ch. 4 (`mean_squared_error` in its first printings)."""
+    """Half the sum of (y - t)^2 over all elements -> float. Book 1 ch. 4 (in old printings `mean_squared_error`)."""
     return 0.5 * ops.squared_error_forward(y, t)
 
 
@@ -163,7 +163,7 @@ def cross_entropy_error(y, t):
     if t.size == y.size and V > 1:
         t = t.reshape(N, V).argmax(axis=1)
     if t.size != N:
-        raise ValueError(f"cross_entropy_error: t is {t.shape} but y is {y.shape}; {N} labels or {N * V} targets wanted")
+        raise ValueError(f"cross_entropy_error: t is {t.shape} but y is {y.shape}; it must be labels or one-hot")
     t = t.reshape(N)
     if t.dtype.kind not in "iu":
         raise IndexError(f"cross_entropy_error: t has dtype {t.dtype}; labels must be integers")

@@ -17,7 +17,7 @@ from .functions import BOOK_EPSILON, rows, targets
 # ---- what the layers share -----------------------------------------------------------------------------------------
 
 
-class param:  # noqa: N801 (reads as a word of the class body: W, b = param(0), param(1))
+class param:
     """Attribute for `params[i]`. Assigning another array of another shape or dtype also renews `grads[i]`."""
 
     def __init__(self, i):
@@ -33,7 +33,7 @@ class param:  # noqa: N801 (reads as a word of the class body: W, b = param(0), 
             layer.grads[self.i] = layer.gradient_array(value)
 
 
-class grad:  # noqa: N801
+class grad:
     """Attribute for `grads[i]`."""
 
     def __init__(self, i):
@@ -224,6 +224,8 @@ class Affine(Layer):
 def samples(x):
     """x (N, ...) as (N, D); a 1-D x as (1, D)."""
     x = np.asarray(x)
+    if x.ndim == 2:
+        return x
     return x.reshape(1, -1) if x.ndim < 2 else x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
@@ -231,7 +233,7 @@ def samples(x):
 
 
 class Activation(Layer):
-    """An element-wise function, any shape: `kind` names the operation in `ops.activation_forward`, `alpha` its number."""
+    """An element-wise function, any shape: `kind` and its number `alpha` are those of `ops.activation_forward`."""
 
     kind = "identity"
     alpha = 0.0
@@ -355,7 +357,7 @@ SiLU = Swish
 
 
 class GELU(Activation):
-    """x * Phi(x), Phi the normal distribution function; `approximate` takes its tanh form (Hendrycks and Gimpel 2016)."""
+    """x * Phi(x), Phi the normal distribution function; `approximate`: its tanh form (Hendrycks and Gimpel 2016)."""
 
     def __init__(self, approximate=False):
         super().__init__()
@@ -430,7 +432,7 @@ class SoftmaxWithLoss(SoftmaxCrossEntropy):
 class SigmoidWithLoss(Layer):
     """Sigmoid and the books' cross entropy with 1e-7 in the log, the mean over all elements -> float. Book 2 ch. 4.
 
-    x (N,) or (N, 1) or any shape, t of as many elements, 0 or 1 (any real dtype). The gradient is (y - t) * dout / size.
+    x (N,) or (N, 1) or any shape, t of as many elements, 0 or 1 (any real dtype). Gradient: (y - t) * dout / size.
     """
 
     loss = y = t = None

@@ -1,14 +1,13 @@
-"""The books' optimizers: `update(params, grads)` over two dicts (book 1) or two lists (book 2), one call for all arrays.
+"""The books' optimizers: `update(params, grads)` over two dicts (book 1) or two lists (book 2), one call for all.
 
-Arrays change in place. A parameter may be a Python number: its entry is then replaced. The state (`v`, `h`, `m`) is made
-at the first update, as a dict or list like `params`; `lr` and the others are read at every update. Every optimizer takes
+Arrays change in place. A parameter may be a Python number: its entry is then replaced. The state (`v`, `h`, `m`) is
+made at the first update, as a dict or list like `params`; `lr` and the others are read at every update. Every optimizer
+takes the keywords
 
     clip_norm      if > 0, all gradients are first scaled so that their norm together is at most this
     clip_value     if > 0, every element is then cut to [-clip_value, clip_value]
     weight_decay   this times the parameter is then added to the gradient
 """
-
-import math
 
 import numpy as np
 
@@ -30,71 +29,33 @@ class Optimizer:
 
     def update(self, params, grads):
         """One step. Raises KeyError or ValueError if gradients or state do not match the parameters."""
-        keys = params.keys() if isinstance(params, dict) else range(len(params))
-        if not isinstance(params, dict) and len(params) != len(grads):
-            raise ValueError(f"update: {len(params)} parameters but {len(grads)} gradients")
-        self._begin(params, keys)
-        p, g = [params[k] for k in keys], [grads[k] for k in keys]
-        state = [[s[k] for k in keys] for s in self._states()]
-        if _one_call(p):
-            self._step(p, g, *state, self.weight_decay, self.clip_norm, self.clip_value)
+        if isinstance(params, dict):
+            keys = list(params)
+            p, g = list(params.values()), [grads[k] for k in keys]
         else:
-            for k, value in zip(keys, self._update_one_by_one(p, g, state), strict=True):
-                params[k] = value
+            keys, p, g = range(len(params)), list(params), list(grads)
+        numbers = [i for i, value in enumerate(p) if not isinstance(value, np.ndarray)]
+        for i in numbers:
+            p[i], g[i] = np.array(p[i], np.float64), np.asarray(g[i], np.float64)
+        self._step(p, g, *self._state(params, p), self.weight_decay, self.clip_norm, self.clip_value)
+        for i in numbers:
+            params[keys[i]] = p[i][()]
 
-    def _begin(self, params, keys):
-        """Make the state before the first update."""
+    def _state(self, params, p):
+        """The state arrays, a list for each name of `state_names`, in the order of the parameters."""
+        state = []
         for name in self.state_names:
-            if getattr(self, name) is None:
-                zeros = {k: np.zeros_like(params[k], dtype=_dtype(params[k])) for k in keys}
-                setattr(self, name, zeros if isinstance(params, dict) else list(zeros.values()))
-            elif len(getattr(self, name)) < len(params):
-                raise ValueError(f"update: {len(params)} parameters, but the first update had {len(getattr(self, name))}")
-
-    def _states(self):
-        return [getattr(self, name) for name in self.state_names]
+            arrays = getattr(self, name)
+            if arrays is None:
+                arrays = [np.zeros_like(value) for value in p]
+                if isinstance(params, dict):
+                    arrays = dict(zip(params, arrays, strict=True))
+                setattr(self, name, arrays)
+            state.append([arrays[k] for k in params] if isinstance(params, dict) else arrays)
+        return state
 
     def _step(self, params, grads, *state_and_tail):
         raise NotImplementedError
-
-    def _update_one_by_one(self, params, grads, state):
-        """Parameters of different dtypes, Python numbers, or one array at two positions: a call each -> the parameters."""
-        clip = 1.0
-        if self.clip_norm > 0:
-            clip = min(1.0, self.clip_norm / (math.hypot(*(ops.grad_norm([np.atleast_1d(g)]) for g in grads)) + 1e-6))
-        updated = []
-        for p, g, *s in zip(params, grads, *state, strict=True):
-            is_array = isinstance(p, np.ndarray) and p.ndim > 0
-            array = p if is_array else np.atleast_1d(np.asarray(p, _dtype(p)))
-            if clip < 1.0:
-                g = np.multiply(g, clip)
-            s = [[s_.reshape(array.shape)] for s_ in s]
-            self._step([array], [np.reshape(g, array.shape)], *s, self.weight_decay, 0.0, self.clip_value)
-            if isinstance(p, np.ndarray):
-                if not is_array:
-                    p[...] = array[0]
-                updated.append(p)
-            else:
-                updated.append(array[0])
-        return updated
-
-
-def _dtype(p):
-    """The dtype a parameter and its state are kept in: float64 for Python and integer numbers."""
-    dtype = p.dtype if isinstance(p, np.ndarray | np.floating) else np.dtype(np.float64)
-    if dtype.kind != "f":
-        raise TypeError(f"update: a parameter has dtype {dtype}; floating parameters are wanted")
-    return dtype
-
-
-def _one_call(params):
-    """Whether all are different arrays of one dtype, so that one operation can take them together."""
-    dtype = None
-    for p in params:
-        if not isinstance(p, np.ndarray) or p.ndim == 0 or (dtype is not None and p.dtype is not dtype):
-            return False
-        dtype = p.dtype
-    return len(set(map(id, params))) == len(params)
 
 
 class SGD(Optimizer):
@@ -178,11 +139,8 @@ class Adam(Optimizer):
         self.epsilon = epsilon
         self.iter = 0
 
-    def _begin(self, params, keys):
-        super()._begin(params, keys)
-        self.iter += 1
-
     def _step(self, params, grads, m, v, *tail):
+        self.iter += 1
         numbers = self.lr, self.beta1, self.beta2, self.epsilon, self.iter
         ops.adam_update(params, grads, m, v, *numbers, self.decoupled, *tail)
 

@@ -80,7 +80,7 @@ class Trainer:
         return self.rng.integers(self.train_size, size=self.batch_size)
 
     def _starts_epoch(self):
-        return self.current_iter % self.iter_per_epoch < 1
+        return self.current_iter >= self.current_epoch * self.iter_per_epoch
 
     def _print(self, text):
         if self.verbose:

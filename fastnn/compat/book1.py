@@ -1,0 +1,182 @@
+"""Book 1: the classes of its `common` package (dense chapters), with its fresh gradients, its draws and its dtypes."""
+
+import sys
+from typing import ClassVar
+
+import numpy as np
+
+from .. import layers, models, ops, optimizer, trainer
+from ..functions import (
+    cross_entropy_error,
+    identity_function,
+    relu,
+    relu_grad,
+    sigmoid,
+    sigmoid_grad,
+    softmax,
+    softmax_loss,
+    step_function,
+    sum_squared_error,
+)
+from ..gradient import numerical_gradient, numerical_gradient_2d
+from ..layers import AddLayer, MulLayer, Relu, Sigmoid
+from ..optimizer import SGD, AdaGrad, Adam, Momentum, RMSprop
+from ..util import conv_output_size, smooth_curve
+
+__all__ = [
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "AddLayer",
+    "Affine",
+    "BatchNormalization",
+    "Dropout",
+    "Momentum",
+    "MulLayer",
+    "MultiLayerNet",
+    "MultiLayerNetExtend",
+    "Nesterov",
+    "RMSprop",
+    "Relu",
+    "Sigmoid",
+    "SoftmaxWithLoss",
+    "Trainer",
+    "TwoLayerNet",
+    "conv_output_size",
+    "cross_entropy_error",
+    "identity_function",
+    "numerical_gradient",
+    "numerical_gradient_2d",
+    "relu",
+    "relu_grad",
+    "shuffle_dataset",
+    "sigmoid",
+    "sigmoid_grad",
+    "smooth_curve",
+    "softmax",
+    "softmax_loss",
+    "step_function",
+    "sum_squared_error",
+]
+
+# ---- layers --------------------------------------------------------------------------------------------------------
+
+
+class Affine(layers.Affine):
+    # dW and db are None at first and new arrays (of the promoted dtype) after each backward.
+    @staticmethod
+    def gradient_array(p):
+        return None
+
+    def _backward(self, dout, x, W):
+        dx, *self.grads = ops.affine_backward(dout, x, W)
+        return dx
+
+
+class BatchNormalization(layers.BatchNormalization):
+    # dgamma and dbeta as dW and db of Affine; the running statistics start as float64 zeros.
+    @staticmethod
+    def gradient_array(p):
+        return None
+
+    def _store(self, grads):
+        self.grads = grads
+
+    def _statistics_dtype(self):
+        return np.float64
+
+
+class SoftmaxWithLoss(layers.SoftmaxWithLoss):
+    # The loss is a NumPy number of the scores' dtype; backward ignores dout, divides by len(t) even for a 1-D t of V
+    # targets (so by V), and targets t of a wider dtype widen the gradient.
+    def forward(self, x, t):
+        loss = super().forward(x, t)
+        self.loss = self.y.dtype.type(loss)
+        return self.loss
+
+    def backward(self, dout=1):
+        y, t = self.y, self.t
+        if t.size == y.size:
+            self.y = y.astype(np.result_type(y, t), copy=False)
+        dx = super().backward(1.0)
+        self.y = y
+        return dx / t.size if y.ndim == 1 else dx
+
+
+class Dropout(layers.Dropout):
+    # Draws from NumPy's global generator: one uniform number an element, kept where it exceeds the ratio.
+    def __init__(self, dropout_ratio=0.5):
+        super().__init__(dropout_ratio)
+
+    def forward(self, x, train_flg=True):
+        if not train_flg:
+            return super().forward(x, False)
+        self._mask, self._shape = layers.pack_mask(np.random.rand(*x.shape) > self.dropout_ratio), x.shape
+        return ops.dropout_backward(x, self._mask)
+
+
+# ---- optimizers and training ---------------------------------------------------------------------------------------
+
+
+class Nesterov(optimizer.Nesterov):
+    # The step takes the velocity from before its update.
+    def __init__(self, lr=0.01, momentum=0.9):
+        super().__init__(lr, momentum, lookahead=False)
+
+
+def shuffle_dataset(x, t):
+    # Draws from NumPy's global generator.
+    order = np.random.permutation(x.shape[0])
+    return x[order], t[order]
+
+
+class Trainer(trainer.Trainer):
+    # Draws from NumPy's global generator; accuracies only where the iteration is an exact multiple of iter_per_epoch,
+    # which is fractional if the batch size does not divide the data. "rmsprpo": a misprint of older printings.
+    optimizers: ClassVar = {**trainer.OPTIMIZERS, "nesterov": Nesterov, "rmsprpo": optimizer.RMSprop}
+
+    def _draw(self):
+        return np.random.choice(self.train_size, self.batch_size)
+
+    def _starts_epoch(self):
+        return self.current_iter % self.iter_per_epoch == 0
+
+
+# ---- networks ------------------------------------------------------------------------------------------------------
+
+
+class _BookNetwork:
+    # float64 parameters drawn from NumPy's global generator, and the layers of this module.
+    layer_types = sys.modules[__name__]
+
+    def _normal(self, *shape):
+        return np.random.randn(*shape)
+
+    def _dropout(self, ratio):
+        return Dropout(ratio)
+
+
+class TwoLayerNet(_BookNetwork, models.TwoLayerNet):
+    def __init__(self, input_size, hidden_size, output_size, weight_init_std=0.01):
+        super().__init__(input_size, hidden_size, output_size, weight_init_std, "float64")
+
+
+class MultiLayerNet(_BookNetwork, models.MultiLayerNet):
+    def __init__(
+        self, input_size, hidden_size_list, output_size, activation="relu", weight_init_std="relu",
+        weight_decay_lambda=0,
+    ):  # fmt: skip
+        super().__init__(
+            input_size, hidden_size_list, output_size, activation, weight_init_std, weight_decay_lambda, "float64"
+        )
+
+
+class MultiLayerNetExtend(_BookNetwork, models.MultiLayerNetExtend):
+    def __init__(
+        self, input_size, hidden_size_list, output_size, activation="relu", weight_init_std="relu",
+        weight_decay_lambda=0, use_dropout=False, dropout_ration=0.5, use_batchnorm=False,
+    ):  # fmt: skip
+        super().__init__(
+            input_size, hidden_size_list, output_size, activation, weight_init_std,
+            weight_decay_lambda, use_dropout, dropout_ration, use_batchnorm, "float64",
+        )  # fmt: skip
