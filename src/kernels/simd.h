@@ -130,6 +130,65 @@ inline Simd<float> sqrt(Simd<float> a) { return (Simd<float>)vsqrtq_f32((float32
 inline Simd<double> sqrt(Simd<double> a) { return (Simd<double>)vsqrtq_f64((float64x2_t)a); }
 #endif
 
+// a * 2^n for whole n in [-1200, 1200] (float: [-300, 300]); rounds once when the result is denormal, inf beyond the range.
+// Without the instruction: two factors near 2^(n/2), each a number whose exponent bits are the low bits of n/2 + a constant.
+#if defined(__AVX512F__)
+inline Simd<float> scale_by_power(Simd<float> a, Simd<float> n) {
+  return (Simd<float>)_mm512_maskz_scalef_ps(0xffff, (__m512)a, (__m512)n);
+}
+inline Simd<double> scale_by_power(Simd<double> a, Simd<double> n) {
+  return (Simd<double>)_mm512_maskz_scalef_pd(0xff, (__m512d)a, (__m512d)n);
+}
+#else
+template <class V> inline V scale_by_power(V a, V n) {
+  using T = std::remove_reference_t<decltype(a[0])>;
+  constexpr int bits = sizeof(T) == 4 ? 23 : 52;
+  constexpr T magic = T(3) * T(idx(1) << (bits - 1)) + T(sizeof(T) == 4 ? 127 : 1023);
+  const V half = fma(n, V{} + T(0.5), V{} + magic), rest = (n - (half - magic)) + magic;
+  return a * (V)((SimdMask<T>)half << bits) * (V)((SimdMask<T>)rest << bits);
+}
+#endif
+
+// a > b ? a : b and a < b ? a : b: b when either is NaN.
+#if defined(__AVX512F__)
+inline Simd<float> larger(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm512_maskz_max_ps(0xffff, a, b); }
+inline Simd<double> larger(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm512_maskz_max_pd(0xff, a, b); }
+inline Simd<float> smaller(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm512_maskz_min_ps(0xffff, a, b); }
+inline Simd<double> smaller(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm512_maskz_min_pd(0xff, a, b); }
+#elif defined(__AVX2__)
+inline Simd<float> larger(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm256_max_ps(a, b); }
+inline Simd<double> larger(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm256_max_pd(a, b); }
+inline Simd<float> smaller(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm256_min_ps(a, b); }
+inline Simd<double> smaller(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm256_min_pd(a, b); }
+#elif defined(__x86_64__)
+inline Simd<float> larger(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm_max_ps(a, b); }
+inline Simd<double> larger(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm_max_pd(a, b); }
+inline Simd<float> smaller(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm_min_ps(a, b); }
+inline Simd<double> smaller(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm_min_pd(a, b); }
+#else
+template <class V> inline V larger(V a, V b) { return a > b ? a : b; }
+template <class V> inline V smaller(V a, V b) { return a < b ? a : b; }
+#endif
+
+// A store past the caches; p is aligned to kVecBytes. fence() orders such stores before a barrier.
+#if defined(__AVX512F__)
+inline void stream(float* p, Simd<float> v) { _mm512_stream_ps(p, (__m512)v); }
+inline void stream(double* p, Simd<double> v) { _mm512_stream_pd(p, (__m512d)v); }
+#elif defined(__AVX2__)
+inline void stream(float* p, Simd<float> v) { _mm256_stream_ps(p, (__m256)v); }
+inline void stream(double* p, Simd<double> v) { _mm256_stream_pd(p, (__m256d)v); }
+#elif defined(__x86_64__)
+inline void stream(float* p, Simd<float> v) { _mm_stream_ps(p, (__m128)v); }
+inline void stream(double* p, Simd<double> v) { _mm_stream_pd(p, (__m128d)v); }
+#else
+template <class T> inline void stream(T* p, Simd<T> v) { store(p, v); }
+#endif
+inline void stream_fence() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
+
 // NaN of either operand comes through, as in NumPy's maximum.
 template <class V> inline V max_nan(V a, V b) { return (a > b) | (a != a) ? a : b; }
 template <class V> inline V min_nan(V a, V b) { return (a < b) | (a != a) ? a : b; }
