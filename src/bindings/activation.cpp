@@ -5,6 +5,38 @@ namespace fastnn {
 namespace {
 using namespace py::literals;
 
+// Estimated scalar operations of a call: for the GIL and for the chunks of a long call.
+template <class T> double work_of(idx n) { return double(n) * sizeof(T) * sizeof(T); }
+
+py::object activation_forward(py::handle x_, py::handle kind_, double alpha, py::handle out_) {
+  return by_dtype(x_, [&]<class T>() -> py::object {
+    const In<T> x(x_);
+    Activation kind;
+    if (!x || !parse_activation(kind_, kind)) return py::none();
+    Out<T> out(out_, x.nd(), x.shape(), {x.range()});
+    if (!out) return py::none();
+    run_rows(x.size(), work_of<T>(x.size()), [&](idx begin, idx end) {
+      active<T>().activation.forward(kind, T(alpha), {x.data() + begin, end - begin}, out.data() + begin);
+    });
+    return out.object();
+  });
+}
+
+py::object activation_backward(py::handle dout_, py::handle saved_, py::handle kind_, double alpha, py::handle dx_) {
+  return by_dtype(dout_, [&]<class T>() -> py::object {
+    const In<T> dout(dout_), saved(saved_);
+    Activation kind;
+    if (!dout || !saved || !dout.same_shape(saved) || !parse_activation(kind_, kind)) return py::none();
+    Out<T> dx(dx_, dout.nd(), dout.shape(), {dout.range(), saved.range()});
+    if (!dx) return py::none();
+    run_rows(dout.size(), work_of<T>(dout.size()), [&](idx begin, idx end) {
+      active<T>().activation.backward(kind, T(alpha), {dout.data() + begin, end - begin}, saved.data() + begin,
+                                      dx.data() + begin);
+    });
+    return dx.object();
+  });
+}
+
 py::object relu_forward(py::handle x_, py::handle out_, py::handle mask_) {
   return by_dtype(x_, [&]<class T>() -> py::object {
     const In<T> x(x_);
@@ -13,8 +45,9 @@ py::object relu_forward(py::handle x_, py::handle out_, py::handle mask_) {
     if (!out) return py::none();
     Out<uint8_t> mask(mask_, {mask_bytes(x.size())}, {x.range(), out.range()});
     if (!mask || !mask_words(mask)) return py::none();
-    run(double(x.size()), [&] {
-      active<T>().activation.relu_forward(x.vec(), out.data(), mask_words(mask));
+    run_rows(x.size(), work_of<T>(x.size()), [&](idx begin, idx end) {  // chunks are whole words
+      active<T>().activation.relu_forward({x.data() + begin, end - begin}, out.data() + begin,
+                                          mask_words(mask) + begin / 64);
     });
     return py::make_tuple(out.object(), mask.object());
   });
@@ -27,8 +60,9 @@ py::object relu_backward(py::handle dout_, py::handle mask_, py::handle dx_) {
     if (!dout || !mask || mask.dim(0) != mask_bytes(dout.size()) || !mask_words(mask)) return py::none();
     Out<T> dx(dx_, dout.nd(), dout.shape(), {dout.range(), mask.range()});
     if (!dx) return py::none();
-    run(double(dout.size()), [&] {
-      active<T>().activation.relu_backward(dout.vec(), mask_words(mask), dx.data());
+    run_rows(dout.size(), work_of<T>(dout.size()), [&](idx begin, idx end) {
+      active<T>().activation.relu_backward({dout.data() + begin, end - begin}, mask_words(mask) + begin / 64,
+                                           dx.data() + begin);
     });
     return dx.object();
   });
@@ -37,6 +71,9 @@ py::object relu_backward(py::handle dout_, py::handle mask_, py::handle dx_) {
 }  // namespace
 
 void bind_activation(py::module_& m) {
+  m.def("activation_forward", activation_forward, "x"_a, "kind"_a, "alpha"_a = 0.0, "out"_a = py::none());
+  m.def("activation_backward", activation_backward, "dout"_a, "saved"_a, "kind"_a, "alpha"_a = 0.0,
+        "dx"_a = py::none());
   m.def("relu_forward", relu_forward, "x"_a, "out"_a = py::none(), "mask"_a = py::none());
   m.def("relu_backward", relu_backward, "dout"_a, "mask"_a, "dx"_a = py::none());
 }

@@ -3,7 +3,10 @@
 namespace FASTNN_NS {
 namespace {
 template <class T> constexpr ActivationKernels<T> kernels() {
-  return {.relu_forward = relu_forward<T>, .relu_backward = relu_backward<T>};
+  return {.forward = activation_forward<T>,
+          .backward = activation_backward<T>,
+          .relu_forward = relu_forward<T>,
+          .relu_backward = relu_backward<T>};
 }
 }  // namespace
 void fill_activation(KernelTable& table) {

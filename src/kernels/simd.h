@@ -130,8 +130,9 @@ inline Simd<float> sqrt(Simd<float> a) { return (Simd<float>)vsqrtq_f32((float32
 inline Simd<double> sqrt(Simd<double> a) { return (Simd<double>)vsqrtq_f64((float64x2_t)a); }
 #endif
 
-// a * 2^n for whole n in [-1200, 1200] (float: [-300, 300]); rounds once when the result is denormal, inf beyond the range.
-// Without the instruction: two factors near 2^(n/2), each a number whose exponent bits are the low bits of n/2 + a constant.
+// a * 2^n for whole n in [-1200, 1200] (float: [-300, 300]); rounds once when the result is denormal, inf beyond the
+// range. Without the instruction: two factors near 2^(n/2), each a number whose exponent bits are the low bits of n/2 +
+// a constant.
 #if defined(__AVX512F__)
 inline Simd<float> scale_by_power(Simd<float> a, Simd<float> n) {
   return (Simd<float>)_mm512_maskz_scalef_ps(0xffff, (__m512)a, (__m512)n);

@@ -23,6 +23,8 @@ template <class T> struct AffineKernels {
 };
 
 template <class T> struct ActivationKernels {
+  void (*forward)(Activation kind, T alpha, Vec<const T> x, T* out);
+  void (*backward)(Activation kind, T alpha, Vec<const T> dout, const T* saved, T* dx);
   void (*relu_forward)(Vec<const T> x, T* out, uint64_t* mask);
   void (*relu_backward)(Vec<const T> dout, const uint64_t* mask, T* dx);
 };

@@ -1,6 +1,7 @@
-// Vector mathematics on Simd<T>. NaN gives NaN; results that are denormal are rounded gradually, not flushed.
-// Polynomials and rational functions are our own Remez fits; range reductions: Cody and Waite 1980, and for log the
-// arrangement of fdlibm (Sun, 1993).
+// Vector mathematics on Simd<T>. NaN gives NaN, overflow inf; denormal arguments count and denormal results are rounded
+// gradually, not flushed. Polynomials and rational functions are our own Remez fits; range reductions: Cody and Waite
+// 1980, and for log the arrangement of fdlibm (Sun, 1993). The error bounds in ULP are the largest found on any ISA over
+// every 37th float32 and 4e6 float64 arguments, against float64 and 80-bit references.
 #pragma once
 #include "simd.h"
 
@@ -11,7 +12,7 @@ template <class T> struct MathConstants;
 template <> struct MathConstants<float> {
   static constexpr int bits = 23, bias = 127;
   static constexpr float min_normal = 0x1p-126f;
-  static constexpr float exp_low = -104.0f, exp_high = 88.73f;  // exp is 0 below, inf above
+  static constexpr float exp_low = -104.0f, exp_high = 88.73f;                // exp is 0 below, inf above
   static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;  // n * ln2_high is exact
   // (exp(r) - 1 - r) / r^2, |r| <= ln(2)/2: 6.5e-9 of exp(r)
   static constexpr float exp[] = {0x1.0000000000000p-1f, 0x1.5554b00000000p-3f, 0x1.5554860000000p-5f,
@@ -29,18 +30,17 @@ template <> struct MathConstants<double> {
   static constexpr double exp_low = -746.0, exp_high = 709.79;
   static constexpr double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
   // 8.8e-18
-  static constexpr double exp[] = {0.5000000000000006,     0.16666666666666685,    0.04166666666657379,
-                                   0.008333333333314333,   0.001388888893237862,   0.00019841269903613808,
-                                   2.480150441030243e-05,  2.7557227412722905e-06, 2.7626350177566355e-07,
+  static constexpr double exp[] = {0.5000000000000006,    0.16666666666666685,    0.04166666666657379,
+                                   0.008333333333314333,  0.001388888893237862,   0.00019841269903613808,
+                                   2.480150441030243e-05, 2.7557227412722905e-06, 2.7626350177566355e-07,
                                    2.5114650370683963e-08};
   // 1.6e-18
-  static constexpr double log[] = {0.6666666666666698, 0.3999999999961189,  0.285714287038647,  0.2222220213971996,
+  static constexpr double log[] = {0.6666666666666698, 0.3999999999961189,  0.285714287038647, 0.2222220213971996,
                                    0.1818339414965188, 0.15318097212014986, 0.1475797411264621};
   // 0 <= z <= 6: 6.4e-17
-  static constexpr double erfc_p[] = {1.1283791670955126,   2.6476734894964973,  2.9442722723777046,
-                                      1.9983514223443282,   0.8976897765208148,  0.27172744466939064,
-                                      0.05396794525406028,  0.00647405050755805, 0.00038732830030272235,
-                                      7.633427739693525e-06};
+  static constexpr double erfc_p[] = {
+      1.1283791670955126,  2.6476734894964973,  2.9442722723777046,  1.9983514223443282,     0.8976897765208148,
+      0.27172744466939064, 0.05396794525406028, 0.00647405050755805, 0.00038732830030272235, 7.633427739693525e-06};
   static constexpr double erfc_q[] = {1.0,
                                       1.7822499526514834,
                                       1.5126866568363115,
@@ -84,20 +84,20 @@ template <class V> inline V reduced_expm1(V x, V& n) {
   return fma(r * r, polynomial(r, C::exp), r);
 }
 
-// ULP: float 0.0, double 0.0.
+// 1.1 ULP, 0.8 when the result is denormal.
 template <class V> inline V exp(V x) {
   using C = MathConstants<ElementOf<V>>;
   V n;
   const V p = reduced_expm1(at_most(at_least(x, C::exp_low), C::exp_high), n);
   return scale_by_power(p + 1, n);
 }
-// exp for x <= 0.
+// exp for x <= 0, 1.1 ULP.
 template <class V> inline V exp_of_negative(V x) {
   V n;
   const V p = reduced_expm1(at_least(x, MathConstants<ElementOf<V>>::exp_low), n);
   return scale_by_power(p + 1, n);
 }
-// exp(x) - 1 for x <= 0.
+// exp(x) - 1 for x <= 0, 1.2 ULP.
 template <class V> inline V expm1_of_negative(V x) {
   V n;
   const V p = reduced_expm1(at_least(x, MathConstants<ElementOf<V>>::exp_low), n), t = scale_by_power(V{} + 1, n);
@@ -111,6 +111,7 @@ template <class V> inline V reduced_log(V f, V e) {
   return fma(e, V{} + C::ln2_high, f - (h - fma(s, h + R, e * C::ln2_low)));
 }
 
+// 0.9 ULP; log(0) = -inf, NaN below 0.
 template <class V> inline V log(V x) {
   using T = ElementOf<V>;
   using C = MathConstants<T>;
@@ -121,29 +122,30 @@ template <class V> inline V log(V x) {
   constexpr T carrier = T(Word(1) << C::bits);  // its low bits hold a whole number
   const auto tiny = x < C::min_normal;
   const Words i = (Words)(tiny ? x * T(Word(1) << digits) : x) + (one - root);  // the exponent field of x / root
-  const V e = (V)((i >> C::bits) | (Words)(V{} + carrier)) - (tiny ? V{} + (carrier + (C::bias + digits)) : V{} + (carrier + C::bias));
+  const V e = (V)((i >> C::bits) | (Words)(V{} + carrier)) -
+              (tiny ? V{} + (carrier + (C::bias + digits)) : V{} + (carrier + C::bias));
   const V m = (V)((i & ((Word(1) << C::bits) - 1)) + root);
   const V y = reduced_log(m - 1, e), inf = V{} + T(__builtin_inf());
   const V special = x == 0 ? -inf : x < 0 ? V{} + T(__builtin_nan("")) : x;
   return (x > 0) & (x < inf) ? y : special;
 }
 
-// log(1 + u) for 0 <= u <= 1.
+// log(1 + u) for 0 <= u <= 1, 1.4 ULP.
 template <class V> inline V log1p_of_unit(V u) {
   const auto upper = u > ElementOf<V>(0.41421356237309504880);
   return reduced_log(upper ? (u - 1) / 2 : u, upper ? V{} + 1 : V{});
 }
 
-// log(1 + exp(x)).
+// log(1 + exp(x)), 1.7 ULP.
 template <class V> inline V softplus(V x) { return (x <= 0 ? V{} : x) + log1p_of_unit(exp_of_negative(-abs(x))); }
 
-// 1 / (1 + exp(-x)) from exp(-|x|): nothing overflows, small results are accurate.
+// 1 / (1 + exp(-x)) from exp(-|x|): nothing overflows, small results are accurate. 2.4 ULP.
 template <class V> inline V sigmoid(V x) {
   const V e = exp_of_negative(-abs(x));
   return (x < 0 ? e : V{} + 1) / (e + 1);
 }
 
-// -expm1(-2|x|) / (2 + expm1(-2|x|)) with the sign of x.
+// -expm1(-2|x|) / (2 + expm1(-2|x|)) with the sign of x, 2.6 ULP.
 template <class V> inline V tanh(V x) {
   const V m = expm1_of_negative(abs(x) * -2);
   return with_sign(m / (m + 2), x);
@@ -155,6 +157,7 @@ template <class V> inline V erfc_exponent(V z) {
   z = at_most(z, 30);
   return z * polynomial(z, C::erfc_p) / polynomial(z, C::erfc_q);
 }
+// 4.4 ULP (double 3.8).
 template <class V> inline V erf(V x) { return with_sign(expm1_of_negative(-erfc_exponent(abs(x))), x); }
 
 // The normal distribution function, erfc(-x / sqrt(2)) / 2; small results are accurate.
