@@ -1,5 +1,6 @@
 // The fully connected layer: out = f(x @ W + b), x (N, D), W (D, M), b (M).
 #pragma once
+#include "activation.h"
 #include "gemm.h"
 #include "table.h"
 
@@ -16,6 +17,10 @@ template <class T> idx affine_forward_workspace(idx N, idx D, idx M) { return ge
 template <class T>
 void affine_forward(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha, Mat<T> out, void* scratch) {
   Epilogue<T> end{.bias = b, .relu = kind == Activation::relu, .alpha = alpha};
+  if (kind != Activation::identity && kind != Activation::relu) {
+    end.activate = activation_row<T>;
+    end.kind = int(kind);
+  }
   gemm<T>(x, W, out, false, end, scratch);
 }
 
