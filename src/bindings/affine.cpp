@@ -26,8 +26,8 @@ py::object matmul(py::handle a_, py::handle b_, py::handle out_) {
 }
 
 py::object affine_forward(py::handle x_, py::handle W_, py::handle b_, py::handle activation, double alpha, py::handle out_) {
-  return by_dtype(x_, [&]<class T>() -> py::object {
-    const In<T> x(x_, 2), W(W_, 2);
+  return by_promoted_dtype(x_, W_, [&]<class T>() -> py::object {
+    const In<T> W(W_, 2, true), x(x_, 2, true);
     Activation kind;
     if (!x || !W || x.dim(1) != W.dim(0) || !parse_activation(activation, kind)) return py::none();
     const idx N = x.dim(0), D = W.dim(0), M = W.dim(1);
@@ -46,8 +46,8 @@ py::object affine_forward(py::handle x_, py::handle W_, py::handle b_, py::handl
 }
 
 py::object affine_backward(py::handle dout_, py::handle x_, py::handle W_, py::handle dW_, py::handle db_, py::handle dx_) {
-  return by_dtype(dout_, [&]<class T>() -> py::object {
-    const In<T> dout(dout_, 2), x(x_, 2), W(W_, 2);
+  return by_promoted_dtype(dout_, W_, [&]<class T>() -> py::object {
+    const In<T> dout(dout_, 2, true), x(x_, 2, true), W(W_, 2, true);
     if (!dout || !x || !W) return py::none();
     const idx N = x.dim(0), D = W.dim(0), M = W.dim(1);
     if (dout.dim(0) != N || dout.dim(1) != M || x.dim(1) != D) return py::none();

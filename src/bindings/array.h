@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 
 #include <initializer_list>
+#include <memory>
 
 #include "memory.h"
 #include "table.h"
@@ -51,27 +52,46 @@ struct Range {  // bytes in memory, to see overlaps
   bool overlaps(Range other) const { return begin < other.end && other.begin < end; }
 };
 
-// A C-contiguous input of dtype T. False when it has to go through fastnn.ops.
+struct GiveBack {
+  void operator()(void* block) const { pool::give(block); }
+};
+
+// A C-contiguous input of dtype T. False when it has to go through fastnn.ops. With `widen`, a float32 array is taken for
+// T = double too and converted, as NumPy's promotion has it (MNIST's float32 images and the books' float64 weights).
 template <class T> class In {
  public:
-  explicit In(py::handle h, int nd = -1) : array_(as_array(h, kPlain, nd)) {
-    if (array_ && type_of(array_) != type_num<T>) array_ = nullptr;
+  explicit In(py::handle h, int nd = -1, bool widen = false) : array_(as_array(h, kPlain, nd)) {
+    if (!array_) return;
+    const int type = type_of(array_);
+    if (type == type_num<T>) {
+      data_ = reinterpret_cast<const T*>(array_->data);
+    } else if (std::is_same_v<T, double> && widen && type == type_num<float>) {
+      if (size() == 0) return;
+      widened_.reset(pool::take(size_t(size()) * sizeof(double)));
+      if (!widened_) throw std::bad_alloc();
+      active_table->widen(reinterpret_cast<const float*>(array_->data), size(), static_cast<double*>(widened_.get()));
+      data_ = static_cast<const T*>(widened_.get());
+    } else {
+      array_ = nullptr;
+    }
   }
   explicit operator bool() const { return array_; }
   idx dim(int i) const { return array_->dimensions[i]; }
   int nd() const { return array_->nd; }
   const ssize_t* shape() const { return array_->dimensions; }
   idx size() const { return element_count(array_); }
-  const T* data() const { return reinterpret_cast<const T*>(array_->data); }
+  const T* data() const { return data_; }
   Mat<const T> mat() const { return row_major(data(), dim(0), dim(1)); }
   Vec<const T> vec() const { return {data(), size()}; }
-  Range range() const { return {array_->data, array_->data + size() * idx(sizeof(T))}; }
+  Range range() const { return widened_ ? Range{} : Range{array_->data, array_->data + size() * idx(sizeof(T))}; }
   bool same_shape(const In& other) const {
     return nd() == other.nd() && std::equal(shape(), shape() + nd(), other.shape());
   }
 
  private:
   const ArrayProxy* array_;
+  const T* data_ = nullptr;
+  std::unique_ptr<void, GiveBack> widened_;
 };
 
 // A vector that may be None (a bias, class weights): data() is then null.
@@ -181,6 +201,12 @@ template <class F> py::object by_dtype(py::handle h, F&& f) {
     case type_num<double>: return f.template operator()<double>();
     default: return py::none();
   }
+}
+
+// The same for the promoted dtype of two arrays.
+template <class F> py::object by_promoted_dtype(py::handle a, py::handle b, F&& f) {
+  const ArrayProxy* second = as_array(b, 0, -1);
+  return by_dtype(second && type_of(second) == type_num<double> ? b : a, std::forward<F>(f));
 }
 
 // The enumerator for a name of FASTNN_ACTIVATIONS; false for any other object.

@@ -10,8 +10,15 @@ template <class T> constexpr AffineKernels<T> kernels() {
           .backward_workspace = affine_backward_workspace<T>,
           .backward = affine_backward<T>};
 }
+void widen(const float* from, idx n, double* to) {
+  parallel_for((n + 65535) / 65536, 4 * n, [=](idx block) {
+    const idx end = n - block * 65536 < 65536 ? n : (block + 1) * 65536;
+    for (idx i = block * 65536; i < end; ++i) to[i] = double(from[i]);
+  });
+}
 }  // namespace
 void fill_affine(KernelTable& table) {
+  table.widen = widen;
   table.f32.affine = kernels<float>();
   table.f64.affine = kernels<double>();
 }

@@ -70,6 +70,7 @@ template <class T> struct Kernels {
 struct KernelTable {
   const char* isa;
   double chunk_work;  // scalar operations that take about 50 ms on one thread of this ISA: Ctrl-C is looked for in between
+  void (*widen)(const float* from, idx n, double* to);  // a float32 operand beside float64 ones
   Kernels<float> f32;
   Kernels<double> f64;
 };
