@@ -34,7 +34,9 @@ class Call:
         except ValueError as error:  # a ragged list
             raise self.error(TypeError, f"{name} is not an array of numbers ({error})") from None
         if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-            raise self.error(TypeError, f"{name} has dtype {array.dtype}; float32, float64 or a dtype that converts to them")
+            raise self.error(
+                TypeError, f"{name} has dtype {array.dtype}; float32, float64 or a dtype that converts to them"
+            )
         return array
 
     def floats(self, **values) -> list:

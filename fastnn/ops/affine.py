@@ -56,7 +56,9 @@ def _affine_backward(dout, x, W, dW, db, dx):
     dout, x, W = call.floats(dout=dout, x=x, W=W)
     _check_affine(call, x, W, None)
     shape = (x.shape[0], W.shape[1])
-    call.require(dout.shape == shape, f"dout is {dout.shape} but x is {x.shape} and W is {W.shape}; dout must be {shape}")
+    call.require(
+        dout.shape == shape, f"dout is {dout.shape} but x is {x.shape} and W is {W.shape}; dout must be {shape}"
+    )
     call.check_out("dW", dW, W.shape)
     call.check_out("db", db, W.shape[1:])
     call.check_out("dx", dx, x.shape)

@@ -18,6 +18,9 @@ def _update(op, params, lists, scalars):
     `lists` are the gradients first, then the state; all but the gradients are changed in place.
     """
     call = Call(op)
+    for name, value in scalars.items():
+        if not isinstance(value, (int, float, np.number)):
+            raise call.error(TypeError, f"{name} is {value!r}; it must be a number")
     names = ["params", *lists]
     columns = [list(params), *map(list, lists.values())]
     for name, column in zip(names, columns, strict=True):
@@ -39,8 +42,10 @@ def _update(op, params, lists, scalars):
         return
     update = getattr(backends.checked, op)
     first = columns[0][0].dtype
-    plain = all(a.dtype == first and a.flags.carray for name, c in zip(names, columns, strict=True) for a in c
-                if name != "grads") and all(g.dtype == first and g.flags.c_contiguous and g.flags.aligned for g in columns[1])
+    states = [a for name, column in zip(names, columns, strict=True) if name != "grads" for a in column]
+    plain = all(a.dtype == first and a.flags.carray for a in states) and all(
+        g.dtype == first and g.flags.c_contiguous and g.flags.aligned for g in columns[1]
+    )
     if plain and update(*columns, *scalars.values()) is not None:
         return
     # Mixed dtypes, strided or shared memory: one parameter after the other, on copies where needed.
@@ -49,8 +54,10 @@ def _update(op, params, lists, scalars):
         columns[1] = [np.multiply(g, scale, dtype=np.result_type(g, np.float32)) for g in columns[1]]
         scalars = {**scalars, "clip_norm": 0.0}
     for row in zip(*columns, strict=True):
-        copies = [np.require(a, row[0].dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"]) for a in row]
-        update(*([a] for a in copies), *scalars.values())
+        dtype = row[0].dtype.newbyteorder("=")
+        copies = [np.require(a, dtype, ["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"]) for a in row]
+        if update(*([a] for a in copies), *scalars.values()) is None:
+            raise call.error(RuntimeError, f"the {backends.active_name} backend declined plain arrays")
         for name, a, updated in zip(names, row, copies, strict=True):
             if name != "grads" and a is not updated:
                 a[...] = updated
@@ -79,9 +86,7 @@ def nesterov_update(params, grads, v, lr, momentum, lookahead, weight_decay=0.0,
     lookahead: with the new v (book 2's rule), otherwise with the old one (book 1's).
     """
     if (
-        backends.active.nesterov_update(
-            params, grads, v, lr, momentum, lookahead, weight_decay, clip_norm, clip_value
-        )
+        backends.active.nesterov_update(params, grads, v, lr, momentum, lookahead, weight_decay, clip_norm, clip_value)
         is None
     ):
         scalars = {"lr": lr, "momentum": momentum, "lookahead": bool(lookahead)}
@@ -124,7 +129,14 @@ def adam_update(
         params, grads, m, v, lr, beta1, beta2, epsilon, step, decoupled, weight_decay, clip_norm, clip_value
     )
     if result is None:
-        scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "epsilon": epsilon, "step": step, "decoupled": bool(decoupled)}
+        scalars = {
+            "lr": lr,
+            "beta1": beta1,
+            "beta2": beta2,
+            "epsilon": epsilon,
+            "step": step,
+            "decoupled": bool(decoupled),
+        }
         scalars |= {"weight_decay": weight_decay, "clip_norm": clip_norm, "clip_value": clip_value}
         _update("adam_update", params, {"grads": grads, "m": m, "v": v}, scalars)
     return params

@@ -107,7 +107,8 @@ def _cross_entropy_arguments(call, name, x, t, weight, ignore_index, label_smoot
     if weight is not None:
         weight = np.ascontiguousarray(call.array("weight", weight), x.dtype)
         call.require(
-            weight.shape == x.shape[1:], f"weight is {weight.shape} but {name} is {x.shape}; weight must be ({x.shape[1]},)"
+            weight.shape == x.shape[1:],
+            f"weight is {weight.shape} but {name} is {x.shape}; weight must be ({x.shape[1]},)",
         )
     call.require(0 <= label_smoothing <= 1, f"label_smoothing is {label_smoothing}; it must lie in [0, 1]")
     return x, t, weight

@@ -8,11 +8,11 @@ using namespace py::literals;
 // Estimated scalar operations of a call: for the GIL and for the chunks of a long call.
 template <class T> double work_of(idx n) { return double(n) * sizeof(T) * sizeof(T); }
 
-py::object activation_forward(py::handle x_, py::handle kind_, double alpha, py::handle out_) {
+py::object activation_forward(py::handle x_, py::handle kind_, Real alpha, py::handle out_) {
   return by_dtype(x_, [&]<class T>() -> py::object {
     const In<T> x(x_);
     Activation kind;
-    if (!x || !parse_activation(kind_, kind)) return py::none();
+    if (!x || !parse_activation(kind_, kind) || !alpha.ok) return py::none();
     Out<T> out(out_, x.nd(), x.shape(), {x.range()});
     if (!out) return py::none();
     run_rows(x.size(), work_of<T>(x.size()), [&](idx begin, idx end) {
@@ -22,11 +22,11 @@ py::object activation_forward(py::handle x_, py::handle kind_, double alpha, py:
   });
 }
 
-py::object activation_backward(py::handle dout_, py::handle saved_, py::handle kind_, double alpha, py::handle dx_) {
+py::object activation_backward(py::handle dout_, py::handle saved_, py::handle kind_, Real alpha, py::handle dx_) {
   return by_dtype(dout_, [&]<class T>() -> py::object {
     const In<T> dout(dout_), saved(saved_);
     Activation kind;
-    if (!dout || !saved || !dout.same_shape(saved) || !parse_activation(kind_, kind)) return py::none();
+    if (!dout || !saved || !dout.same_shape(saved) || !parse_activation(kind_, kind) || !alpha.ok) return py::none();
     Out<T> dx(dx_, dout.nd(), dout.shape(), {dout.range(), saved.range()});
     if (!dx) return py::none();
     run_rows(dout.size(), work_of<T>(dout.size()), [&](idx begin, idx end) {
@@ -71,8 +71,8 @@ py::object relu_backward(py::handle dout_, py::handle mask_, py::handle dx_) {
 }  // namespace
 
 void bind_activation(py::module_& m) {
-  m.def("activation_forward", activation_forward, "x"_a, "kind"_a, "alpha"_a = 0.0, "out"_a = py::none());
-  m.def("activation_backward", activation_backward, "dout"_a, "saved"_a, "kind"_a, "alpha"_a = 0.0,
+  m.def("activation_forward", activation_forward, "x"_a, "kind"_a, "alpha"_a = Real{}, "out"_a = py::none());
+  m.def("activation_backward", activation_backward, "dout"_a, "saved"_a, "kind"_a, "alpha"_a = Real{},
         "dx"_a = py::none());
   m.def("relu_forward", relu_forward, "x"_a, "out"_a = py::none(), "mask"_a = py::none());
   m.def("relu_backward", relu_backward, "dout"_a, "mask"_a, "dx"_a = py::none());

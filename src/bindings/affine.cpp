@@ -18,18 +18,18 @@ py::object matmul(py::handle a_, py::handle b_, py::handle out_) {
     const auto& kernels = active<T>().affine;
     const Mat<T> result = out.mat();
     Scratch scratch(kernels.matmul_workspace(a.rows, b.cols, a.cols));
-    run_rows(a.rows, 2.0 * double(a.rows) * double(a.cols) * double(b.cols), [&](idx begin, idx end) {
-      kernels.matmul(rows(a, begin, end), b, rows(result, begin, end), scratch);
-    });
+    run_rows(a.rows, 2.0 * double(a.rows) * double(a.cols) * double(b.cols),
+             [&](idx begin, idx end) { kernels.matmul(rows(a, begin, end), b, rows(result, begin, end), scratch); });
     return out.object();
   });
 }
 
-py::object affine_forward(py::handle x_, py::handle W_, py::handle b_, py::handle activation, double alpha, py::handle out_) {
+py::object affine_forward(py::handle x_, py::handle W_, py::handle b_, py::handle activation, Real alpha,
+                          py::handle out_) {
   return by_promoted_dtype(x_, W_, [&]<class T>() -> py::object {
     const In<T> W(W_, 2, true), x(x_, 2, true);
     Activation kind;
-    if (!x || !W || x.dim(1) != W.dim(0) || !parse_activation(activation, kind)) return py::none();
+    if (!x || !W || x.dim(1) != W.dim(0) || !parse_activation(activation, kind) || !alpha.ok) return py::none();
     const idx N = x.dim(0), D = W.dim(0), M = W.dim(1);
     const OptionalVec<T> b(b_, M);
     if (!b) return py::none();
@@ -45,7 +45,8 @@ py::object affine_forward(py::handle x_, py::handle W_, py::handle b_, py::handl
   });
 }
 
-py::object affine_backward(py::handle dout_, py::handle x_, py::handle W_, py::handle dW_, py::handle db_, py::handle dx_) {
+py::object affine_backward(py::handle dout_, py::handle x_, py::handle W_, py::handle dW_, py::handle db_,
+                           py::handle dx_) {
   return by_promoted_dtype(dout_, W_, [&]<class T>() -> py::object {
     const In<T> dout(dout_, 2, true), x(x_, 2, true), W(W_, 2, true);
     if (!dout || !x || !W) return py::none();
@@ -79,7 +80,7 @@ py::object affine_backward(py::handle dout_, py::handle x_, py::handle W_, py::h
 
 void bind_affine(py::module_& m) {
   m.def("matmul", matmul, "a"_a, "b"_a, "out"_a = py::none());
-  m.def("affine_forward", affine_forward, "x"_a, "W"_a, "b"_a, "activation"_a = "identity", "alpha"_a = 0.0,
+  m.def("affine_forward", affine_forward, "x"_a, "W"_a, "b"_a, "activation"_a = "identity", "alpha"_a = Real{},
         "out"_a = py::none());
   m.def("affine_backward", affine_backward, "dout"_a, "x"_a, "W"_a, "dW"_a = py::none(), "db"_a = py::none(),
         "dx"_a = py::none());

@@ -1,10 +1,12 @@
-// From Python objects to views and back, on the fast path: an argument that is not a plain array of the right dtype makes
-// the binding return None, and fastnn.ops then converts it or explains. Nothing here throws at the user for bad input.
+// From Python objects to views and back, on the fast path: an argument that is not a plain array of the right dtype
+// makes the binding return None, and fastnn.ops then converts it or explains. Nothing here throws at the user for bad
+// input.
 #pragma once
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
 #include <initializer_list>
+#include <limits>
 #include <memory>
 
 #include "memory.h"
@@ -12,7 +14,8 @@
 
 namespace fastnn {
 namespace py = pybind11;
-using ArrayProxy = py::detail::PyArray_Proxy;  // the ndarray struct: its flags are read by hand (tens of ns an argument)
+using ArrayProxy =
+    py::detail::PyArray_Proxy;  // the ndarray struct: its flags are read by hand (tens of ns an argument)
 using NumpyApi = py::detail::npy_api;
 
 inline NumpyApi& numpy_api() {
@@ -56,8 +59,9 @@ struct GiveBack {
   void operator()(void* block) const { pool::give(block); }
 };
 
-// A C-contiguous input of dtype T. False when it has to go through fastnn.ops. With `widen`, a float32 array is taken for
-// T = double too and converted, as NumPy's promotion has it (MNIST's float32 images and the books' float64 weights).
+// A C-contiguous input of dtype T. False when it has to go through fastnn.ops. With `widen`, a float32 array is taken
+// for T = double too and converted, as NumPy's promotion has it (MNIST's float32 images and the books' float64
+// weights).
 template <class T> class In {
  public:
   explicit In(py::handle h, int nd = -1, bool widen = false) : array_(as_array(h, kPlain, nd)) {
@@ -144,8 +148,8 @@ inline py::object new_array(int type, idx itemsize, int nd, const ssize_t* shape
   void* block = nullptr;
   if (size_t(bytes) >= pool::kSmallest && !(block = pool::take(size_t(bytes)))) throw std::bad_alloc();
   auto array = py::reinterpret_steal<py::object>(
-      api.PyArray_NewFromDescr_(api.PyArray_Type_, api.PyArray_DescrFromType_(type), nd, const_cast<ssize_t*>(shape), nullptr,
-                                block, block ? kPlain | kWritable : 0, nullptr));
+      api.PyArray_NewFromDescr_(api.PyArray_Type_, api.PyArray_DescrFromType_(type), nd, const_cast<ssize_t*>(shape),
+                                nullptr, block, block ? kPlain | kWritable : 0, nullptr));
   if (!array) {
     if (block) pool::give(block);
     throw py::error_already_set();
@@ -162,8 +166,8 @@ inline py::object new_array(int type, idx itemsize, int nd, const ssize_t* shape
   return array;
 }
 
-// A result of dtype T: new when `h` is None, else the caller's array if it is plain, writable, of this shape, and shares no
-// memory with any of `inputs`. False: fastnn.ops computes into a new array and copies, or explains.
+// A result of dtype T: new when `h` is None, else the caller's array if it is plain, writable, of this shape, and
+// shares no memory with any of `inputs`. False: fastnn.ops computes into a new array and copies, or explains.
 template <class T> class Out {
  public:
   Out(py::handle h, int nd, const ssize_t* shape, std::initializer_list<Range> inputs = {}) {
@@ -197,9 +201,12 @@ template <class F> py::object by_dtype(py::handle h, F&& f) {
   const ArrayProxy* a = as_array(h, 0, -1);
   if (!a) return py::none();
   switch (type_of(a)) {
-    case type_num<float>: return f.template operator()<float>();
-    case type_num<double>: return f.template operator()<double>();
-    default: return py::none();
+    case type_num<float>:
+      return f.template operator()<float>();
+    case type_num<double>:
+      return f.template operator()<double>();
+    default:
+      return py::none();
   }
 }
 
@@ -223,6 +230,14 @@ inline bool parse_activation(py::handle name, Activation& kind) {
   return false;
 }
 
+// A number argument. Whatever is given, binding succeeds: an object that is no number is NaN here and fastnn.ops
+// explains.
+struct Real {
+  double value = 0;
+  bool ok = true;
+  operator double() const { return value; }
+};
+
 // Releasing the GIL doubles a tiny call, and with a busy Python thread the call then waits 26 us to get it back.
 constexpr double kReleaseWork = 2e6;  // scalar operations: about 50 us
 
@@ -232,7 +247,8 @@ template <class F> void run(double work, F&& f) {
   f();
 }
 
-// f(begin, end) over [0, rows); calls estimated above 50 ms go in chunks, cut by size alone, with a look for Ctrl-C after each.
+// f(begin, end) over [0, rows); calls estimated above 50 ms go in chunks, cut by size alone, with a look for Ctrl-C
+// after each.
 template <class F> void run_rows(idx rows, double work, F&& f) {
   constexpr idx kMultiple = 64;
   const double chunks = work / active_table->chunk_work;
@@ -252,3 +268,18 @@ template <class F> void run_rows(idx rows, double work, F&& f) {
 }
 
 }  // namespace fastnn
+
+namespace pybind11::detail {
+template <> struct type_caster<fastnn::Real> {
+  PYBIND11_TYPE_CASTER(fastnn::Real, const_name("float"));
+  bool load(handle source, bool) {
+    value.value = PyFloat_AsDouble(source.ptr());
+    if (value.value == -1.0 && PyErr_Occurred()) {
+      PyErr_Clear();
+      value = {std::numeric_limits<double>::quiet_NaN(), false};
+    }
+    return true;
+  }
+  static handle cast(const fastnn::Real& real, return_value_policy, handle) { return PyFloat_FromDouble(real.value); }
+};
+}  // namespace pybind11::detail

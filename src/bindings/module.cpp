@@ -23,8 +23,9 @@ py::list isa_names() {
 
 void use_isa(const std::string& name) {
   const KernelTable* table = find_table(name.c_str());
-  if (!table) throw py::value_error("ISA '" + name + "' is not one of " + py::str(isa_names()).cast<std::string>() +
-                                    ", the ones that this build has and this processor can run");
+  if (!table)
+    throw py::value_error("ISA '" + name + "' is not one of " + py::str(isa_names()).cast<std::string>() +
+                          ", the ones that this build has and this processor can run");
   active_table = table;
 }
 
@@ -56,7 +57,13 @@ PYBIND11_MODULE(_core, m) {
 #else
   m.attr("openmp") = py::none();
 #endif
-  m.def("trim", [] { pool::trim(); trim_scratch(); }, "Hand recycled memory back to the system.");
+  m.def(
+      "trim",
+      [] {
+        pool::trim();
+        trim_scratch();
+      },
+      "Hand recycled memory back to the system.");
   m.def("set_pool_limit", pool::set_limit, "bytes"_a);
   m.def("pool_stats", [] {
     const pool::Stats s = pool::stats();

@@ -99,13 +99,18 @@ template <class T> class Arrays {
   idx elements_ = 0;
 };
 
+bool is_empty_list(py::handle list) { return PyList_CheckExact(list.ptr()) && PyList_GET_SIZE(list.ptr()) == 0; }
+
 py::handle first_item(py::handle list) {
   if (!PyList_CheckExact(list.ptr()) || PyList_GET_SIZE(list.ptr()) == 0) return py::none();
   return PyList_GET_ITEM(list.ptr(), 0);
 }
 
 py::object update(Optimizer kind, py::handle params, py::handle grads, std::initializer_list<py::handle> states,
-                  OptimSettings settings, double clip_norm) {
+                  OptimSettings settings, double clip_norm, std::initializer_list<Real> numbers) {
+  for (const Real& number : numbers)
+    if (!number.ok) return py::none();
+  if (is_empty_list(params) && is_empty_list(grads)) return py::reinterpret_borrow<py::object>(params);
   return by_dtype(first_item(params), [&]<class T>() -> py::object {
     Arrays<T> arrays;
     if (!arrays.read(params, grads, states)) return py::none();
@@ -116,6 +121,7 @@ py::object update(Optimizer kind, py::handle params, py::handle grads, std::init
 }
 
 py::object grad_norm(py::handle grads) {
+  if (is_empty_list(grads)) return py::float_(0.0);
   return by_dtype(first_item(grads), [&]<class T>() -> py::object {
     Arrays<T> arrays;
     if (!arrays.read_only(grads)) return py::none();
@@ -123,7 +129,9 @@ py::object grad_norm(py::handle grads) {
   });
 }
 
-py::object scale_arrays(py::handle list, double scale) {
+py::object scale_arrays(py::handle list, Real scale) {
+  if (!scale.ok) return py::none();
+  if (is_empty_list(list)) return py::reinterpret_borrow<py::object>(list);
   return by_dtype(first_item(list), [&]<class T>() -> py::object {
     Arrays<T> arrays;
     if (!arrays.read(list, list, {})) return py::none();
@@ -135,56 +143,66 @@ py::object scale_arrays(py::handle list, double scale) {
 }  // namespace
 
 void bind_optim(py::module_& m) {
-  const auto decay = "weight_decay"_a = 0.0;
-  const auto norm = "clip_norm"_a = 0.0;
-  const auto value = "clip_value"_a = 0.0;
+  const auto decay_arg = "weight_decay"_a = Real{};
+  const auto norm_arg = "clip_norm"_a = Real{};
+  const auto value_arg = "clip_value"_a = Real{};
   using H = py::handle;
-  m.def("sgd_update",
-        [](H params, H grads, double lr, double decay, double norm, double value) {
-          return update(Optimizer::sgd, params, grads, {}, {.lr = lr, .clip_value = value, .weight_decay = decay}, norm);
-        },
-        "params"_a, "grads"_a, "lr"_a, decay, norm, value);
-  m.def("momentum_update",
-        [](H params, H grads, H v, double lr, double momentum, double decay, double norm, double value) {
-          return update(Optimizer::momentum, params, grads, {v},
-                        {.lr = lr, .first = momentum, .clip_value = value, .weight_decay = decay}, norm);
-        },
-        "params"_a, "grads"_a, "v"_a, "lr"_a, "momentum"_a, decay, norm, value);
-  m.def("nesterov_update",
-        [](H params, H grads, H v, double lr, double momentum, bool lookahead, double decay, double norm, double value) {
-          return update(Optimizer::nesterov, params, grads, {v},
-                        {.lr = lr, .first = momentum, .clip_value = value, .weight_decay = decay, .lookahead = lookahead},
-                        norm);
-        },
-        "params"_a, "grads"_a, "v"_a, "lr"_a, "momentum"_a, "lookahead"_a, decay, norm, value);
-  m.def("adagrad_update",
-        [](H params, H grads, H h, double lr, double epsilon, double decay, double norm, double value) {
-          return update(Optimizer::adagrad, params, grads, {h},
-                        {.lr = lr, .epsilon = epsilon, .clip_value = value, .weight_decay = decay}, norm);
-        },
-        "params"_a, "grads"_a, "h"_a, "lr"_a, "epsilon"_a, decay, norm, value);
-  m.def("rmsprop_update",
-        [](H params, H grads, H h, double lr, double rate, double epsilon, double decay, double norm, double value) {
-          return update(Optimizer::rmsprop, params, grads, {h},
-                        {.lr = lr, .first = rate, .epsilon = epsilon, .clip_value = value, .weight_decay = decay}, norm);
-        },
-        "params"_a, "grads"_a, "h"_a, "lr"_a, "decay_rate"_a, "epsilon"_a, decay, norm, value);
-  m.def("adam_update",
-        [](H params, H grads, H ms, H vs, double lr, double beta1, double beta2, double epsilon, int64_t step, bool decoupled,
-           double decay, double norm, double value) {
-          const double corrected = lr * std::sqrt(1 - std::pow(beta2, step)) / (1 - std::pow(beta1, step));
-          return update(Optimizer::adam, params, grads, {ms, vs},
-                        {.lr = corrected,
-                         .first = beta1,
-                         .second = beta2,
-                         .epsilon = epsilon,
-                         .decoupled_decay = decoupled ? lr * decay : 0.0,
-                         .clip_value = value,
-                         .weight_decay = decoupled ? 0.0 : decay},
-                        norm);
-        },
-        "params"_a, "grads"_a, "m"_a, "v"_a, "lr"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a, "decoupled"_a = false, decay,
-        norm, value);
+  m.def(
+      "sgd_update",
+      [](H params, H grads, Real lr, Real decay, Real norm, Real value) {
+        return update(Optimizer::sgd, params, grads, {}, {.lr = lr, .clip_value = value, .weight_decay = decay}, norm,
+                      {lr, decay, norm, value});
+      },
+      "params"_a, "grads"_a, "lr"_a, decay_arg, norm_arg, value_arg);
+  m.def(
+      "momentum_update",
+      [](H params, H grads, H v, Real lr, Real momentum, Real decay, Real norm, Real value) {
+        return update(Optimizer::momentum, params, grads, {v},
+                      {.lr = lr, .first = momentum, .clip_value = value, .weight_decay = decay}, norm,
+                      {lr, momentum, decay, norm, value});
+      },
+      "params"_a, "grads"_a, "v"_a, "lr"_a, "momentum"_a, decay_arg, norm_arg, value_arg);
+  m.def(
+      "nesterov_update",
+      [](H params, H grads, H v, Real lr, Real momentum, bool lookahead, Real decay, Real norm, Real value) {
+        return update(Optimizer::nesterov, params, grads, {v},
+                      {.lr = lr, .first = momentum, .clip_value = value, .weight_decay = decay, .lookahead = lookahead},
+                      norm, {lr, momentum, decay, norm, value});
+      },
+      "params"_a, "grads"_a, "v"_a, "lr"_a, "momentum"_a, "lookahead"_a, decay_arg, norm_arg, value_arg);
+  m.def(
+      "adagrad_update",
+      [](H params, H grads, H h, Real lr, Real epsilon, Real decay, Real norm, Real value) {
+        return update(Optimizer::adagrad, params, grads, {h},
+                      {.lr = lr, .epsilon = epsilon, .clip_value = value, .weight_decay = decay}, norm,
+                      {lr, epsilon, decay, norm, value});
+      },
+      "params"_a, "grads"_a, "h"_a, "lr"_a, "epsilon"_a, decay_arg, norm_arg, value_arg);
+  m.def(
+      "rmsprop_update",
+      [](H params, H grads, H h, Real lr, Real rate, Real epsilon, Real decay, Real norm, Real value) {
+        return update(Optimizer::rmsprop, params, grads, {h},
+                      {.lr = lr, .first = rate, .epsilon = epsilon, .clip_value = value, .weight_decay = decay}, norm,
+                      {lr, rate, epsilon, decay, norm, value});
+      },
+      "params"_a, "grads"_a, "h"_a, "lr"_a, "decay_rate"_a, "epsilon"_a, decay_arg, norm_arg, value_arg);
+  m.def(
+      "adam_update",
+      [](H params, H grads, H ms, H vs, Real lr, Real beta1, Real beta2, Real epsilon, Real step, bool decoupled,
+         Real decay, Real norm, Real value) {
+        const double corrected = lr * std::sqrt(1 - std::pow(beta2, step)) / (1 - std::pow(beta1, step));
+        return update(Optimizer::adam, params, grads, {ms, vs},
+                      {.lr = corrected,
+                       .first = beta1,
+                       .second = beta2,
+                       .epsilon = epsilon,
+                       .decoupled_decay = decoupled ? lr * decay : 0.0,
+                       .clip_value = value,
+                       .weight_decay = decoupled ? 0.0 : decay},
+                      norm, {lr, beta1, beta2, epsilon, step, decay, norm, value});
+      },
+      "params"_a, "grads"_a, "m"_a, "v"_a, "lr"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a, "decoupled"_a = false,
+      decay_arg, norm_arg, value_arg);
   m.def("grad_norm", grad_norm, "grads"_a);
   m.def("scale_arrays", scale_arrays, "arrays"_a, "scale"_a);
 }

@@ -15,10 +15,19 @@ template <class F> void run_words(idx n, double work, F&& f) {  // f(first_word,
   });
 }
 
-py::object dropout_forward(py::handle x_, double ratio, uint64_t key, double scale, py::handle out_, py::handle mask_) {
+bool parse_key(py::handle key, uint64_t& value) {
+  if (!PyLong_Check(key.ptr())) return false;
+  value = PyLong_AsUnsignedLongLong(key.ptr());
+  if (!PyErr_Occurred()) return true;
+  PyErr_Clear();
+  return false;
+}
+
+py::object dropout_forward(py::handle x_, Real ratio, py::handle key_, Real scale, py::handle out_, py::handle mask_) {
   return by_dtype(x_, [&]<class T>() -> py::object {
     const In<T> x(x_);
-    if (!x || !(ratio >= 0 && ratio <= 1)) return py::none();
+    uint64_t key;
+    if (!x || !(ratio >= 0 && ratio <= 1) || !scale.ok || !parse_key(key_, key)) return py::none();
     Out<T> out(out_, x.nd(), x.shape(), {x.range()});
     if (!out) return py::none();
     Out<uint8_t> mask(mask_, {mask_bytes(x.size())}, {x.range(), out.range()});
@@ -31,15 +40,16 @@ py::object dropout_forward(py::handle x_, double ratio, uint64_t key, double sca
   });
 }
 
-py::object dropout_backward(py::handle dout_, py::handle mask_, double scale, py::handle dx_) {
+py::object dropout_backward(py::handle dout_, py::handle mask_, Real scale, py::handle dx_) {
   return by_dtype(dout_, [&]<class T>() -> py::object {
     const In<T> dout(dout_);
     const In<uint8_t> mask(mask_, 1);
-    if (!dout || !mask || mask.dim(0) != mask_bytes(dout.size()) || !mask_words(mask)) return py::none();
+    if (!dout || !mask || !scale.ok || mask.dim(0) != mask_bytes(dout.size()) || !mask_words(mask)) return py::none();
     Out<T> dx(dx_, dout.nd(), dout.shape(), {dout.range(), mask.range()});
     if (!dx) return py::none();
     run_words(dout.size(), 4.0 * double(dout.size()), [&](idx word, idx begin, idx n) {
-      active<T>().random.dropout_backward({dout.data() + begin, n}, mask_words(mask) + word, T(scale), dx.data() + begin);
+      active<T>().random.dropout_backward({dout.data() + begin, n}, mask_words(mask) + word, T(scale),
+                                          dx.data() + begin);
     });
     return dx.object();
   });
@@ -48,9 +58,9 @@ py::object dropout_backward(py::handle dout_, py::handle mask_, double scale, py
 }  // namespace
 
 void bind_random(py::module_& m) {
-  m.def("dropout_forward", dropout_forward, "x"_a, "ratio"_a, "key"_a, "scale"_a = 1.0, "out"_a = py::none(),
+  m.def("dropout_forward", dropout_forward, "x"_a, "ratio"_a, "key"_a, "scale"_a = Real{1.0}, "out"_a = py::none(),
         "mask"_a = py::none());
-  m.def("dropout_backward", dropout_backward, "dout"_a, "mask"_a, "scale"_a = 1.0, "dx"_a = py::none());
+  m.def("dropout_backward", dropout_backward, "dout"_a, "mask"_a, "scale"_a = Real{1.0}, "dx"_a = py::none());
 }
 
 }  // namespace fastnn
