@@ -1,4 +1,4 @@
-"""How many threads a large call may use: OMP_NUM_THREADS and threadpoolctl, the cgroup's CPU quota, set_num_threads()."""
+"""Threads of a large call: the least of OMP_NUM_THREADS, threadpoolctl, the cgroup's quota and set_num_threads()."""
 
 import importlib
 import math

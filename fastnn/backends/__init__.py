@@ -109,7 +109,7 @@ def _choose() -> tuple[str, str]:
     if best != "native":
         warnings.warn(
             f"fastnn has no compiled kernels here and runs on {best}: install a C++ compiler, then "
-            "pip install --no-cache-dir --force-reinstall fastnn (FASTNN_BACKEND chooses a backend without this warning)",
+            "pip install --no-cache-dir --force-reinstall fastnn (FASTNN_BACKEND chooses without this warning)",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -121,8 +121,8 @@ def show_config() -> dict:
     """What fastnn runs on: versions, backend and why, instruction set, OpenMP runtime, threads, recycled memory."""
     import numpy
 
-    from .._threads import get_num_threads
     from .._build_info import version
+    from .._threads import get_num_threads
 
     config = {
         "fastnn": version,

@@ -1,7 +1,7 @@
 """The public operations: named functions over arrays, the same on every backend.
 
-Each makes the plain call first; where the backend declines it converts the arguments once, checks them, explains what is
-wrong, and calls again. Outputs come last and may be given; results are new arrays otherwise.
+Each makes the plain call first; where the backend declines it converts the arguments once, checks them, explains what
+is wrong, and calls again. Outputs come last and may be given; results are new arrays otherwise.
 """
 
 from .activation import activation_backward, activation_forward, relu_backward, relu_forward

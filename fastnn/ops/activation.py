@@ -45,8 +45,8 @@ def _activation_backward(dout, saved, kind, alpha, dx):
 def relu_forward(x, out=None, mask=None):
     """max(x, 0) and which elements were kept: x of any shape -> (out, mask).
 
-    mask: uint8, 8 * ceil(n / 64) bytes; bit i (little-endian bit order) is 1 where element i > 0 or NaN. Raises TypeError
-    for a dtype that is not real. Book 1 ch. 5 (whose mask is the opposite: True where x <= 0).
+    mask: uint8, 8 * ceil(n / 64) bytes; bit i (little-endian bit order) is 1 where element i > 0 or NaN. Raises
+    TypeError for a dtype that is not real. Book 1 ch. 5 (whose mask is the opposite: True where x <= 0).
     """
     result = backends.active.relu_forward(x, out, mask)
     return _relu_forward(x, out, mask) if result is None else result

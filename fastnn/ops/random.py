@@ -26,7 +26,7 @@ def _dropout_forward(x, ratio, key, scale, out, mask):
 
 
 def dropout_backward(dout, mask, scale=1.0, dx=None):
-    """dout * bit * scale, a product, so that NaN is not hidden. Raises ValueError or TypeError for a mask that does not fit."""
+    """dout * bit * scale, a product: NaN is not hidden. Raises ValueError or TypeError for a mask that does not fit."""
     result = backends.active.dropout_backward(dout, mask, scale, dx)
     return _dropout_backward(dout, mask, scale, dx) if result is None else result
 

@@ -27,13 +27,13 @@ def _rows_forward(op, x, out):
 
 
 def softmax_backward(dout, y, dx=None):
-    """Gradient through softmax_forward: dout (N, V), y (N, V) its output -> dx. Raises ValueError if shapes differ."""
+    """Gradient through softmax_forward: dout (N, V), y (N, V) its output -> dx. ValueError if shapes differ."""
     result = backends.active.softmax_backward(dout, y, dx)
     return _rows_backward("softmax_backward", dout, y, dx) if result is None else result
 
 
 def log_softmax_backward(dout, y, dx=None):
-    """Gradient through log_softmax_forward: dout (N, V), y (N, V) its output -> dx. Raises ValueError if shapes differ."""
+    """Gradient through log_softmax_forward: dout (N, V), y (N, V) its output -> dx. ValueError if shapes differ."""
     result = backends.active.log_softmax_backward(dout, y, dx)
     return _rows_backward("log_softmax_backward", dout, y, dx) if result is None else result
 
@@ -51,9 +51,10 @@ def softmax_cross_entropy_forward(x, t, weight=None, ignore_index=None, label_sm
     """Mean cross entropy of softmax(x) against t: x (N, V) -> (loss, y (N, V) = softmax(x)).
 
     t: labels (N,) of any integer dtype (negative ones count from the end unless they are ignore_index) or targets
-    (N, V), one-hot or soft; weight (V,): weight of each class; rows with label ignore_index do not count. epsilon = 0 is
-    the exact log-sum-exp loss (PyTorch's cross_entropy; with targets the mean is over N), epsilon > 0 the books'
-    -log(p + epsilon). Raises IndexError for a label outside [-V, V), ValueError for shapes that do not fit. Book 1 ch. 5.
+    (N, V), one-hot or soft; weight (V,): weight of each class; rows with label ignore_index do not count. epsilon = 0
+    is the exact log-sum-exp loss (PyTorch's cross_entropy; with targets the mean is over N), epsilon > 0 the books'
+    -log(p + epsilon). Raises IndexError for a label outside [-V, V), ValueError for shapes that do not fit. Book 1
+    ch. 5.
     """
     result = backends.active.softmax_cross_entropy_forward(x, t, weight, ignore_index, label_smoothing, epsilon, y)
     if result is None:
@@ -117,7 +118,8 @@ def _cross_entropy_arguments(call, name, x, t, weight, ignore_index, label_smoot
 def sigmoid_cross_entropy_forward(x, t, epsilon=0.0, y=None):
     """Mean binary cross entropy of sigmoid(x) against t in [0, 1]: one shape -> (loss, y = sigmoid(x)).
 
-    epsilon = 0 is exact, epsilon > 0 the books' -log(p + epsilon). Raises ValueError if the shapes differ. Book 2 ch. 4.
+    epsilon = 0 is exact, epsilon > 0 the books' -log(p + epsilon). Raises ValueError if the shapes differ. Book 2
+    ch. 4.
     """
     result = backends.active.sigmoid_cross_entropy_forward(x, t, epsilon, y)
     return _sigmoid_cross_entropy_forward(x, t, epsilon, y) if result is None else result
@@ -146,7 +148,7 @@ def _sigmoid_cross_entropy_backward(y, t, dout, dx):
 
 
 def squared_error_forward(y, t):
-    """Sum of (y - t)^2 over everything, a float: arrays of one shape. Raises ValueError if the shapes differ. Book 1 ch. 4."""
+    """Sum of (y - t)^2 over everything, a float: arrays of one shape. ValueError if the shapes differ. Book 1 ch. 4."""
     result = backends.active.squared_error_forward(y, t)
     if result is None:
         call = Call("squared_error_forward")
