@@ -1,0 +1,117 @@
+"""Results as Markdown."""
+
+import math
+
+UNITS = (1e-6, 1e9, "ns"), (1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (math.inf, 1.0, "s")
+OURS, BASE = "fastnn", "numpy"
+NOT_PEERS = OURS, "books"  # the books' way is shown beside, but is not a library to be compared with
+
+
+def page(results) -> str:
+    """All results: the machine once, then a table each."""
+    if not results:
+        return "No results."
+    results = sorted(results, key=lambda r: (r["machine"]["threads"], r["workload"], r["dtype"]))
+    parts, seen = [], None
+    for result in results:
+        described = _machine(result["machine"])
+        if described != seen:
+            parts.append(described)
+            seen = described
+        parts.append(table(result))
+    parts.append(
+        "Times are medians, with the interquartile range as a share of the median. *best peer* and *NumPy* say how "
+        "many times as fast as these fastnn is. *FMA* and *memory* are the share of this machine's multiply-add rate "
+        "and memory bandwidth, measured in the same run, that fastnn reaches (inputs and results counted once; over "
+        "100 % of memory means that they stay in the caches). What is *wrong* or failed was not timed."
+    )
+    return "\n\n".join(parts)
+
+
+def _machine(info):
+    versions = ", ".join(
+        f"{name} {peer['version']}" if "version" in peer else f"{name}: {peer['missing']}"
+        for name, peer in info["peers"].items()
+    )
+    threads = "1 thread" if info["threads"] == 1 else f"{info['threads']} threads"
+    return (
+        f"## {threads}\n\n{info['cpu']} (family {info['family']}; {', '.join(info['vector'])}), {info['cores']} cores, "
+        f"{info['system']}, Python {info['python']}; {versions}."
+    )
+
+
+def table(result) -> str:
+    """One workload and dtype: a row a case, a column a peer, ratios, and a last line of geometric means."""
+    rows = result["rows"]
+    names = [name for name in result["machine"]["peers"] if any("median" in row["peers"].get(name, {}) for row in rows)]
+    extra = sorted({key for row in rows for entry in row["peers"].values() for key in entry} - _TIMING)
+    head = ["case", *names]
+    compared = OURS in names and len(names) > 1
+    if compared:
+        head += ["best peer", "NumPy"] if BASE in names else ["best peer"]
+    has_flops = OURS in names and any(row.get("flops") for row in rows) and rows[0]["limits"]
+    if has_flops:
+        head += ["FMA", "memory"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    best_ratios, base_ratios = [], []
+    for row in rows:
+        times = {name: entry["median"] for name, entry in row["peers"].items() if "median" in entry}
+        line = [row["case"] or "-", *(_cell(row["peers"].get(name, {})) for name in names)]
+        if compared:
+            others = [t for name, t in times.items() if name not in NOT_PEERS]
+            line.append(_ratio(best_ratios, min(others, default=None), times.get(OURS)))
+            if BASE in names:
+                line.append(_ratio(base_ratios, times.get(BASE), times.get(OURS)))
+        if has_flops:
+            line += _shares(row, times.get(OURS), result["dtype"])
+        lines.append(line)
+        for key in extra:
+            values = [row["peers"].get(name, {}).get(key) for name in names]
+            shown = ["" if v is None else f"{v:.4g}" for v in values]
+            lines.append([key, *shown, *[""] * (len(head) - 1 - len(names))])
+    if len(best_ratios) > 1:
+        means = [_mean(best_ratios)] + ([_mean(base_ratios)] if BASE in names else [])
+        least = [f"{min(best_ratios):.2f}x"] + ([f"{min(base_ratios):.2f}x"] if BASE in names and base_ratios else [])
+        for text, values in (("geometric mean", means), ("least", least)):
+            lines.append([text, *[""] * len(names), *values, *[""] * (2 * bool(has_flops))])
+    title = f"### {result['workload']}, {result['dtype']}\n\n{result['what']}\n\n"
+    return title + "\n".join("| " + " | ".join(line) + " |" for line in lines) + _failures(rows)
+
+
+_TIMING = {"median", "q1", "q3", "n", "failed"}
+
+
+def _cell(entry):
+    if "median" not in entry:
+        return "failed" if entry else ""
+    t = entry["median"]
+    scale, unit = next((scale, unit) for limit, scale, unit in UNITS if t < limit)
+    return f"{t * scale:.3g} {unit} ({(entry['q3'] - entry['q1']) / t:.0%})" if t else "0"
+
+
+def _ratio(ratios, theirs, ours):
+    if not theirs or not ours:
+        return ""
+    ratios.append(theirs / ours)
+    return f"{theirs / ours:.2f}x"
+
+
+def _mean(ratios):
+    return f"{math.exp(sum(map(math.log, ratios)) / len(ratios)):.2f}x" if ratios else ""
+
+
+def _shares(row, ours, dtype):
+    if not ours:
+        return ["", ""]
+    fma = f"{row['flops'] / ours / 1e9 / row['limits'][dtype]:.0%}" if row["flops"] else ""
+    return [fma, f"{row['bytes'] / ours / 1e9 / row['limits']['memory']:.0%}"]
+
+
+def _failures(rows):
+    """Each failure once, with the first case that had it."""
+    said = {}
+    for row in rows:
+        for name, entry in row["peers"].items():
+            if "failed" in entry:
+                said.setdefault((name, entry["failed"]), row["case"])
+    return "".join(f"\n\n{name} ({case}): {text}" for (name, text), case in said.items())
