@@ -142,6 +142,15 @@ def test_affine_takes_transposed_and_integer_parameters(rng):
     close(layer.dW, x.T @ dout)
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_affine_takes_either_byte_order(rng, order):
+    W, b, x = normal(rng, 5, 3), normal(rng, 3), normal(rng, 4, 5)
+    layer = layers.Affine(*(np.asfortranarray(p).astype(p.dtype.newbyteorder(order)) for p in (W, b)))
+    close(layer.forward(x), x @ W + b)
+    close(layer.backward(x @ W), x @ W @ W.T)
+    close(layer.dW, x.T @ (x @ W))
+
+
 def test_affine_takes_an_empty_batch(rng):
     layer = layers.Affine(normal(rng, 12, 2), normal(rng, 2))
     assert layer.forward(np.zeros((0, 3, 4))).shape == (0, 2)

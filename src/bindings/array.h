@@ -5,6 +5,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <bit>
 #include <initializer_list>
 #include <limits>
 #include <memory>
@@ -32,9 +33,10 @@ template <> constexpr int type_num<int64_t> = NumpyApi::NPY_INT64_;
 constexpr int kPlain = NumpyApi::NPY_ARRAY_C_CONTIGUOUS_ | NumpyApi::NPY_ARRAY_ALIGNED_;
 constexpr int kWritable = NumpyApi::NPY_ARRAY_WRITEABLE_;
 
-inline int type_of(const ArrayProxy* a) {  // -1 for foreign byte order
+inline int type_of(const ArrayProxy* a) {  // -1 for foreign byte order; the own one may be spelt out
+  constexpr char own = std::endian::native == std::endian::little ? '<' : '>';
   auto* descr = reinterpret_cast<const py::detail::PyArrayDescr_Proxy*>(a->descr);
-  return descr->byteorder == '=' || descr->byteorder == '|' ? descr->type_num : -1;
+  return descr->byteorder == '=' || descr->byteorder == '|' || descr->byteorder == own ? descr->type_num : -1;
 }
 
 // The array when it is an ndarray itself (no subclass) with these flags and this many dimensions (-1: any); else null.
