@@ -71,7 +71,7 @@ class Call:
 
     def labels(self, t, n: int, classes: int, ignore_index=None) -> np.ndarray:
         """Labels as int64 (n,); IndexError for one outside [-classes, classes) that is not ignore_index."""
-        t = np.ascontiguousarray(t, dtype=np.int64)
+        t = np.require(t, np.int64, ["C_CONTIGUOUS", "ALIGNED"])
         self.require(t.shape == (n,), f"t is {t.shape} but x has {n} rows; labels must have shape ({n},)")
         bad = (t < -classes) | (t >= classes)
         if ignore_index is not None:

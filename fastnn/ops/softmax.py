@@ -5,6 +5,8 @@ import numpy as np
 from .. import backends
 from ._check import Call
 
+_PLAIN = ["C_CONTIGUOUS", "ALIGNED"]
+
 
 def softmax_forward(x, out=None):
     """Softmax of each row: x (N, V) -> (N, V). Raises ValueError unless x is 2-D. Book 1 ch. 3; ONNX Softmax."""
@@ -100,13 +102,13 @@ def _cross_entropy_arguments(call, name, x, t, weight, ignore_index, label_smoot
     t = call.array("t", t)
     if t.ndim == 2:
         call.require(t.shape == x.shape, f"t is {t.shape} but {name} is {x.shape}; targets must have the same shape")
-        t = np.ascontiguousarray(t, x.dtype)
+        t = np.require(t, x.dtype, _PLAIN)
     else:
         if t.dtype.kind == "f":
             raise call.error(TypeError, f"t has dtype {t.dtype}; labels are integers, targets have the shape of {name}")
         t = call.labels(t, *x.shape, ignore_index)
     if weight is not None:
-        weight = np.ascontiguousarray(call.array("weight", weight), x.dtype)
+        weight = np.require(call.array("weight", weight), x.dtype, _PLAIN)
         call.require(
             weight.shape == x.shape[1:],
             f"weight is {weight.shape} but {name} is {x.shape}; weight must be ({x.shape[1]},)",
@@ -171,6 +173,6 @@ def _squared_error_backward(y, t, scale, dx):
 
 def _with_targets(call, name, x, t):
     (x,) = call.floats(**{name: x})
-    t = np.ascontiguousarray(call.array("t", t), x.dtype).reshape(np.shape(t))  # ascontiguousarray makes 0-d 1-d
+    t = np.require(call.array("t", t), x.dtype, _PLAIN)
     call.same_shape(**{name: x, "t": t})
     return x, t

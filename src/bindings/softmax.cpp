@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "array.h"
 #include "families.h"
 
@@ -5,21 +7,253 @@ namespace fastnn {
 namespace {
 using namespace py::literals;
 
-py::object softmax_forward(py::handle x_, py::handle out_) {
+template <class T> double work_of(idx n) { return double(n) * sizeof(T) * sizeof(T); }  // estimated scalar operations
+
+template <class T> Mat<const T> rows(const T* data, idx begin, idx end, idx V) {
+  return row_major(data + begin * V, end - begin, V);
+}
+
+template <class Kernel> py::object rows_forward(py::handle x_, py::handle out_, Kernel kernel) {
   return by_dtype(x_, [&]<class T>() -> py::object {
     const In<T> x(x_, 2);
     if (!x) return py::none();
     Out<T> out(out_, 2, x.shape(), {x.range()});
     if (!out) return py::none();
-    run_rows(x.dim(0), 20.0 * double(x.size()), [&](idx begin, idx end) {
-      active<T>().softmax.softmax(row_major(x.mat().row(begin), end - begin, x.dim(1)), out.mat().row(begin));
+    const idx V = x.dim(1);
+    run_rows(x.dim(0), work_of<T>(x.size()), [&](idx begin, idx end) {
+      kernel(active<T>().softmax)(rows(x.data(), begin, end, V), out.data() + begin * V);
     });
     return out.object();
   });
 }
 
+template <class Kernel> py::object rows_backward(py::handle dout_, py::handle y_, py::handle dx_, Kernel kernel) {
+  return by_dtype(dout_, [&]<class T>() -> py::object {
+    const In<T> dout(dout_, 2), y(y_, 2);
+    if (!dout || !y || !dout.same_shape(y)) return py::none();
+    Out<T> dx(dx_, 2, dout.shape(), {dout.range(), y.range()});
+    if (!dx) return py::none();
+    const idx V = dout.dim(1);
+    run_rows(dout.dim(0), work_of<T>(dout.size()), [&](idx begin, idx end) {
+      kernel(active<T>().softmax)(rows(dout.data(), begin, end, V), y.data() + begin * V, dx.data() + begin * V);
+    });
+    return dx.object();
+  });
+}
+
+py::object softmax_forward(py::handle x, py::handle out) {
+  return rows_forward(x, out, [](const auto& kernels) { return kernels.forward; });
+}
+py::object softmax_backward(py::handle dout, py::handle y, py::handle dx) {
+  return rows_backward(dout, y, dx, [](const auto& kernels) { return kernels.backward; });
+}
+py::object log_softmax_forward(py::handle x, py::handle out) {
+  return rows_forward(x, out, [](const auto& kernels) { return kernels.log_forward; });
+}
+py::object log_softmax_backward(py::handle dout, py::handle y, py::handle dx) {
+  return rows_backward(dout, y, dx, [](const auto& kernels) { return kernels.log_backward; });
+}
+
+// Labels of any integer dtype as the kernels take them: in [0, V), or -1 where they are `ignore`. False if one is
+// outside.
+template <class Label> bool read_labels(const void* from, idx n, idx V, const int64_t* ignore, int64_t* to) {
+  const Label* labels = static_cast<const Label*>(from);
+  bool good = true;
+  for (idx i = 0; i < n; ++i) {
+    const int64_t label = int64_t(labels[i]), in_range = label + (label < 0 && std::is_signed_v<Label> ? V : 0);
+    const bool skip = ignore && label == *ignore;
+    good &= skip | (in_range >= 0 && in_range < V);
+    to[i] = skip ? -1 : in_range;
+  }
+  return good;
+}
+bool read_labels(const ArrayProxy* t, idx V, const int64_t* ignore, int64_t* to) {
+  const idx n = t->dimensions[0];
+  switch (type_of(t)) {
+    case NumpyApi::NPY_BYTE_:
+      return read_labels<signed char>(t->data, n, V, ignore, to);
+    case NumpyApi::NPY_UBYTE_:
+      return read_labels<unsigned char>(t->data, n, V, ignore, to);
+    case NumpyApi::NPY_SHORT_:
+      return read_labels<short>(t->data, n, V, ignore, to);
+    case NumpyApi::NPY_USHORT_:
+      return read_labels<unsigned short>(t->data, n, V, ignore, to);
+    case NumpyApi::NPY_INT_:
+      return read_labels<int>(t->data, n, V, ignore, to);
+    case NumpyApi::NPY_UINT_:
+      return read_labels<unsigned>(t->data, n, V, ignore, to);
+    case NumpyApi::NPY_LONG_:
+      return read_labels<long>(t->data, n, V, ignore, to);
+    case NumpyApi::NPY_ULONG_:
+      return read_labels<unsigned long>(t->data, n, V, ignore, to);
+    case NumpyApi::NPY_LONGLONG_:
+      return read_labels<long long>(t->data, n, V, ignore, to);
+    case NumpyApi::NPY_ULONGLONG_:
+      return read_labels<unsigned long long>(t->data, n, V, ignore, to);
+    default:
+      return false;
+  }
+}
+
+// The target of a cross entropy over (N, V): labels, or targets of dtype T; with scratch behind the labels.
+template <class T> class Target {
+ public:
+  Target(py::handle t, idx N, idx V, py::handle weight, py::handle ignore_index, double smoothing, idx scratch_numbers)
+      : V_(V), weight_(weight, V), scratch_(size_t(N + scratch_numbers) * 8) {
+    const ArrayProxy* a = as_array(t, kPlain, -1);
+    if (!a || !weight_ || !(smoothing >= 0 && smoothing <= 1)) return;
+    view_ = {nullptr, nullptr, weight_.data(), smoothing};
+    if (a->nd == 2) {
+      if (type_of(a) != type_num<T> || a->dimensions[0] != N || a->dimensions[1] != V) return;
+      view_.targets = reinterpret_cast<const T*>(a->data);
+      range_ = {a->data, a->data + N * V * idx(sizeof(T))};
+      good_ = true;
+    } else if (a->nd == 1 && a->dimensions[0] == N) {
+      int64_t ignore = 0;
+      if (!ignore_index.is_none()) {
+        if (!PyLong_Check(ignore_index.ptr())) return;
+        int overflow;
+        ignore = PyLong_AsLongLongAndOverflow(ignore_index.ptr(), &overflow);
+        if (overflow) return;
+      }
+      view_.labels = scratch_.template as<int64_t>();
+      good_ = read_labels(a, V, ignore_index.is_none() ? nullptr : &ignore, scratch_.template as<int64_t>());
+      range_ = {a->data, a->data + N};  // labels were copied: only an output that starts here is refused
+    }
+  }
+  explicit operator bool() const { return good_; }
+  double* numbers(idx N) const { return scratch_.template as<double>() + N; }
+  Range range() const { return range_; }
+  Range weight_range() const { return weight_.range(); }
+  double divisor(idx N) const { return active<T>().softmax.cross_entropy_divisor(view_, N); }
+  CrossEntropyTarget<T> from_row(idx i) const {
+    return {view_.labels ? view_.labels + i : nullptr, view_.targets ? view_.targets + i * V_ : nullptr, view_.weight,
+            view_.smoothing};
+  }
+
+ private:
+  idx V_;
+  OptionalVec<T> weight_;
+  Scratch scratch_;
+  CrossEntropyTarget<T> view_{};
+  Range range_;
+  bool good_ = false;
+};
+
+py::object softmax_cross_entropy_forward(py::handle x_, py::handle t_, py::handle weight_, py::handle ignore_index,
+                                         Real label_smoothing, Real epsilon, py::handle y_) {
+  return by_dtype(x_, [&]<class T>() -> py::object {
+    const In<T> x(x_, 2);
+    if (!x || !(epsilon >= 0)) return py::none();
+    const idx N = x.dim(0), V = x.dim(1);
+    const auto& kernels = active<T>().softmax;
+    const Target<T> t(t_, N, V, weight_, ignore_index, label_smoothing, kernels.row_blocks(N, V));
+    if (!t) return py::none();
+    Out<T> y(y_, 2, x.shape(), {x.range(), t.range(), t.weight_range()});
+    if (!y) return py::none();
+    double loss = 0;
+    run_rows(N, work_of<T>(x.size()), [&](idx begin, idx end) {
+      loss += kernels.cross_entropy_forward(rows(x.data(), begin, end, V), t.from_row(begin), T(epsilon),
+                                            y.data() + begin * V, t.numbers(N));
+    });
+    const double divisor = t.divisor(N);
+    return py::make_tuple(divisor != 0 ? loss / divisor : std::nan(""), y.object());
+  });
+}
+
+py::object softmax_cross_entropy_backward(py::handle y_, py::handle t_, Real dout, py::handle weight_,
+                                          py::handle ignore_index, Real label_smoothing, py::handle dx_) {
+  return by_dtype(y_, [&]<class T>() -> py::object {
+    const In<T> y(y_, 2);
+    if (!y || !dout.ok) return py::none();
+    const idx N = y.dim(0), V = y.dim(1);
+    const Target<T> t(t_, N, V, weight_, ignore_index, label_smoothing, 0);
+    if (!t) return py::none();
+    Out<T> dx(dx_, 2, y.shape(), {y.range(), t.range(), t.weight_range()});
+    if (!dx) return py::none();
+    const double divisor = t.divisor(N), scale = divisor != 0 ? dout / divisor : 0;
+    run_rows(N, work_of<T>(y.size()), [&](idx begin, idx end) {
+      active<T>().softmax.cross_entropy_backward(rows(y.data(), begin, end, V), t.from_row(begin), scale,
+                                                 dx.data() + begin * V);
+    });
+    return dx.object();
+  });
+}
+
+py::object sigmoid_cross_entropy_forward(py::handle x_, py::handle t_, Real epsilon, py::handle y_) {
+  return by_dtype(x_, [&]<class T>() -> py::object {
+    const In<T> x(x_), t(t_);
+    if (!x || !t || !x.same_shape(t) || !(epsilon >= 0)) return py::none();
+    Out<T> y(y_, x.nd(), x.shape(), {x.range(), t.range()});
+    if (!y) return py::none();
+    const auto& kernels = active<T>().softmax;
+    const idx n = x.size();
+    const Scratch partial(size_t(kernels.blocks(n)) * 8);
+    double loss = 0;
+    run_rows(n, work_of<T>(n), [&](idx begin, idx end) {
+      loss += kernels.sigmoid_loss_forward({x.data() + begin, end - begin}, t.data() + begin, T(epsilon),
+                                           y.data() + begin, partial.as<double>());
+    });
+    return py::make_tuple(n ? loss / double(n) : std::nan(""), y.object());
+  });
+}
+
+py::object squared_error_forward(py::handle y_, py::handle t_) {
+  return by_dtype(y_, [&]<class T>() -> py::object {
+    const In<T> y(y_), t(t_);
+    if (!y || !t || !y.same_shape(t)) return py::none();
+    const auto& kernels = active<T>().softmax;
+    const idx n = y.size();
+    const Scratch partial(size_t(kernels.blocks(n)) * 8);
+    double sum = 0;
+    run_rows(n, work_of<T>(n), [&](idx begin, idx end) {
+      sum += kernels.squared_error_forward({y.data() + begin, end - begin}, t.data() + begin, partial.as<double>());
+    });
+    return py::float_(sum);
+  });
+}
+
+// scale (y - t); for the mean over the elements, their number divides the scale.
+py::object difference_backward(py::handle y_, py::handle t_, Real scale, bool mean, py::handle dx_) {
+  return by_dtype(y_, [&]<class T>() -> py::object {
+    const In<T> y(y_), t(t_);
+    if (!y || !t || !y.same_shape(t) || !scale.ok) return py::none();
+    Out<T> dx(dx_, y.nd(), y.shape(), {y.range(), t.range()});
+    if (!dx) return py::none();
+    const idx n = y.size();
+    const T factor = T(mean && n ? scale / double(n) : scale);
+    run_rows(n, work_of<T>(n), [&](idx begin, idx end) {
+      active<T>().softmax.difference_backward({y.data() + begin, end - begin}, t.data() + begin, factor,
+                                              dx.data() + begin);
+    });
+    return dx.object();
+  });
+}
+py::object sigmoid_cross_entropy_backward(py::handle y, py::handle t, Real dout, py::handle dx) {
+  return difference_backward(y, t, dout, true, dx);
+}
+py::object squared_error_backward(py::handle y, py::handle t, Real scale, py::handle dx) {
+  return difference_backward(y, t, scale, false, dx);
+}
+
 }  // namespace
 
-void bind_softmax(py::module_& m) { m.def("softmax_forward", softmax_forward, "x"_a, "out"_a = py::none()); }
+void bind_softmax(py::module_& m) {
+  const py::none none;
+  m.def("softmax_forward", softmax_forward, "x"_a, "out"_a = none);
+  m.def("softmax_backward", softmax_backward, "dout"_a, "y"_a, "dx"_a = none);
+  m.def("log_softmax_forward", log_softmax_forward, "x"_a, "out"_a = none);
+  m.def("log_softmax_backward", log_softmax_backward, "dout"_a, "y"_a, "dx"_a = none);
+  m.def("softmax_cross_entropy_forward", softmax_cross_entropy_forward, "x"_a, "t"_a, "weight"_a = none,
+        "ignore_index"_a = none, "label_smoothing"_a = Real{}, "epsilon"_a = Real{}, "y"_a = none);
+  m.def("softmax_cross_entropy_backward", softmax_cross_entropy_backward, "y"_a, "t"_a, "dout"_a = Real{1.0},
+        "weight"_a = none, "ignore_index"_a = none, "label_smoothing"_a = Real{}, "dx"_a = none);
+  m.def("sigmoid_cross_entropy_forward", sigmoid_cross_entropy_forward, "x"_a, "t"_a, "epsilon"_a = Real{},
+        "y"_a = none);
+  m.def("sigmoid_cross_entropy_backward", sigmoid_cross_entropy_backward, "y"_a, "t"_a, "dout"_a = Real{1.0},
+        "dx"_a = none);
+  m.def("squared_error_forward", squared_error_forward, "y"_a, "t"_a);
+  m.def("squared_error_backward", squared_error_backward, "y"_a, "t"_a, "scale"_a, "dx"_a = none);
+}
 
 }  // namespace fastnn

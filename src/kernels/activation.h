@@ -1,40 +1,11 @@
 // Element-wise functions and their derivatives over flat arrays; formulas and sources: ACTIVATIONS in numpy_backend.py.
 #pragma once
-#include "parallel.h"
+#include "loops.h"
 #include "table.h"
 #include "vmath.h"
 
 namespace FASTNN_NS {
 namespace {
-
-constexpr idx kElementBlock = 1 << 14;  // elements of a block: whole 64-bit words of a mask
-// Results beyond this do not survive in L3 until they are read: their stores go past it (no read for ownership).
-constexpr idx kStreamBytes = idx(16) << 20;
-
-// out[i] = f(at) in [begin, end), where at(p) is the vector of p[i], ...; the last one is partial.
-template <bool stream_out, class T, class F> inline void map_block(T* out, idx begin, idx end, F f) {
-  idx i = begin;
-  for (; i + lanes<T> <= end; i += lanes<T>) {
-    const Simd<T> y = f([i](const T* p) { return load(p + i); });
-    stream_out ? stream(out + i, y) : store(out + i, y);
-  }
-  if (const idx n = end - i; n > 0) store_partial(out + i, f([i, n](const T* p) { return load_partial(p + i, n); }), n);
-}
-
-// The same over [0, n), in parallel.
-template <class T, class F> inline void map(T* out, idx n, F f) {
-  const idx bytes = n * idx(sizeof(T));
-  const bool stream_out = bytes >= kStreamBytes && reinterpret_cast<uintptr_t>(out) % kVecBytes == 0;
-  parallel_for((n + kElementBlock - 1) / kElementBlock, 2 * bytes, [=](idx block) {
-    const idx begin = block * kElementBlock, end = n - begin < kElementBlock ? n : begin + kElementBlock;
-    if (stream_out) {
-      map_block<true>(out, begin, end, f);
-      stream_fence();
-    } else {
-      map_block<false>(out, begin, end, f);
-    }
-  });
-}
 
 // One rule a kind: y = forward(x), dx = backward(dout, saved), saved = y for sigmoid and tanh, x for the others.
 template <class T> struct Identity {
@@ -183,40 +154,26 @@ template <class T> void activation_backward(Activation kind, T alpha, Vec<const 
 // y[0, n) = kind(y) in place, for the end of a matrix product.
 template <class T> void activation_row(int kind, T alpha, T* y, idx n) {
   with_rule(Activation(kind), alpha,
-            [=](auto rule) { map_block<false>(y, 0, n, [=](auto at) { return rule.forward(at(y)); }); });
-}
-
-// f(word, begin, n): the n elements from `begin` belong to this word of a mask; n is the constant 64 but for the last.
-template <class T, class F> inline void for_mask_words(idx n, F f) {
-  parallel_for((n + kElementBlock - 1) / kElementBlock, 2 * n * idx(sizeof(T)), [=](idx block) {
-    const idx begin = block * kElementBlock, end = n - begin < kElementBlock ? n : begin + kElementBlock;
-    idx i = begin;
-    for (; i + 64 <= end; i += 64) f(i / 64, i, std::integral_constant<idx, 64>{});
-    if (i < end) f(i / 64, i, end - i);
-  });
+            [=](auto rule) { for_vectors<T>(0, n, [=](auto at) { at.put(y, rule.forward(at(y))); }); });
 }
 
 // out = x where x > 0 or x is NaN, else 0; bit i of mask says which.
 template <class T> void relu_forward(Vec<const T> x, T* out, uint64_t* mask) {
   for_mask_words<T>(x.n, [=](idx word, idx begin, auto n) {
-    uint64_t bits = 0;
-    map_block<false>(out + begin, 0, n, [&, from = x.data + begin, shift = 0](auto at) mutable {
-      const Simd<T> v = at(from);
-      const SimdMask<T> drop = v <= 0;
-      bits |= uint64_t(to_bits(drop)) << shift;
-      shift += int(lanes<T>);
-      return drop ? Simd<T>{} : v;
+    uint64_t drop = 0;
+    for_vectors<T>(0, n, [&, x = x.data + begin, out = out + begin](auto at) {
+      const Simd<T> v = at(x);
+      at.put(out, v <= 0 ? Simd<T>{} : v);
+      drop |= uint64_t(to_bits(v <= 0)) << at.i;
     });
-    mask[word] = ~bits & (~uint64_t(0) >> (64 - n));
+    mask[word] = ~drop & (~uint64_t(0) >> (64 - n));
   });
 }
 
 template <class T> void relu_backward(Vec<const T> dout, const uint64_t* mask, T* dx) {
   for_mask_words<T>(dout.n, [=](idx word, idx begin, auto n) {
-    map_block<false>(dx + begin, 0, n, [from = dout.data + begin, bits = mask[word]](auto at) mutable {
-      const Simd<T> v = from_bits<T>(uint32_t(bits)) ? at(from) : Simd<T>{};
-      bits >>= lanes<T>;
-      return v;
+    for_vectors<T>(0, n, [bits = mask[word], dout = dout.data + begin, dx = dx + begin](auto at) {
+      at.put(dx, from_bits<T>(uint32_t(bits >> at.i)) ? at(dout) : Simd<T>{});
     });
   });
 }

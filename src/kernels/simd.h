@@ -194,20 +194,30 @@ inline void stream_fence() {
 template <class V> inline V max_nan(V a, V b) { return (a > b) | (a != a) ? a : b; }
 template <class V> inline V min_nan(V a, V b) { return (a < b) | (a != a) ? a : b; }
 
-// Lanes added in one fixed order (pairwise halves), so every path of one ISA gives the same bits.
-template <class T> inline T horizontal_sum(Simd<T> v) {
-  T lane[lanes<T>];
-  std::memcpy(lane, &v, sizeof v);
-  for (idx half = lanes<T> / 2; half > 0; half /= 2)
-    for (idx i = 0; i < half; ++i) lane[i] += lane[i + half];
-  return lane[0];
+// Lane i of the result is lane i ^ step of v.
+template <class T, idx step> inline Simd<T> exchange(Simd<T> v) {
+#if defined(__clang__)
+  Simd<T> w;
+  for (idx i = 0; i < lanes<T>; ++i) w[i] = v[i ^ step];
+  return w;
+#else
+  SimdMask<T> from;
+  for (idx i = 0; i < lanes<T>; ++i) from[i] = i ^ step;
+  return __builtin_shuffle(v, from);
+#endif
 }
-template <class T> inline T horizontal_max(Simd<T> v) {
-  T lane[lanes<T>];
-  std::memcpy(lane, &v, sizeof v);
-  for (idx i = 1; i < lanes<T>; ++i) lane[0] = (lane[0] > lane[i]) | (lane[0] != lane[0]) ? lane[0] : lane[i];
-  return lane[0];
+// All lanes combined in one fixed order (pairwise halves), in every lane.
+template <class T, idx step = lanes<T> / 2> inline Simd<T> sum_of_lanes(Simd<T> v) {
+  v += exchange<T, step>(v);
+  if constexpr (step > 1) return sum_of_lanes<T, step / 2>(v);
+  return v;
 }
+template <class T, idx step = lanes<T> / 2> inline Simd<T> max_of_lanes(Simd<T> v) {  // not NaN
+  v = larger(v, exchange<T, step>(v));
+  if constexpr (step > 1) return max_of_lanes<T, step / 2>(v);
+  return v;
+}
+template <class T> inline T horizontal_sum(Simd<T> v) { return sum_of_lanes<T>(v)[0]; }
 
 // Lanes of a and b alternating: those of the low halves, or of the high halves.
 template <class T, bool kHigh> inline Simd<T> interleave(Simd<T> a, Simd<T> b) {

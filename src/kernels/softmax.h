@@ -1,22 +1,242 @@
-// Softmax over the rows of a matrix, and the losses built on it.
+// Softmax over the rows of a matrix (N, V), and the losses. Rows are independent; losses are added in double.
 #pragma once
-#include <math.h>
-
-#include "parallel.h"
-#include "simd.h"
+#include "loops.h"
 #include "table.h"
+#include "vmath.h"
 
 namespace FASTNN_NS {
 namespace {
-template <class T> void softmax(Mat<const T> x, T* out) {
-  for (idx i = 0; i < x.rows; ++i) {
-    const T* r = x.row(i);
-    T* o = out + i * x.cols;
-    T top = r[0], sum = 0;
-    for (idx j = 1; j < x.cols; ++j) top = r[j] > top || r[j] != r[j] ? r[j] : top;
-    for (idx j = 0; j < x.cols; ++j) sum += o[j] = T(exp(double(r[j] - top)));
-    for (idx j = 0; j < x.cols; ++j) o[j] /= sum;
-  }
+
+constexpr idx kMostRows = 64;  // of a block
+
+// Rows of a block, a power of two: what keeps the block in L1, by the size of a row alone.
+inline idx rows_of_block(idx V) {
+  idx rows = kMostRows;
+  while (rows > 1 && rows * V > kElementBlock) rows /= 2;
+  return rows;
 }
+inline idx row_blocks(idx N, idx V) { return (N + rows_of_block(V) - 1) / rows_of_block(V); }
+
+// f(begin, end, block) for blocks of rows of (N, V), in parallel.
+template <class T, class F> inline void for_row_blocks(idx N, idx V, F f) {
+  const idx rows = rows_of_block(V);
+  parallel_for(row_blocks(N, V), 4 * N * V * idx(sizeof(T)), [=](idx block) {
+    const idx begin = block * rows;
+    f(begin, N - begin < rows ? N : begin + rows, block);
+  });
+}
+template <class T, class F> inline void for_rows(idx N, idx V, F f) {
+  for_row_blocks<T>(N, V, [=](idx begin, idx end, idx) {
+    for (idx i = begin; i < end; ++i) f(i);
+  });
+}
+
+// The largest of x[0, n) in every lane; what NaN does to it does not matter, since exp(NaN) follows.
+template <class T> inline Simd<T> max_of_row(const T* x, idx n) {
+  constexpr idx L = lanes<T>;
+  Simd<T> m[4];
+  for (auto& v : m) v = Simd<T>{} - T(__builtin_inf());
+  idx i = 0;
+  for (; i + 4 * L <= n; i += 4 * L)
+    for (idx k = 0; k < 4; ++k) m[k] = larger(m[k], load(x + i + k * L));
+  for_vectors<T>(i, n, [&](auto at) { m[0] = larger(m[0], at.keep(at(x), -T(__builtin_inf()))); });
+  return max_of_lanes<T>(larger(larger(m[0], m[1]), larger(m[2], m[3])));
+}
+
+template <class T> struct RowSums {
+  Simd<T> top, sum;  // largest element; sum of exp(x - top): the same in every lane
+};
+
+// y = softmax of one row.
+template <class T> inline RowSums<T> softmax_row(const T* x, idx V, T* y) {
+  if (V <= lanes<T>) {  // one partial vector: all in registers
+    const Partial<T> at{0, V};
+    const Simd<T> v = at.keep(at(x), -T(__builtin_inf())), top = max_of_lanes<T>(v), e = exp_of_negative(v - top);
+    const Simd<T> sum = sum_of_lanes<T>(e);  // beyond the end e is 0
+    at.put(y, e / sum);
+    return {top, sum};
+  }
+  const Simd<T> top = max_of_row(x, V);
+  const Simd<T> sum = sum_vectors<T>(0, V, [=](auto at) {
+    const Simd<T> e = exp_of_negative(at(x) - top);
+    at.put(y, e);
+    return e;
+  });
+  const Simd<T> inverse = 1 / sum;
+  for_vectors<T>(0, V, [=](auto at) { at.put(y, at(y) * inverse); });
+  return {top, sum};
+}
+
+template <class T> void softmax_forward(Mat<const T> x, T* out) {
+  for_rows<T>(x.rows, x.cols, [=](idx i) { softmax_row(x.row(i), x.cols, out + i * x.cols); });
+}
+
+// dx = y (dout - sum(dout y))
+template <class T> void softmax_backward(Mat<const T> dout, const T* y, T* dx) {
+  const idx V = dout.cols;
+  for_rows<T>(dout.rows, V, [=](idx i) {
+    const T *g = dout.row(i), *p = y + i * V;
+    const Simd<T> sum = sum_vectors<T>(0, V, [=](auto at) { return at(g) * at(p); });
+    for_vectors<T>(0, V, [=](auto at) { at.put(dx + i * V, at(p) * (at(g) - sum)); });
+  });
+}
+
+// out = x - top - log(sum(exp(x - top)))
+template <class T> void log_softmax_forward(Mat<const T> x, T* out) {
+  const idx V = x.cols;
+  for_rows<T>(x.rows, V, [=](idx i) {
+    const T* const r = x.row(i);
+    const Simd<T> top = max_of_row(r, V);
+    const Simd<T> shift = log(sum_vectors<T>(0, V, [=](auto at) { return exp_of_negative(at(r) - top); }));
+    for_vectors<T>(0, V, [=](auto at) { at.put(out + i * V, at(r) - top - shift); });
+  });
+}
+
+// dx = dout - exp(y) sum(dout)
+template <class T> void log_softmax_backward(Mat<const T> dout, const T* y, T* dx) {
+  const idx V = dout.cols;
+  for_rows<T>(dout.rows, V, [=](idx i) {
+    const T *g = dout.row(i), *p = y + i * V;
+    const Simd<T> sum = sum_vectors<T>(0, V, [=](auto at) { return at(g); });
+    for_vectors<T>(0, V, [=](auto at) { at.put(dx + i * V, at(g) - exp(at(p)) * sum); });
+  });
+}
+
+// The part of the weights q (N, V) of -log p that does not depend on a label: w ((1 - s) t + s / V) with targets t,
+// else w s / V. With labels, q at the label has label_share(w[label]) more.
+template <class T> struct SmoothPart {
+  const CrossEntropyTarget<T>& t;
+  const T* row;  // of targets
+  Simd<T> share, even;
+  SmoothPart(const CrossEntropyTarget<T>& target, idx i, idx V)
+      : t(target),
+        row(target.targets ? target.targets + i * V : nullptr),
+        share(broadcast(T(1 - target.smoothing))),
+        even(broadcast(T(target.smoothing / double(V)))) {}
+  template <class At> Simd<T> operator()(At at) const {
+    const Simd<T> q = row ? fma(share, at(row), even) : even;
+    return t.weight ? q * at(t.weight) : q;
+  }
+};
+template <class T> inline T label_share(const CrossEntropyTarget<T>& t, int64_t label) {
+  return T(1 - t.smoothing) * (t.weight ? t.weight[label] : T(1));
+}
+template <class T> inline bool ignored(const CrossEntropyTarget<T>& t, idx i) { return t.labels && t.labels[i] < 0; }
+
+// What the sum of the losses is divided by: the weights of the counted labels, or the number of rows of targets.
+template <class T> double cross_entropy_divisor(const CrossEntropyTarget<T>& t, idx N) {
+  if (t.targets) return double(N);
+  double sum = 0;
+  for (idx i = 0; i < N; ++i)
+    if (t.labels[i] >= 0) sum += t.weight ? double(t.weight[t.labels[i]]) : 1.0;
+  return sum;
+}
+
+// y = softmax(x); returns the sum of -q log p, p = y or (epsilon > 0) y + epsilon. Nothing is added where q is 0.
+template <class T>
+double cross_entropy_forward(Mat<const T> x, CrossEntropyTarget<T> t, T epsilon, T* y, double* partial) {
+  const idx V = x.cols;
+  for_row_blocks<T>(x.rows, V, [=](idx begin, idx end, idx block) {
+    T a[kMostRows], b[kMostRows], s[kMostRows];  // loss of a row = b log(s) - a: the logarithms together at the end
+    for (idx i = begin; i < end; ++i) {
+      const idx k = i - begin;
+      const T* const r = x.row(i);
+      T* const p = y + i * V;
+      const RowSums<T> row = softmax_row(r, V, p);
+      a[k] = b[k] = 0;
+      s[k] = 1;
+      if (ignored(t, i)) continue;
+      if (t.targets || t.smoothing != 0) {
+        const SmoothPart<T> part(t, i, V);
+        Simd<T> weight{};
+        const Simd<T> sum = sum_vectors<T>(0, V, [&](auto at) {
+          const Simd<T> q = part(at);
+          weight += at.keep(q, 0);
+          return q != 0 ? q * (epsilon > 0 ? log(at(p) + epsilon) : at(r) - row.top) : Simd<T>{};
+        });
+        a[k] = sum[0];
+        if (!(epsilon > 0)) b[k] = sum_of_lanes<T>(weight)[0];
+      }
+      if (t.labels) {
+        const int64_t label = t.labels[i];
+        const T q = label_share(t, label);
+        if (q != 0 && epsilon > 0) {
+          b[k] = -q;
+          s[k] = p[label] + epsilon;
+        } else if (q != 0) {
+          b[k] += q;
+          a[k] += q * (r[label] - row.top[0]);
+        }
+      }
+      if (b[k] != 0 && !(epsilon > 0)) s[k] = row.sum[0];
+    }
+    double total = 0;
+    for_vectors<T>(0, end - begin, [&](auto at) {
+      T loss[lanes<T>];
+      store(loss, at.keep(at(b) * log(at(s)) - at(a), 0));
+      for (T l : loss) total += double(l);
+    });
+    partial[block] = total;
+  });
+  double total = 0;
+  for (idx block = 0; block < row_blocks(x.rows, V); ++block) total += partial[block];
+  return total;
+}
+
+// dx = (y sum(q) - q) scale by row; 0 where q is 0 in the whole row.
+template <class T> void cross_entropy_backward(Mat<const T> y, CrossEntropyTarget<T> t, double scale, T* dx) {
+  const idx V = y.cols;
+  for_rows<T>(y.rows, V, [=](idx i) {
+    const T* const p = y.row(i);
+    T* const d = dx + i * V;
+    const int64_t label = t.labels ? t.labels[i] : -1;
+    const T at_label = label >= 0 ? label_share(t, label) : T(0);
+    if (!t.targets && (t.smoothing == 0 || label < 0)) {
+      const T factor = T(double(at_label) * scale);
+      if (at_label == 0) return for_vectors<T>(0, V, [=](auto at) { at.put(d, Simd<T>{}); });
+      for_vectors<T>(0, V, [=](auto at) { at.put(d, at(p) * factor); });
+      d[label] = (p[label] - 1) * factor;
+      return;
+    }
+    const SmoothPart<T> part(t, i, V);
+    const Simd<T> total = sum_vectors<T>(0, V, part) + at_label, factor = broadcast(T(scale));
+    for_vectors<T>(0, V, [=](auto at) {
+      const Simd<T> q = part(at), v = (at(p) * total - q) * factor;
+      at.put(d, (total == 0) & (q == 0) ? Simd<T>{} : v);
+    });
+    if (label >= 0) {
+      const Partial<T> at{label, 1};
+      at.put(d, (at(p) * total - (part(at) + at_label)) * factor);
+    }
+  });
+}
+
+// y = sigmoid(x) and the sum of -t log(y) - (1 - t) log(1 - y) = log(1 + exp(x)) - x t; epsilon > 0: inside both logs.
+template <class T> double sigmoid_loss_forward(Vec<const T> x, const T* t, T epsilon, T* y, double* partial) {
+  if (epsilon > 0)
+    return sum<T>(x.n, partial, [=](auto at) {
+      const Simd<T> p = sigmoid(at(x.data)), q = at(t);
+      at.put(y, p);
+      return -q * log(p + epsilon) - (1 - q) * log(1 - p + epsilon);
+    });
+  return sum<T>(x.n, partial, [=](auto at) {
+    const Simd<T> v = at(x.data);
+    at.put(y, sigmoid(v));
+    return softplus(v) - v * at(t);
+  });
+}
+
+template <class T> double squared_error_forward(Vec<const T> y, const T* t, double* partial) {
+  return sum<T>(y.n, partial, [=](auto at) {
+    const Simd<T> d = at(y.data) - at(t);
+    return d * d;
+  });
+}
+
+// dx = scale (y - t)
+template <class T> void difference_backward(Vec<const T> y, const T* t, T scale, T* dx) {
+  map(dx, y.n, [=](auto at) { return (at(y.data) - at(t)) * scale; });
+}
+
 }  // namespace
 }  // namespace FASTNN_NS

@@ -29,8 +29,26 @@ template <class T> struct ActivationKernels {
   void (*relu_backward)(Vec<const T> dout, const uint64_t* mask, T* dx);
 };
 
+template <class T> struct CrossEntropyTarget {
+  const int64_t* labels;  // (N) in [-1, V), -1: the row does not count; or null
+  const T* targets;       // (N, V), or null
+  const T* weight;        // (V) of the classes, or null
+  double smoothing;
+};
 template <class T> struct SoftmaxKernels {
-  void (*softmax)(Mat<const T> x, T* out);
+  void (*forward)(Mat<const T> x, T* out);
+  void (*backward)(Mat<const T> dout, const T* y, T* dx);
+  void (*log_forward)(Mat<const T> x, T* out);
+  void (*log_backward)(Mat<const T> dout, const T* y, T* dx);
+  // `partial`: row_blocks(N, V) or blocks(n) numbers. Losses are sums, not yet divided.
+  idx (*row_blocks)(idx N, idx V);
+  idx (*blocks)(idx n);
+  double (*cross_entropy_divisor)(const CrossEntropyTarget<T>& t, idx N);
+  double (*cross_entropy_forward)(Mat<const T> x, CrossEntropyTarget<T> t, T epsilon, T* y, double* partial);
+  void (*cross_entropy_backward)(Mat<const T> y, CrossEntropyTarget<T> t, double scale, T* dx);
+  double (*sigmoid_loss_forward)(Vec<const T> x, const T* t, T epsilon, T* y, double* partial);
+  double (*squared_error_forward)(Vec<const T> y, const T* t, double* partial);
+  void (*difference_backward)(Vec<const T> y, const T* t, T scale, T* dx);  // scale (y - t)
 };
 
 template <class T> struct RandomKernels {

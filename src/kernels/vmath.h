@@ -1,7 +1,7 @@
 // Vector mathematics on Simd<T>. NaN gives NaN, overflow inf; denormal arguments count and denormal results are rounded
 // gradually, not flushed. Polynomials and rational functions are our own Remez fits; range reductions: Cody and Waite
-// 1980, and for log the arrangement of fdlibm (Sun, 1993). The error bounds in ULP are the largest found on any ISA over
-// every 37th float32 and 4e6 float64 arguments, against float64 and 80-bit references.
+// 1980, and for log the arrangement of fdlibm (Sun, 1993). The error bounds in ULP are the largest found on any ISA
+// over every 37th float32 and 4e6 float64 arguments, against float64 and 80-bit references.
 #pragma once
 #include "simd.h"
 

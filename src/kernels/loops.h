@@ -1,0 +1,100 @@
+// Loops of vectors over flat arrays: the last vector is partial and runs the same code.
+#pragma once
+#include "parallel.h"
+#include "simd.h"
+
+namespace FASTNN_NS {
+namespace {
+
+// A vector's place in arrays of one length: at(p) is the vector of p[i], p[i + 1], ...
+template <class T> struct Whole {
+  idx i;
+  Simd<T> operator()(const T* p) const { return load(p + i); }
+  void put(T* p, Simd<T> v) const { store(p + i, v); }
+  Simd<T> keep(Simd<T> v, T) const { return v; }
+};
+template <class T> struct Partial {
+  idx i, n;
+  Simd<T> operator()(const T* p) const { return load_partial(p + i, n); }
+  void put(T* p, Simd<T> v) const { store_partial(p + i, v, n); }
+  Simd<T> keep(Simd<T> v, T otherwise) const {
+    return first_lanes<T>(n) ? v : Simd<T>{} + otherwise;
+  }  // beyond the end
+};
+
+// f(at) for every vector of [begin, end).
+template <class T, class F> inline void for_vectors(idx begin, idx end, F f) {
+  idx i = begin;
+  for (; i + lanes<T> <= end; i += lanes<T>) f(Whole<T>{i});
+  if (i < end) f(Partial<T>{i, end - i});
+}
+
+// Sum of f(at) over [begin, end) in every lane: runs of 64 vectors in four running sums, so that neither latency nor
+// rounding adds up (10,000 terms of both signs in float32: error 4.8e-5 with one run, 0.8e-5 so).
+template <class T, class F> inline Simd<T> sum_vectors(idx begin, idx end, F f) {
+  constexpr idx L = lanes<T>, run = 64 * L;
+  Simd<T> total{};
+  for (idx i = begin; i < end;) {
+    const idx stop = end - i < run ? end : i + run;
+    Simd<T> s[4] = {};
+    for (; i + 4 * L <= stop; i += 4 * L)
+      for (idx k = 0; k < 4; ++k) s[k] += f(Whole<T>{i + k * L});
+    for (; i + L <= stop; i += L) s[0] += f(Whole<T>{i});
+    if (const Partial<T> last{i, stop - i}; last.n > 0) s[0] += last.keep(f(last), 0);
+    total += (s[0] + s[1]) + (s[2] + s[3]);
+    i = stop;
+  }
+  return sum_of_lanes<T>(total);
+}
+
+constexpr idx kElementBlock = 1 << 14;  // elements of a block: whole 64-bit words of a mask
+// Results beyond this do not survive in L3 until they are read: their stores go past it (no read for ownership).
+constexpr idx kStreamBytes = idx(16) << 20;
+
+// f(begin, end, block) for the fixed blocks of [0, n), in parallel.
+template <class T, class F> inline void for_blocks(idx n, F f) {
+  parallel_for((n + kElementBlock - 1) / kElementBlock, 2 * n * idx(sizeof(T)), [=](idx block) {
+    const idx begin = block * kElementBlock;
+    f(begin, n - begin < kElementBlock ? n : begin + kElementBlock, block);
+  });
+}
+
+// out = f(at) over [0, n), in parallel.
+template <class T, class F> inline void map(T* out, idx n, F f) {
+  const bool past_caches = n * idx(sizeof(T)) >= kStreamBytes && reinterpret_cast<uintptr_t>(out) % kVecBytes == 0;
+  for_blocks<T>(n, [=](idx begin, idx end, idx) {
+    if (past_caches) {
+      const idx whole = begin + (end - begin) / lanes<T> * lanes<T>;
+      for (idx i = begin; i < whole; i += lanes<T>) stream(out + i, f(Whole<T>{i}));
+      begin = whole;
+      stream_fence();
+    }
+    for_vectors<T>(begin, end, [=](auto at) { at.put(out, f(at)); });
+  });
+}
+
+// The sum of f(at) over [0, n) in double, one partial sum a block added in order; f runs in parallel and may write.
+inline idx sum_blocks(idx n) { return (n + kElementBlock - 1) / kElementBlock; }
+template <class T, class F> inline double sum(idx n, double* partial, F f) {
+  constexpr idx run = 1024;  // elements added in T
+  for_blocks<T>(n, [=](idx begin, idx end, idx block) {
+    double total = 0;
+    for (idx i = begin; i < end; i += run) total += double(sum_vectors<T>(i, end - i < run ? end : i + run, f)[0]);
+    partial[block] = total;
+  });
+  double total = 0;
+  for (idx block = 0; block < sum_blocks(n); ++block) total += partial[block];
+  return total;
+}
+
+// f(word, begin, n): the n elements from `begin` belong to this word of a mask; n is the constant 64 but for the last.
+template <class T, class F> inline void for_mask_words(idx n, F f) {
+  for_blocks<T>(n, [=](idx begin, idx end, idx) {
+    idx i = begin;
+    for (; i + 64 <= end; i += 64) f(i / 64, i, std::integral_constant<idx, 64>{});
+    if (i < end) f(i / 64, i, end - i);
+  });
+}
+
+}  // namespace
+}  // namespace FASTNN_NS
