@@ -24,9 +24,10 @@ def _result(value, out=None):
 
 def _pack_bits(keep, mask=None):
     """Boolean array, n elements -> uint8 array of 8*ceil(n/64) bytes: bit i is element i (C order), padding is 0."""
-    size = 8 * (-(-keep.size // 64))
     packed = np.packbits(keep.reshape(-1), bitorder="little")
-    return _result(np.pad(packed, (0, size - packed.size)), mask)
+    bits = np.zeros(8 * (-(-keep.size // 64)), np.uint8)
+    bits[: packed.size] = packed
+    return _result(bits, mask)
 
 
 def _unpack_bits(mask, shape):
@@ -95,13 +96,14 @@ def _gelu_derivative(x):
     return 0.5 * (1 + _erf(x * math.sqrt(0.5))) + x * np.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
 
 
-def _gelu_tanh(x):
-    return 0.5 * x * (1 + np.tanh(_GELU_SCALE * (x + _GELU_CUBE * x * x * x)))
+def _gelu_tanh_sigmoid(x):
+    """(1 + tanh(u)) / 2 = sigmoid(2 u), u = sqrt(2 / pi) * (x + 0.044715 x^3)."""
+    return _sigmoid(2 * _GELU_SCALE * (x + _GELU_CUBE * x * x * x))
 
 
 def _gelu_tanh_derivative(x):
-    t = np.tanh(_GELU_SCALE * (x + _GELU_CUBE * x * x * x))
-    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _GELU_SCALE * (1 + 3 * _GELU_CUBE * x * x)
+    s = _gelu_tanh_sigmoid(x)
+    return s + x * s * (1 - s) * (2 * _GELU_SCALE) * (1 + 3 * _GELU_CUBE * x * x)
 
 
 def _mish_derivative(x):
@@ -149,7 +151,9 @@ ACTIVATIONS = {
     "gelu": Activation(
         lambda x, a: 0.5 * x * (1 + _erf(x * math.sqrt(0.5))), lambda dout, x, a: dout * _gelu_derivative(x), "x"
     ),
-    "gelu_tanh": Activation(lambda x, a: _gelu_tanh(x), lambda dout, x, a: dout * _gelu_tanh_derivative(x), "x"),
+    "gelu_tanh": Activation(
+        lambda x, a: x * _gelu_tanh_sigmoid(x), lambda dout, x, a: dout * _gelu_tanh_derivative(x), "x"
+    ),
     "mish": Activation(lambda x, a: x * np.tanh(_softplus(x)), lambda dout, x, a: dout * _mish_derivative(x), "x"),
 }
 
