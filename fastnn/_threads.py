@@ -4,7 +4,9 @@ import importlib
 import math
 import os
 from pathlib import Path
+from types import ModuleType
 
+_core: ModuleType | None
 try:
     _core = importlib.import_module("fastnn._core")
 except ModuleNotFoundError as error:
@@ -52,4 +54,4 @@ if _core is not None:
     _core.set_thread_limit(_quota())
     # After a region with several threads, libgomp hangs in a forked child at the first one there: stay serial.
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=lambda: _core.set_thread_limit(1))
+        os.register_at_fork(after_in_child=lambda: set_num_threads(1))

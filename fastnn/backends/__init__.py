@@ -23,6 +23,11 @@ _MODULES = {
 }
 _NEEDS = {"native": "fastnn._core", "numba": "numba"}  # whose absence makes a backend unavailable
 
+active: SimpleNamespace  # what ops calls first: the native table, or functions that decline
+checked: SimpleNamespace  # the table of the backend in use, for arguments that ops has checked
+active_name: str
+why: str  # the backend was chosen
+
 OPS = {
     name: inspect.signature(f)
     for name, f in vars(numpy_backend).items()

@@ -2,8 +2,8 @@
 
 Every update takes weight_decay (added to the gradient as weight_decay * p), clip_norm (> 0: gradients are scaled by
 min(1, clip_norm / (norm + 1e-6)), norm over all of them) and clip_value (> 0: clamped to +-clip_value), applied in the
-order norm, value, decay. Gradients are only read. Raises ValueError for lists or shapes that do not fit, TypeError for a
-dtype that is not float32 or float64. Book 1 ch. 6.
+order norm, value, decay. Gradients are only read. Raises ValueError for lists or shapes that do not fit, TypeError for
+a dtype that is not float32 or float64. Book 1 ch. 6.
 """
 
 import numpy as np
