@@ -21,20 +21,26 @@ template <class T> idx optim_elements(const OptimArray<T>* arrays, idx count) {
   return n;
 }
 
+// The body of a block, compiled once for the serial and the parallel loop.
+template <class T, class F>
+__attribute__((noinline)) void run_part(const F& f, const OptimArray<T>& a, idx begin, idx end, idx block) {
+  f(a, begin, end, block);
+}
+
 // f(array, begin, end, block) for every block of every array; `cost` scalar operations an element.
 template <class T, class F> void for_blocks(const OptimArray<T>* arrays, idx count, idx cost, F f) {
   if (team(cost * optim_elements(arrays, count)) == 1) {  // the common small network: no search for the array of a block
     idx block = 0;
     for (idx i = 0; i < count; ++i)
       for (idx begin = 0; begin < arrays[i].n; begin += kOptimBlock)
-        f(arrays[i], begin, arrays[i].n - begin < kOptimBlock ? arrays[i].n : begin + kOptimBlock, block++);
+        run_part(f, arrays[i], begin, arrays[i].n - begin < kOptimBlock ? arrays[i].n : begin + kOptimBlock, block++);
     return;
   }
   parallel_for(optim_blocks(arrays, count), cost * optim_elements(arrays, count), [=](idx block) {
     idx i = 0, first = 0;
     while (first + blocks_of(arrays[i].n) <= block) first += blocks_of(arrays[i++].n);
     const idx begin = (block - first) * kOptimBlock, rest = arrays[i].n - begin;
-    f(arrays[i], begin, begin + (rest < kOptimBlock ? rest : kOptimBlock), block);
+    run_part(f, arrays[i], begin, begin + (rest < kOptimBlock ? rest : kOptimBlock), block);
   });
 }
 

@@ -33,17 +33,20 @@ inline int team(idx work) {
 #endif
 }
 
+// The body of a block, compiled once for the serial and the parallel loop.
+template <class F> __attribute__((noinline)) void run_block(const F& f, idx block) { f(block); }
+
 // f(block) for every block in [0, count): blocks are cut by size alone, so results do not depend on the team.
 template <class F> inline void parallel_for(idx count, idx work, F f) {
   int threads = team(work);
   if (threads > count) threads = int(count);
   if (threads <= 1) {
-    for (idx i = 0; i < count; ++i) f(i);
+    for (idx i = 0; i < count; ++i) run_block(f, i);
     return;
   }
 #if defined(_OPENMP)
 #pragma omp parallel for num_threads(threads) schedule(static)
-  for (idx i = 0; i < count; ++i) f(i);
+  for (idx i = 0; i < count; ++i) run_block(f, i);
 #endif
 }
 
