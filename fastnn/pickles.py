@@ -11,6 +11,8 @@ import os
 import pickle
 import pickletools
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -53,20 +55,21 @@ def _scan(content: bytes) -> None:
     for op, argument, _ in pickletools.genops(content):
         if op.name.startswith("EXT"):
             raise _Refused(f"refuses copyreg extension {argument}; {_ALLOWED}")
-        if op.name.endswith("PUT") and argument > len(content):
+        if op.name.endswith("PUT") and int(argument or 0) > len(content):
             raise _Refused(f"is damaged (memo index {argument})")
 
 
 class _Tool:
     """A function that the pickle may call; unlike a plain one, it has no attributes that a pickle could set."""
 
-    __slots__ = ("_function",)
+    __slots__ = ("function",)
+    function: Callable
 
-    def __init__(self, function) -> None:
-        object.__setattr__(self, "_function", function)
+    def __init__(self, function: Callable) -> None:
+        object.__setattr__(self, "function", function)
 
     def __call__(self, *args):
-        return self._function(*args)
+        return self.function(*args)
 
     def __setattr__(self, name, value):
         raise _Refused("tries to change a function")
@@ -83,7 +86,8 @@ class _DType:
     def __init__(self, name) -> None:
         if not isinstance(name, str) or not _NUMBERS.fullmatch(name):
             raise _Refused(f"refuses an array or number of dtype {name!r}; {_ALLOWED}")
-        self.name, self.order = name, "="
+        self.name = name
+        self.order: Any = "="
 
     def __setstate__(self, state):
         version, order, *parts = state[:5]
@@ -101,7 +105,8 @@ class _Array:
     __slots__ = ("_reader", "value")
 
     def __init__(self, reader) -> None:
-        self._reader, self.value = reader, None
+        self._reader = reader
+        self.value: np.ndarray | None = None
 
     def __setstate__(self, state):
         if self.value is not None:
@@ -161,7 +166,7 @@ class _Reader(pickle.Unpickler):
         result.value = self.array(content, dtype, shape, order)
         return result
 
-    def _scalar(self, dtype, content) -> np.generic:
+    def _scalar(self, dtype, content):
         return self.array(content, dtype, (), "C")[()]
 
     def _encode(self, text, encoding) -> bytes:

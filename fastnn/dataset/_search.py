@@ -107,13 +107,17 @@ def locate(data_set: str, files: Collection[DataFile], mirrors: Collection[str],
     FileNotFoundError: some are nowhere and cannot be fetched; the message has names, hashes, and places looked at.
     """
     folders = places(data_set, data_dir)
-    paths, failures = [], []
+    paths: list[Path] = []
+    missing: list[DataFile] = []
+    failures: list[str] = []
     for file in files:
         path = find(file, folders)
         if path is None:
             path = _fetch(file, mirrors, folders[-1][1], failures)
-        paths.append(path)
-    missing = [file for file, path in zip(files, paths, strict=True) if path is None]
+        if path is None:
+            missing.append(file)
+        else:
+            paths.append(path)
     if missing:
         raise FileNotFoundError(_not_found(data_set, missing, folders, failures))
     return paths

@@ -95,10 +95,10 @@ def find_mnist(data_dir=None):
     Nothing is read or fetched.
     """
     folders = _search.places("mnist", data_dir)
-    paths = [_search.find(file, folders) for file in FILES.values()]
-    if None in paths:
+    found = [path for file in FILES.values() if (path := _search.find(file, folders))]
+    if len(found) < len(FILES):
         return None
-    return next((reason, folder) for reason, folder in folders if folder == paths[0].parent)
+    return next((reason, folder) for reason, folder in folders if folder == found[0].parent)
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,0 +1,51 @@
+"""The plots of `fastnn demo`, drawn without a display and without touching pyplot's state."""
+
+BLUE, ORANGE = "#2a6f97", "#e07a1f"
+
+
+def accuracy(path, history, description):
+    """Accuracy after each epoch; `history` is [(on training digits, on test digits), ...]."""
+    figure, axes = _figure()
+    epochs = range(1, len(history) + 1)
+    train, test = zip(*history, strict=True)
+    axes.plot(epochs, train, color=BLUE, marker="o", markersize=4, label=f"training digits: {train[-1]:.4f}")
+    axes.plot(epochs, test, color=ORANGE, marker="s", markersize=4, label=f"test digits: {test[-1]:.4f}")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("accuracy (share of digits classified correctly)")
+    axes.set_title(f"784-50-100-10 network\n{description}", fontsize=10)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
+def per_sample_vs_per_batch(path, per_sample, per_batch, batch):
+    """Images per second of every backend, one by one beside batches, on a logarithmic axis."""
+    figure, axes = _figure()
+    for offset, speeds, color, label in (
+        (-0.2, per_sample, BLUE, "one by one"),
+        (0.2, per_batch, ORANGE, f"batches of {batch}"),
+    ):
+        places = [i + offset for i in range(len(speeds))]
+        bars = axes.bar(places, speeds.values(), width=0.38, color=color, label=label)
+        axes.bar_label(bars, [f"{speed:,.0f}" for speed in speeds.values()], padding=2, fontsize=9)
+    axes.set_yscale("log")
+    lowest, highest = min(per_sample.values()), max(per_batch.values())
+    axes.set_ylim(lowest / 3, highest * 3)
+    ratios = [per_batch[name] / per_sample[name] for name in per_sample]
+    names = [f"{name}\nbatches {ratio:.1f}x" for name, ratio in zip(per_sample, ratios, strict=True)]
+    axes.set_xticks(range(len(names)), names)
+    axes.set_xlabel("backend")
+    axes.set_ylabel("speed (images/s, logarithmic)")
+    axes.set_title("Classifying digits with a 784-50-100-10 network")
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.legend(loc="upper right")
+    figure.savefig(path, dpi=120)
+
+
+def _figure():
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    return figure, figure.add_subplot()
