@@ -24,10 +24,8 @@ def targets(y, t):
         return y, t
     y, t = np.asarray(y), np.asarray(t)
     if y.ndim == 1:
-        y = y.reshape(1, -1)
-    if t.size == y.size and y.shape[-1] != 1:
-        return y, t.reshape(y.shape)
-    return y, t.reshape(-1) if t.size == y.shape[0] else t
+        y, t = y.reshape(1, -1), t.reshape(1, -1)
+    return y, t.reshape(-1) if t.ndim == 0 or (t.shape[1:] == (1,) and y.shape[1:] != (1,)) else t
 
 
 def _shaped(out, shape):
@@ -158,10 +156,10 @@ def cross_entropy_error(y, t):
     t is one-hot if it has as many elements as y (and there are two classes or more), else labels: (N,), (N, 1), or one
     number for a 1-D y. Raises ValueError for another number of labels, IndexError for a label outside the V classes.
     """
-    y, t = rows(y), np.asarray(t)
+    y, t = targets(y, np.asarray(t))
     N, V = y.shape
-    if t.size == y.size and V > 1:
-        t = t.reshape(N, V).argmax(axis=1)
+    if t.shape == y.shape and V > 1:
+        t = t.argmax(axis=1)
     if t.size != N:
         raise ValueError(f"cross_entropy_error: t is {t.shape} but y is {y.shape}; it must be labels or one-hot")
     t = t.reshape(N)

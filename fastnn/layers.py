@@ -8,6 +8,7 @@ ValueError, TypeError or IndexError with the operation's name. Results have NumP
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,8 @@ def private_copy(array, buffer):
 class MulLayer:
     """x * y, for numbers or arrays of one shape. Book 1 ch. 5."""
 
-    x = y = None
+    x: Any = None
+    y: Any = None
 
     def forward(self, x, y):
         self.x, self.y = x, y
@@ -138,7 +140,7 @@ class Sum(Layer):
 
     def __init__(self):
         super().__init__()
-        self.N = None
+        self.N: Any = None
 
     def forward(self, x):
         x = np.asarray(x)
@@ -156,7 +158,7 @@ class MatMul(Layer):
     """out = x @ W; x (..., D), W (D, M) -> (..., M). Book 2 ch. 1."""
 
     W, dW = param(0), grad(0)
-    x = None
+    x: Any = None
 
     def __init__(self, W):
         super().__init__(W)
@@ -187,7 +189,7 @@ class Affine(Layer):
     """
 
     W, b, dW, db = param(0), param(1), grad(0), grad(1)  # for users; methods unpack the lists, which is faster
-    _input = None
+    _input: Any = None
 
     def __init__(self, W, b):
         super().__init__(W, b)
@@ -237,7 +239,7 @@ class Activation(Layer):
 
     kind = "identity"
     alpha = 0.0
-    x = None
+    x: Any = None
 
     def forward(self, x):
         self.x = x
@@ -250,7 +252,7 @@ class Activation(Layer):
 class OutputActivation(Activation):
     """An activation whose derivative is computed from its output, kept as `out`."""
 
-    out = None
+    out: Any = None
 
     def forward(self, x):
         out = ops.activation_forward(x, self.kind)
@@ -286,7 +288,8 @@ class Tanh(OutputActivation):
 class Relu(Layer):
     """max(x, 0); NaN stays. The derivative at 0 is 0. Book 1 ch. 5; unlike there, backward does not change dout."""
 
-    _mask = _shape = None
+    _mask: Any = None
+    _shape: Any = None
 
     @property
     def mask(self):
@@ -376,7 +379,7 @@ class Mish(Activation):
 class Softmax(Layer):
     """Softmax over the last axis of x (..., V). Book 2 ch. 1."""
 
-    out = None
+    out: Any = None
 
     def forward(self, x):
         x = np.asarray(x)
@@ -397,7 +400,9 @@ class SoftmaxCrossEntropy(Layer):
     """
 
     epsilon = 0.0
-    loss = y = t = None
+    loss: Any = None
+    y: Any = None
+    t: Any = None
 
     def __init__(self, weight=None, ignore_index=None, label_smoothing=0.0):
         super().__init__()
@@ -432,10 +437,12 @@ class SoftmaxWithLoss(SoftmaxCrossEntropy):
 class SigmoidWithLoss(Layer):
     """Sigmoid and the books' cross entropy with 1e-7 in the log, the mean over all elements -> float. Book 2 ch. 4.
 
-    x (N,) or (N, 1) or any shape, t of as many elements, 0 or 1 (any real dtype). Gradient: (y - t) * dout / size.
+    x (N,) or (N, 1) or any shape, t 0 or 1 (any real dtype), (N,) or like x. Gradient: (y - t) * dout / size.
     """
 
-    loss = y = t = None
+    loss: Any = None
+    y: Any = None
+    t: Any = None
 
     def forward(self, x, t):
         x, self.t = np.asarray(x), t
@@ -447,17 +454,19 @@ class SigmoidWithLoss(Layer):
 
 
 def like(x, t):
-    """t as an array of x's shape and floating dtype, if it has as many elements; else as it is, for `ops` to refuse."""
+    """t in x's floating dtype, and in its shape where that differs in axes of length 1 only (else `ops` refuses it)."""
     t = np.asarray(t)
     if t.dtype.kind in "biu" and x.dtype.kind == "f":
         t = t.astype(x.dtype)
-    return t.reshape(x.shape) if t.size == x.size else t
+    return t.reshape(x.shape) if [n for n in t.shape if n != 1] == [n for n in x.shape if n != 1] else t
 
 
 class MeanSquaredError(Layer):
     """Mean of (y - t)^2 over all elements -> float; y and t of one shape. The gradient is 2 * (y - t) * dout / size."""
 
-    loss = y = t = None
+    loss: Any = None
+    y: Any = None
+    t: Any = None
 
     def forward(self, y, t):
         self.y, self.t = y, t
@@ -482,7 +491,9 @@ class BatchNormalization(Layer):
 
     gamma, beta, dgamma, dbeta = param(0), param(1), grad(0), grad(1)
     epsilon = 1e-6
-    _saved = input_shape = batch_size = None
+    _saved: Any = None
+    input_shape: Any = None
+    batch_size: Any = None
 
     def __init__(self, gamma, beta, momentum=0.9, running_mean=None, running_var=None):
         super().__init__(gamma, beta)
@@ -557,7 +568,8 @@ class Dropout(Layer):
     `rng` (None, a seed or a numpy.random.Generator) supplies one 64-bit key per training pass.
     """
 
-    _mask = _shape = None
+    _mask: Any = None
+    _shape: Any = None
 
     def __init__(self, dropout_ratio=0.5, rng=None):
         super().__init__()

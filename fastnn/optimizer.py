@@ -9,6 +9,8 @@ takes the keywords
     weight_decay   this times the parameter is then added to the gradient
 """
 
+from typing import Any
+
 import numpy as np
 
 from . import ops
@@ -30,7 +32,7 @@ class Optimizer:
     def update(self, params, grads):
         """One step. Raises KeyError or ValueError if gradients or state do not match the parameters."""
         if isinstance(params, dict):
-            keys = list(params)
+            keys: Any = list(params)
             p, g = list(params.values()), [grads[k] for k in keys]
         else:
             keys, p, g = range(len(params)), list(params), list(grads)

@@ -1,5 +1,7 @@
 """The training loop of book 1."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from . import optimizer as optimizers
@@ -24,7 +26,7 @@ class Trainer:
     numpy.random.Generator. Unlike the book's, epochs are counted too if the batch size does not divide the data.
     """
 
-    optimizers = OPTIMIZERS
+    optimizers: ClassVar = OPTIMIZERS
 
     def __init__(
         self, network, x_train, t_train, x_test, t_test, epochs=20, mini_batch_size=100, optimizer="SGD",

@@ -1,6 +1,7 @@
-"""A fixture that runs a test once on each backend: import `backend` and say pytestmark = on_every_backend."""
+"""Fixtures: `backend` runs a test once on each backend (pytestmark = on_every_backend); `one_thread` limits pools."""
 
 import pytest
+import threadpoolctl
 
 import fastnn
 
@@ -11,3 +12,10 @@ on_every_backend = pytest.mark.usefixtures("backend")
 def backend(request):
     with fastnn.use_backend(request.param):
         yield request.param
+
+
+@pytest.fixture
+def one_thread():
+    """Many small products: threads that wait for each other are slow where tests share the processors."""
+    with threadpoolctl.threadpool_limits(1):
+        yield

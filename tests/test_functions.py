@@ -141,6 +141,8 @@ def test_cross_entropy_error_explains():
         F.cross_entropy_error(Y, np.array([2, 10]))
     with pytest.raises(ValueError, match=r"t is \(3,\) but y is \(2, 10\)"):
         F.cross_entropy_error(Y, np.array([2, 1, 0]))
+    with pytest.raises(ValueError, match=r"t is \(10, 2\) but y is \(2, 10\)"):
+        F.cross_entropy_error(Y, np.eye(10)[:, :2])
     with pytest.raises(IndexError, match="labels must be integers"):
         F.cross_entropy_error(Y, np.array([2.0, 1.0]))
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from every_backend import backend, on_every_backend  # noqa: F401
+from every_backend import backend, on_every_backend, one_thread  # noqa: F401
 
 from fastnn import models
 from fastnn.compat import book1
 from fastnn.gradient import gradient_check, numerical_gradient, numerical_gradient_2d
 
-pytestmark = on_every_backend
+pytestmark = [on_every_backend, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture

@@ -373,7 +373,7 @@ def test_softmax_with_loss_errors(rng):
     with pytest.raises(ValueError, match="labels must have shape"):
         layer.forward(np.zeros((2, 10)), np.array([3, 1, 2]))
     with pytest.raises(ValueError, match="targets must have the same shape"):
-        layer.forward(np.zeros((2, 10)), np.zeros((2, 9)))
+        layer.forward(np.zeros((2, 10)), np.zeros((10, 2)))
     with pytest.raises(TypeError, match="labels are integers"):
         layer.forward(np.zeros((2, 10)), np.array([3.0, 1.0]))
 
@@ -383,7 +383,12 @@ def test_softmax_with_loss_errors(rng):
 def test_sigmoid_with_loss(rng, dtype, shape):
     x = normal(rng, *shape, dtype=dtype)
     y = logistic(x.astype(np.float64))
-    for t in (rng.integers(0, 2, x.size), rng.integers(0, 2, shape) == 1, rng.integers(0, 2, shape).astype(dtype)):
+    for t in (
+        rng.integers(0, 2, shape),
+        rng.integers(0, 2, (*shape, 1)),
+        rng.integers(0, 2, shape) == 1,
+        rng.integers(0, 2, shape).astype(dtype),
+    ):
         layer = layers.SigmoidWithLoss()
         loss = layer.forward(x, t)
         target = t.reshape(shape)
@@ -393,6 +398,11 @@ def test_sigmoid_with_loss(rng, dtype, shape):
         dx = layer.backward(2.0)
         assert dx.dtype == dtype and dx.shape == shape
         close(dx, 2 * (y - target) / x.size, dtype)
+
+
+def test_sigmoid_with_loss_errors(rng):
+    with pytest.raises(ValueError, match=r"x is \(2, 3\) but t is \(3, 2\)"):
+        layers.SigmoidWithLoss().forward(np.zeros((2, 3)), np.zeros((3, 2)))
 
 
 def test_mean_squared_error(rng):

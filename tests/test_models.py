@@ -4,12 +4,12 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
-from every_backend import backend, on_every_backend  # noqa: F401
+from every_backend import backend, on_every_backend, one_thread  # noqa: F401
 
 from fastnn import models, optimizer
 from fastnn.functions import softmax
 
-pytestmark = on_every_backend
+pytestmark = [on_every_backend, pytest.mark.usefixtures("one_thread")]
 
 
 def sample_digits():
