@@ -5,9 +5,10 @@
 namespace fastnn {
 
 // Element-wise kinds, in the order of the enumeration: the names are those of ACTIVATIONS in numpy_backend.py.
-#define FASTNN_ACTIVATIONS(X)                                                                                     \
-  X(identity) X(step) X(sigmoid) X(tanh) X(relu) X(leaky_relu) X(elu) X(selu) X(softplus) X(softsign)             \
-  X(hard_sigmoid) X(swish) X(gelu) X(gelu_tanh) X(mish)
+#define FASTNN_ACTIVATIONS(X)                                                                                      \
+  X(identity)                                                                                                      \
+  X(step) X(sigmoid) X(tanh) X(relu) X(leaky_relu) X(elu) X(selu) X(softplus) X(softsign) X(hard_sigmoid) X(swish) \
+      X(gelu) X(gelu_tanh) X(mish)
 #define FASTNN_ENUMERATOR(name) name,
 enum class Activation : int { FASTNN_ACTIVATIONS(FASTNN_ENUMERATOR) };
 #undef FASTNN_ENUMERATOR
@@ -51,6 +52,13 @@ template <class T> struct SoftmaxKernels {
   void (*difference_backward)(Vec<const T> y, const T* t, T scale, T* dx);  // scale (y - t)
 };
 
+template <class T> struct NormKernels {  // every (D) vector belongs to the columns of x (N, D)
+  void (*forward)(Mat<const T> x, const T* gamma, const T* beta, T epsilon, Mat<T> out, T* mean, T* var);
+  void (*inference)(Mat<const T> x, const T* gamma, const T* beta, const T* mean, const T* var, T epsilon, Mat<T> out);
+  void (*backward)(Mat<const T> dout, Mat<const T> x, const T* gamma, const T* mean, const T* var, T epsilon, Mat<T> dx,
+                   T* dgamma, T* dbeta);
+};
+
 template <class T> struct RandomKernels {
   // Elements 64 * first_word and on of a larger array: a part has the bits of the whole.
   void (*dropout_forward)(Vec<const T> x, idx first_word, double ratio, uint64_t key, T scale, T* out, uint64_t* mask);
@@ -81,19 +89,21 @@ template <class T> struct Kernels {
   AffineKernels<T> affine;
   ActivationKernels<T> activation;
   SoftmaxKernels<T> softmax;
+  NormKernels<T> norm;
   RandomKernels<T> random;
   OptimKernels<T> optim;
 };
 
 struct KernelTable {
   const char* isa;
-  double chunk_work;  // scalar operations that take about 50 ms on one thread of this ISA: Ctrl-C is looked for in between
+  double
+      chunk_work;  // scalar operations that take about 50 ms on one thread of this ISA: Ctrl-C is looked for in between
   void (*widen)(const float* from, idx n, double* to);  // a float32 operand beside float64 ones
   Kernels<float> f32;
   Kernels<double> f64;
 };
 
-#define FASTNN_FAMILIES(X) X(affine) X(activation) X(softmax) X(random) X(optim)
+#define FASTNN_FAMILIES(X) X(affine) X(activation) X(softmax) X(norm) X(random) X(optim)
 
 extern const KernelTable* active_table;
 template <class T> const Kernels<T>& active();
