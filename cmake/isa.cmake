@@ -10,7 +10,7 @@ function(fastnn_add_isa target isa)
   # No contraction: fused multiply-adds are written out, so that every path rounds alike (house rule on numbers).
   target_compile_options(kernels_${isa} PRIVATE ${ARGN} -O3 -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno
                          -fno-trapping-math -fno-lto -Wall -Wextra -Wno-psabi
-                         -Wno-maybe-uninitialized -Werror=missing-field-initializers)
+                         -Wno-uninitialized -Wno-maybe-uninitialized -Werror=missing-field-initializers)
   if(OpenMP_CXX_FOUND)
     target_link_libraries(kernels_${isa} PRIVATE OpenMP::OpenMP_CXX)
   endif()

@@ -10,7 +10,7 @@ TARGET = Path(__file__).resolve().parents[1] / "fastnn" / "_core.pyi"
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-P", "-m", "pybind11_stubgen", "fastnn._core", "-o", folder, "--ignore-all-errors"]
+        command = [sys.executable, "-m", "pybind11_stubgen", "fastnn._core", "-o", folder, "--ignore-all-errors"]
         subprocess.run(command, check=True, cwd=folder)
         made = Path(folder) / "fastnn" / "_core.pyi"
         subprocess.run([sys.executable, "-m", "ruff", "format", "-q", "--line-length", "120", made], check=True)

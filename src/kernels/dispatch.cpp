@@ -5,7 +5,10 @@
 #include "table.h"
 
 #define FASTNN_DECLARE_FILL(family) void fill_##family(fastnn::KernelTable&);
-#define FASTNN_DECLARE_ISA(isa) namespace fastnn_##isa { FASTNN_FAMILIES(FASTNN_DECLARE_FILL) }
+#define FASTNN_DECLARE_ISA(isa)          \
+  namespace fastnn_##isa {               \
+    FASTNN_FAMILIES(FASTNN_DECLARE_FILL) \
+  }
 FASTNN_ISAS(FASTNN_DECLARE_ISA)
 
 namespace fastnn {
@@ -24,9 +27,7 @@ bool supported(const char* isa) {
   return !std::strcmp(isa, "baseline");
 }
 
-double chunk_work(const char* isa) {
-  return !std::strcmp(isa, "avx512") ? 4e9 : !std::strcmp(isa, "avx2") ? 2e9 : 4e8;
-}
+double chunk_work(const char* isa) { return !std::strcmp(isa, "avx512") ? 4e9 : !std::strcmp(isa, "avx2") ? 2e9 : 4e8; }
 
 struct Built {
   const char* isa;
@@ -34,8 +35,11 @@ struct Built {
 };
 
 #define FASTNN_CALL_FILL(family) fill_##family(table);
-#define FASTNN_BUILT(name) \
-  {#name, [](KernelTable& table) { using namespace fastnn_##name; FASTNN_FAMILIES(FASTNN_CALL_FILL) }},
+#define FASTNN_BUILT(name)             \
+  {#name, [](KernelTable& table) {     \
+     using namespace fastnn_##name;    \
+     FASTNN_FAMILIES(FASTNN_CALL_FILL) \
+   }},
 const Built built[] = {FASTNN_ISAS(FASTNN_BUILT)};
 constexpr int kBuilt = sizeof built / sizeof built[0];
 

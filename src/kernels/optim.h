@@ -29,7 +29,8 @@ __attribute__((noinline)) void run_part(const F& f, const OptimArray<T>& a, idx 
 
 // f(array, begin, end, block) for every block of every array; `cost` scalar operations an element.
 template <class T, class F> void for_blocks(const OptimArray<T>* arrays, idx count, idx cost, F f) {
-  if (team(cost * optim_elements(arrays, count)) == 1) {  // the common small network: no search for the array of a block
+  if (team(cost * optim_elements(arrays, count)) ==
+      1) {  // the common small network: no search for the array of a block
     idx block = 0;
     for (idx i = 0; i < count; ++i)
       for (idx begin = 0; begin < arrays[i].n; begin += kOptimBlock)
@@ -64,7 +65,9 @@ template <class T, bool lookahead> struct Nesterov {
   static constexpr int kStates = 1;
   Simd<T> lr, momentum, square, ahead;
   explicit Nesterov(const OptimSettings& o)
-      : lr(broadcast(T(o.lr))), momentum(broadcast(T(o.first))), square(broadcast(T(o.first * o.first))),
+      : lr(broadcast(T(o.lr))),
+        momentum(broadcast(T(o.first))),
+        square(broadcast(T(o.first * o.first))),
         ahead(broadcast(T((1 + o.first) * o.lr))) {}
   void step(Simd<T>& p, Simd<T> g, Simd<T>& v, Simd<T>&) const {
     const Simd<T> v_new = fma(momentum, v, -lr * g);
@@ -85,19 +88,25 @@ template <class T> struct RmsProp {
   static constexpr int kStates = 1;
   Simd<T> lr, decay, rest, epsilon;
   explicit RmsProp(const OptimSettings& o)
-      : lr(broadcast(T(o.lr))), decay(broadcast(T(o.first))), rest(broadcast(T(1 - o.first))),
+      : lr(broadcast(T(o.lr))),
+        decay(broadcast(T(o.first))),
+        rest(broadcast(T(1 - o.first))),
         epsilon(broadcast(T(o.epsilon))) {}
   void step(Simd<T>& p, Simd<T> g, Simd<T>& h, Simd<T>&) const {
     h = fma(decay, h, rest * g * g);
     p -= lr * g / (sqrt(h) + epsilon);
   }
 };
-template <class T> struct Adam {  // lr is the bias-corrected step size; decay = 0, or learning rate * weight decay (AdamW)
+template <class T>
+struct Adam {  // lr is the bias-corrected step size; decay = 0, or learning rate * weight decay (AdamW)
   static constexpr int kStates = 2;
   Simd<T> lr, rest1, rest2, epsilon, keep;
   explicit Adam(const OptimSettings& o)
-      : lr(broadcast(T(o.lr))), rest1(broadcast(T(1 - o.first))), rest2(broadcast(T(1 - o.second))),
-        epsilon(broadcast(T(o.epsilon))), keep(broadcast(T(o.decoupled_decay))) {}
+      : lr(broadcast(T(o.lr))),
+        rest1(broadcast(T(1 - o.first))),
+        rest2(broadcast(T(1 - o.second))),
+        epsilon(broadcast(T(o.epsilon))),
+        keep(broadcast(T(o.decoupled_decay))) {}
   void step(Simd<T>& p, Simd<T> g, Simd<T>& m, Simd<T>& v) const {
     p = fma(-keep, p, p);
     m = fma(rest1, g - m, m);
@@ -139,12 +148,18 @@ template <class T> void update(Optimizer kind, const OptimArray<T>* arrays, idx 
     plain ? optim_update<false>(arrays, count, rule, o) : optim_update<true>(arrays, count, rule, o);
   };
   switch (kind) {
-    case Optimizer::sgd: return with(Sgd<T>(o));
-    case Optimizer::momentum: return with(Momentum<T>(o));
-    case Optimizer::nesterov: return o.lookahead ? with(Nesterov<T, true>(o)) : with(Nesterov<T, false>(o));
-    case Optimizer::adagrad: return with(AdaGrad<T>(o));
-    case Optimizer::rmsprop: return with(RmsProp<T>(o));
-    case Optimizer::adam: return with(Adam<T>(o));
+    case Optimizer::sgd:
+      return with(Sgd<T>(o));
+    case Optimizer::momentum:
+      return with(Momentum<T>(o));
+    case Optimizer::nesterov:
+      return o.lookahead ? with(Nesterov<T, true>(o)) : with(Nesterov<T, false>(o));
+    case Optimizer::adagrad:
+      return with(AdaGrad<T>(o));
+    case Optimizer::rmsprop:
+      return with(RmsProp<T>(o));
+    case Optimizer::adam:
+      return with(Adam<T>(o));
   }
 }
 

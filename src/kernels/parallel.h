@@ -1,5 +1,5 @@
-// The only place that starts threads. Work is given in scalar operations (a fused multiply-add counts 2; an element-wise
-// pass counts what its bytes cost: see the callers).
+// The only place that starts threads. Work is given in scalar operations (a fused multiply-add counts 2; an
+// element-wise pass counts what its bytes cost: see the callers).
 #pragma once
 #if defined(_OPENMP)
 #include <omp.h>
@@ -18,7 +18,8 @@ using namespace fastnn;
 // Below this much work a thread is not worth waking: a region costs 1 us while workers spin, 72 us once they sleep.
 constexpr idx kGrain = idx(1) << 22;
 
-// Threads for this much work: at most fastnn's limit and OpenMP's own (OMP_NUM_THREADS, threadpoolctl), 1 inside a region.
+// Threads for this much work: at most fastnn's limit and OpenMP's own (OMP_NUM_THREADS, threadpoolctl), 1 inside a
+// region.
 inline int team(idx work) {
 #if defined(_OPENMP)
   if (work < 2 * kGrain || omp_in_parallel()) return 1;

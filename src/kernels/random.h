@@ -81,7 +81,8 @@ template <class T, class F> void for_mask_words(idx n, idx cost, F f) {  // f(wo
   const idx words = (n + 63) / 64;
   parallel_for((words + kDropoutWords - 1) / kDropoutWords, cost * n, [=](idx block) {
     const idx end = words - block * kDropoutWords < kDropoutWords ? words : (block + 1) * kDropoutWords;
-    for (idx word = block * kDropoutWords; word < end; ++word) f(word, word * 64, n - word * 64 < 64 ? n - word * 64 : 64);
+    for (idx word = block * kDropoutWords; word < end; ++word)
+      f(word, word * 64, n - word * 64 < 64 ? n - word * 64 : 64);
   });
 }
 

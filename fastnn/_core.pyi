@@ -1,0 +1,226 @@
+"""
+Compiled kernels of fastnn; see fastnn.ops for the documented functions.
+"""
+
+from __future__ import annotations
+import typing
+
+__all__: list[str] = [
+    "activation_backward",
+    "activation_forward",
+    "adagrad_update",
+    "adam_update",
+    "affine_backward",
+    "affine_forward",
+    "available_isas",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_inference",
+    "dropout_backward",
+    "dropout_forward",
+    "grad_norm",
+    "isa",
+    "log_softmax_backward",
+    "log_softmax_forward",
+    "matmul",
+    "max_threads",
+    "momentum_update",
+    "nesterov_update",
+    "openmp",
+    "pool_stats",
+    "relu_backward",
+    "relu_forward",
+    "rmsprop_update",
+    "scale_arrays",
+    "set_pool_limit",
+    "set_thread_limit",
+    "sgd_update",
+    "sigmoid_cross_entropy_backward",
+    "sigmoid_cross_entropy_forward",
+    "softmax_backward",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+    "softmax_forward",
+    "squared_error_backward",
+    "squared_error_forward",
+    "trim",
+    "use_isa",
+]
+
+def activation_backward(
+    dout: typing.Any, saved: typing.Any, kind: typing.Any, alpha: float = 0.0, dx: typing.Any = None
+) -> typing.Any: ...
+def activation_forward(x: typing.Any, kind: typing.Any, alpha: float = 0.0, out: typing.Any = None) -> typing.Any: ...
+def adagrad_update(
+    params: typing.Any,
+    grads: typing.Any,
+    h: typing.Any,
+    lr: float,
+    epsilon: float,
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+    clip_value: float = 0.0,
+) -> typing.Any: ...
+def adam_update(
+    params: typing.Any,
+    grads: typing.Any,
+    m: typing.Any,
+    v: typing.Any,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    step: float,
+    decoupled: bool = False,
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+    clip_value: float = 0.0,
+) -> typing.Any: ...
+def affine_backward(
+    dout: typing.Any, x: typing.Any, W: typing.Any, dW: typing.Any = None, db: typing.Any = None, dx: typing.Any = None
+) -> typing.Any: ...
+def affine_forward(
+    x: typing.Any,
+    W: typing.Any,
+    b: typing.Any,
+    activation: typing.Any = "identity",
+    alpha: float = 0.0,
+    out: typing.Any = None,
+) -> typing.Any: ...
+def available_isas() -> list:
+    """
+    Instruction sets that can be used here, best first.
+    """
+
+def batch_norm_backward(
+    dout: typing.Any,
+    x: typing.Any,
+    gamma: typing.Any,
+    mean: typing.Any,
+    var: typing.Any,
+    epsilon: float = 1e-06,
+    dx: typing.Any = None,
+    dgamma: typing.Any = None,
+    dbeta: typing.Any = None,
+) -> typing.Any: ...
+def batch_norm_forward(
+    x: typing.Any,
+    gamma: typing.Any,
+    beta: typing.Any,
+    epsilon: float = 1e-06,
+    out: typing.Any = None,
+    mean: typing.Any = None,
+    var: typing.Any = None,
+) -> typing.Any: ...
+def batch_norm_inference(
+    x: typing.Any,
+    gamma: typing.Any,
+    beta: typing.Any,
+    mean: typing.Any,
+    var: typing.Any,
+    epsilon: float = 1e-06,
+    out: typing.Any = None,
+) -> typing.Any: ...
+def dropout_backward(dout: typing.Any, mask: typing.Any, scale: float = 1.0, dx: typing.Any = None) -> typing.Any: ...
+def dropout_forward(
+    x: typing.Any, ratio: float, key: typing.Any, scale: float = 1.0, out: typing.Any = None, mask: typing.Any = None
+) -> typing.Any: ...
+def grad_norm(grads: typing.Any) -> typing.Any: ...
+def isa() -> str:
+    """
+    The instruction set in use.
+    """
+
+def log_softmax_backward(dout: typing.Any, y: typing.Any, dx: typing.Any = None) -> typing.Any: ...
+def log_softmax_forward(x: typing.Any, out: typing.Any = None) -> typing.Any: ...
+def matmul(a: typing.Any, b: typing.Any, out: typing.Any = None) -> typing.Any: ...
+def max_threads() -> int:
+    """
+    Threads that a large call made now would use.
+    """
+
+def momentum_update(
+    params: typing.Any,
+    grads: typing.Any,
+    v: typing.Any,
+    lr: float,
+    momentum: float,
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+    clip_value: float = 0.0,
+) -> typing.Any: ...
+def nesterov_update(
+    params: typing.Any,
+    grads: typing.Any,
+    v: typing.Any,
+    lr: float,
+    momentum: float,
+    lookahead: bool,
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+    clip_value: float = 0.0,
+) -> typing.Any: ...
+def pool_stats() -> dict: ...
+def relu_backward(dout: typing.Any, mask: typing.Any, dx: typing.Any = None) -> typing.Any: ...
+def relu_forward(x: typing.Any, out: typing.Any = None, mask: typing.Any = None) -> typing.Any: ...
+def rmsprop_update(
+    params: typing.Any,
+    grads: typing.Any,
+    h: typing.Any,
+    lr: float,
+    decay_rate: float,
+    epsilon: float,
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+    clip_value: float = 0.0,
+) -> typing.Any: ...
+def scale_arrays(arrays: typing.Any, scale: float) -> typing.Any: ...
+def set_pool_limit(bytes: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+def set_thread_limit(n: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+def sgd_update(
+    params: typing.Any,
+    grads: typing.Any,
+    lr: float,
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+    clip_value: float = 0.0,
+) -> typing.Any: ...
+def sigmoid_cross_entropy_backward(
+    y: typing.Any, t: typing.Any, dout: float = 1.0, dx: typing.Any = None
+) -> typing.Any: ...
+def sigmoid_cross_entropy_forward(
+    x: typing.Any, t: typing.Any, epsilon: float = 0.0, y: typing.Any = None
+) -> typing.Any: ...
+def softmax_backward(dout: typing.Any, y: typing.Any, dx: typing.Any = None) -> typing.Any: ...
+def softmax_cross_entropy_backward(
+    y: typing.Any,
+    t: typing.Any,
+    dout: float = 1.0,
+    weight: typing.Any = None,
+    ignore_index: typing.Any = None,
+    label_smoothing: float = 0.0,
+    dx: typing.Any = None,
+) -> typing.Any: ...
+def softmax_cross_entropy_forward(
+    x: typing.Any,
+    t: typing.Any,
+    weight: typing.Any = None,
+    ignore_index: typing.Any = None,
+    label_smoothing: float = 0.0,
+    epsilon: float = 0.0,
+    y: typing.Any = None,
+) -> typing.Any: ...
+def softmax_forward(x: typing.Any, out: typing.Any = None) -> typing.Any: ...
+def squared_error_backward(y: typing.Any, t: typing.Any, scale: float, dx: typing.Any = None) -> typing.Any: ...
+def squared_error_forward(y: typing.Any, t: typing.Any) -> typing.Any: ...
+def trim() -> None:
+    """
+    Hand recycled memory back to the system.
+    """
+
+def use_isa(name: str) -> None:
+    """
+    Choose an instruction set. ValueError if it is not available.
+    """
+
+openmp: int = 201511
