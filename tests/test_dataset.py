@@ -1,10 +1,13 @@
 """Data sets: what the loaders give, where they look, and what they refuse."""
 
+import functools
 import gzip
 import hashlib
+import http.server
 import importlib.util
 import os
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -335,3 +338,19 @@ def test_a_bomb_is_not_unpacked(alone, small, monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 32 << 20
+
+
+def test_download_from_a_server(tmp_path):
+    """Through pooch from a server on this machine: contents, the limit, a missing file."""
+    pytest.importorskip("pooch")
+    (tmp_path / "file.gz").write_bytes(b"contents")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/file.gz"
+        assert _search._download(url, limit=8) == b"contents"
+        with pytest.raises(ValueError, match="more than 7 bytes"):
+            _search._download(url, limit=7)
+        with pytest.raises(OSError, match="404"):
+            _search._download(f"{url}.none", limit=8)
+        server.shutdown()
