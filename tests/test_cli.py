@@ -55,6 +55,7 @@ def test_demo_text(run, tmp_path):
         "one by one",
         "batches of 100",
         "ratio",
+        "books' way",
         "2.220 s",
     ):
         assert part in result.stdout
@@ -134,7 +135,7 @@ def test_without_tqdm_a_line_an_epoch(monkeypatch, capsys):
 
 def test_without_matplotlib_one_sentence(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    demo._plot(tmp_path / "plots", [], "", {}, {}, print)
+    demo._plot(tmp_path / "plots", [], "", {}, print)
     assert "pip install 'fastnn[plot]'" in capsys.readouterr().out and not (tmp_path / "plots").exists()
 
 
