@@ -57,7 +57,7 @@ template <class T> inline RowSums<T> softmax_row(const T* x, idx V, T* y) {
     return {top, sum};
   }
   const Simd<T> top = max_of_row(x, V);
-  const Simd<T> sum = sum_vectors<T>(0, V, [=](auto at) {
+  const Simd<T> sum = sum_vectors<T, 1>(0, V, [=](auto at) {
     const Simd<T> e = exp_of_negative(at(x) - top);
     at.put(y, e);
     return e;
@@ -87,7 +87,7 @@ template <class T> void log_softmax_forward(Mat<const T> x, T* out) {
   for_rows<T>(x.rows, V, [=](idx i) {
     const T* const r = x.row(i);
     const Simd<T> top = max_of_row(r, V);
-    const Simd<T> shift = log(sum_vectors<T>(0, V, [=](auto at) { return exp_of_negative(at(r) - top); }));
+    const Simd<T> shift = log(sum_vectors<T, 1>(0, V, [=](auto at) { return exp_of_negative(at(r) - top); }));
     for_vectors<T>(0, V, [=](auto at) { at.put(out + i * V, at(r) - top - shift); });
   });
 }
@@ -149,7 +149,7 @@ double cross_entropy_forward(Mat<const T> x, CrossEntropyTarget<T> t, T epsilon,
       if (t.targets || t.smoothing != 0) {
         const SmoothPart<T> part(t, i, V);
         Simd<T> weight{};
-        const Simd<T> sum = sum_vectors<T>(0, V, [&](auto at) {
+        const Simd<T> sum = sum_vectors<T, 1>(0, V, [&](auto at) {
           const Simd<T> q = part(at);
           weight += at.keep(q, 0);
           return q != 0 ? q * (epsilon > 0 ? log(at(p) + epsilon) : at(r) - row.top) : Simd<T>{};
@@ -199,7 +199,7 @@ template <class T> void cross_entropy_backward(Mat<const T> y, CrossEntropyTarge
       return;
     }
     const SmoothPart<T> part(t, i, V);
-    const Simd<T> total = sum_vectors<T>(0, V, part) + at_label, factor = broadcast(T(scale));
+    const Simd<T> total = sum_vectors<T, 1>(0, V, part) + at_label, factor = broadcast(T(scale));
     for_vectors<T>(0, V, [=](auto at) {
       const Simd<T> q = part(at), v = (at(p) * total - q) * factor;
       at.put(d, (total == 0) & (q == 0) ? Simd<T>{} : v);
@@ -214,12 +214,12 @@ template <class T> void cross_entropy_backward(Mat<const T> y, CrossEntropyTarge
 // y = sigmoid(x) and the sum of -t log(y) - (1 - t) log(1 - y) = log(1 + exp(x)) - x t; epsilon > 0: inside both logs.
 template <class T> double sigmoid_loss_forward(Vec<const T> x, const T* t, T epsilon, T* y, double* partial) {
   if (epsilon > 0)
-    return sum<T>(x.n, partial, [=](auto at) {
+    return sum<T, 1>(x.n, partial, [=](auto at) {
       const Simd<T> p = sigmoid(at(x.data)), q = at(t);
       at.put(y, p);
       return -q * log(p + epsilon) - (1 - q) * log(1 - p + epsilon);
     });
-  return sum<T>(x.n, partial, [=](auto at) {
+  return sum<T, 1>(x.n, partial, [=](auto at) {
     const Simd<T> v = at(x.data);
     at.put(y, sigmoid(v));
     return softplus(v) - v * at(t);
@@ -227,7 +227,7 @@ template <class T> double sigmoid_loss_forward(Vec<const T> x, const T* t, T eps
 }
 
 template <class T> double squared_error_forward(Vec<const T> y, const T* t, double* partial) {
-  return sum<T>(y.n, partial, [=](auto at) {
+  return sum<T, 4>(y.n, partial, [=](auto at) {
     const Simd<T> d = at(y.data) - at(t);
     return d * d;
   });
