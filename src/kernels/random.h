@@ -41,25 +41,21 @@ inline void philox(uint64_t block, const PhiloxKeys& keys, Words word[4]) {
   word[0] = c0, word[1] = c1, word[2] = c2, word[3] = c3;
 }
 
-// Bit i of the byte moves to bit 4 i: the place of lane i's block among the elements.
-inline uint32_t spread(uint32_t byte) {
-  uint32_t v = (byte | byte << 12) & 0x000F000Fu;
-  v = (v | v << 6) & 0x03030303u;
-  return (v | v << 3) & 0x11111111u;
-}
-
-// Keep bits of elements 64 word ... 64 word + 63: element i is kept where the top 24 bits of its word are >= threshold.
-inline uint64_t keep_bits(uint64_t mask_word, const PhiloxKeys& keys, int64_t threshold) {
+// Keep bits of elements 64 word ... 64 word + 63: element i is kept where its word is >= limit. The four words of a
+// counter are brought side by side, in the order of the elements, before the comparison.
+inline uint64_t keep_bits(uint64_t mask_word, const PhiloxKeys& keys, uint32_t limit) {
+  typedef uint32_t Elements __attribute__((vector_size(kVecBytes)));
+  constexpr idx L = lanes<float>;
+  const auto kept = [=](Simd<double> words) {
+    return uint64_t(to_bits((SimdMask<float>)((Elements)words >= Elements{} + limit)));
+  };
   uint64_t bits = 0;
   for (idx i = 0; i < 16; i += kWordLanes) {
-    Words word[4];
-    philox(mask_word * 16 + uint64_t(i), keys, word);
-    uint32_t kept = 0;
-    for (int j = 0; j < 4; ++j) {
-      const auto top = SimdMask<double>((word[j] << 32) >> 40);
-      kept |= spread(to_bits(SimdMask<double>(top >= threshold))) << j;
-    }
-    bits |= uint64_t(kept) << (4 * i);
+    Words w[4];
+    philox(mask_word * 16 + uint64_t(i), keys, w);
+    const auto a = (Simd<double>)((w[0] & 0xFFFFFFFFu) | w[1] << 32),
+               b = (Simd<double>)((w[2] & 0xFFFFFFFFu) | w[3] << 32);
+    bits |= kept(interleave<double, false>(a, b)) << (4 * i) | kept(interleave<double, true>(a, b)) << (4 * i + L);
   }
   return bits;
 }
@@ -89,10 +85,12 @@ template <class T, class F> void for_mask_words(idx n, idx cost, F f) {  // f(wo
 template <class T>
 void dropout_forward(Vec<const T> x, idx first_word, double ratio, uint64_t key, T scale, T* out, uint64_t* mask) {
   const PhiloxKeys keys(key);
-  const double exact = ratio * 16777216.0;  // 2^24
-  const int64_t threshold = int64_t(exact) + (double(int64_t(exact)) < exact);
+  const double exact = ratio * 16777216.0;                                      // 2^24
+  const int64_t threshold = int64_t(exact) + (double(int64_t(exact)) < exact);  // of the top 24 bits of a word
+  const uint32_t limit = uint32_t(threshold << 8);
+  const uint64_t some = threshold < (int64_t(1) << 24) ? ~uint64_t(0) : 0;
   for_mask_words<T>(x.n, 8, [=, &keys](idx word, idx begin, idx n) {
-    uint64_t bits = keep_bits(uint64_t(first_word + word), keys, threshold);
+    uint64_t bits = keep_bits(uint64_t(first_word + word), keys, limit) & some;
     if (n < 64) bits &= (uint64_t(1) << n) - 1;
     mask[word] = bits;
     apply_bits(x.data + begin, bits, broadcast(scale), n, out + begin);
