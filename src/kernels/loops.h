@@ -9,7 +9,7 @@ namespace {
 // A vector's place in arrays of one length: at(p) is the vector of p[i], p[i + 1], ...
 template <class T> struct Whole {
   idx i;
-  Simd<T> operator()(const T* p) const { return load(p + i); }
+  Simd<T> operator()(const T* p) const { return plain(load(p + i)); }
   void put(T* p, Simd<T> v) const { store(p + i, v); }
   Simd<T> keep(Simd<T> v, T) const { return v; }
 };

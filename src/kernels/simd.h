@@ -45,6 +45,15 @@ template <class T> inline Simd<T> load(const T* p) {
 template <class T> inline void store(T* p, Simd<T> v) { std::memcpy(p, &v, sizeof v); }
 template <class T> inline Simd<T> broadcast(T s) { return s - Simd<T>{}; }  // s - 0 keeps -0.0, as s + 0 would not
 
+// v itself, but the compiler may not load it under the mask that selects it later: such loads are slow from
+// memory (ReLU backward on 1e7 float32: 3.2 ms -> 2.1).
+template <class V> inline V plain(V v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#endif
+  return v;
+}
+
 // All ones in the first n lanes, zeros in the rest.
 template <class T> inline SimdMask<T> first_lanes(idx n) {
   using I = std::remove_reference_t<decltype(SimdMask<T>{}[0])>;
