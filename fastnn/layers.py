@@ -138,9 +138,7 @@ class Repeat(Layer):
 class Sum(Layer):
     """x (N, D) -> the sum of its rows (1, D); backward repeats. Book 2 ch. 1."""
 
-    def __init__(self):
-        super().__init__()
-        self.N: Any = None
+    N: Any = None
 
     def forward(self, x):
         x = np.asarray(x)
