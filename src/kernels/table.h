@@ -5,11 +5,11 @@
 namespace fastnn {
 
 // Element-wise kinds, in the order of the enumeration: the names are those of ACTIVATIONS in numpy_backend.py.
-#define FASTNN_ACTIVATIONS(X)                                                                                      \
-  X(identity)                                                                                                      \
-  X(step)                                                                                                          \
-  X(sigmoid) X(tanh) X(relu) X(leaky_relu) X(elu) X(selu) X(softplus) X(softsign) X(hard_sigmoid) X(swish) X(gelu) \
-      X(gelu_tanh) X(mish)
+// clang-format off
+#define FASTNN_ACTIVATIONS(X)                                                                                   \
+  X(identity) X(step) X(sigmoid) X(tanh) X(relu) X(leaky_relu) X(elu) X(selu) X(softplus) X(softsign)           \
+  X(hard_sigmoid) X(swish) X(gelu) X(gelu_tanh) X(mish)
+// clang-format on
 #define FASTNN_ENUMERATOR(name) name,
 enum class Activation : int { FASTNN_ACTIVATIONS(FASTNN_ENUMERATOR) };
 #undef FASTNN_ENUMERATOR
