@@ -70,10 +70,10 @@ import fastnn
 from fastnn import ops
 
 def work():
-    x = np.linspace(-1, 1, 600 * 600, dtype=np.float32).reshape(600, 600)
+    x = np.linspace(-1, 1, 1100 * 1100, dtype=np.float32).reshape(1100, 1100)
     y = ops.activation_forward(ops.matmul(x, x), "tanh")
-    params = [np.ones(200000, np.float32)]
-    ops.sgd_update(params, [y.reshape(-1)[:200000].copy()], 0.1)
+    params = [np.ones(x.shape, np.float32)]
+    ops.sgd_update(params, [y], 0.1)
     return y.tobytes() + params[0].tobytes() + ops.softmax_forward(x).tobytes()
 
 fastnn.set_num_threads(2)

@@ -26,7 +26,9 @@ from .numpy_backend import _cross_entropy_targets, _pack_bits
 # Division by 0 is inf, as in NumPy: the check that raises would stop vectorisation (sigmoid, float32, 1e5 elements:
 # 230 us with it, 15 us without). FMA is allowed. A helper keeps its flags where it is inlined into a loop with others.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+_INLINE = {"error_model": "numpy", "fastmath": {"contract"}, "forceinline": True}  # LLVM would not inline erfc
 _helper = njit(**_OPTIONS)
+_formula = njit(**_INLINE)
 # for sums and maxima over a row: several partial results
 _reduction = njit(**_OPTIONS | {"fastmath": {"contract", "reassoc", "nsz", "nnan"}})
 
@@ -39,33 +41,37 @@ def _kernel(function):
         return njit(**_OPTIONS)(function)
 
 
-_GRAIN = 1 << 17  # elements a thread: handing over a piece takes 30 us, the cheapest kernel 40 us for so many
+# Elements a thread. Handing over a piece takes 70 us: on 1e6 elements two threads take sigmoid from 200 us to 184, but
+# ReLU from 84 to 110; on 2e6 all gain.
+_GRAIN = 1 << 19
 
 
 @functools.lru_cache(maxsize=1)
 def _executor(threads):
-    return ThreadPoolExecutor(threads - 1, "fastnn")
+    return ThreadPoolExecutor(max(threads - 1, 1), "fastnn")
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_executor.cache_clear)  # a child has none of the parent's threads
 
 
-def _spread(kernel, arrays, *numbers, start=False):
-    """kernel(*arrays, *numbers), on several threads if the arrays are large -> list of the results by piece.
+def _spread(kernel, arrays, *numbers):
+    """kernel(*arrays, *numbers), on several threads if the arrays are large -> list of the results by piece."""
+    if arrays[0].size < 2 * _GRAIN:
+        return [kernel(*arrays, *numbers)]
+    pieces = _pieces(arrays)
+    waiting = [_executor(len(pieces)).submit(kernel, *piece, *numbers) for piece in pieces[1:]]
+    return [kernel(*pieces[0], *numbers), *(future.result() for future in waiting)]
 
-    start: the kernel takes the index of its first element after the arrays.
-    """
-    length, size = len(arrays[0]), arrays[0].size
-    threads = min(get_num_threads(), size // _GRAIN, length) if size >= 2 * _GRAIN else 1
-    if threads < 2:
-        return [kernel(*arrays, *([0] if start else []), *numbers)]
+
+def _pieces(arrays):
+    """Large arrays cut along their first axis, one piece a thread; flat ones at multiples of 64 elements."""
+    length = len(arrays[0])
+    threads = max(min(get_num_threads(), arrays[0].size // _GRAIN, length), 1)
     step = -(-length // threads)
     if arrays[0].ndim == 1:
         step = -(-step // 64) * 64
-    pieces = [[*(a[i : i + step] for a in arrays), *([i] if start else [])] for i in range(0, length, step)]
-    waiting = [_executor(threads).submit(kernel, *piece, *numbers) for piece in pieces[1:]]
-    return [kernel(*pieces[0], *numbers), *(future.result() for future in waiting)]
+    return [[a[i : i + step] for a in arrays] for i in range(0, length, step)]
 
 
 def _plain(a):
@@ -77,13 +83,14 @@ def _flat(a):
 
 
 def _target(out, like, *inputs):
-    """Where a kernel may write a result of the shape and dtype of `like`: `out` if it is plain, else new memory."""
-    if out is None or not out.flags.carray or out.dtype != like.dtype or out.shape != like.shape:
-        return np.empty(like.shape, like.dtype)
-    for a in (like, *inputs):  # the same elements in the same places are welcome, any other overlap is not
-        if np.may_share_memory(out, a) and out.ctypes.data != a.ctypes.data:
-            return np.empty(like.shape, like.dtype)
-    return out
+    """Where a kernel may write a result of the shape and dtype of `like`: `out` if it is plain, else new memory.
+
+    Also new where `out` is an input's memory: a loop over arrays that overlap is not vectorised (3 times slower).
+    """
+    if out is None:
+        return np.empty_like(like)
+    fits = out.flags.carray and out.dtype == like.dtype and out.shape == like.shape
+    return out if fits and not any(np.may_share_memory(out, a) for a in (like, *inputs)) else np.empty_like(like)
 
 
 def _deliver(result, out):
@@ -110,7 +117,7 @@ def _scale_and_rest(x):
     """(2^n, e^r - 1) with e^x = 2^n * e^r and |r| <= log(2) / 2; the Taylor series is below half an ulp there."""
 
 
-@overload(_scale_and_rest, jit_options={"error_model": "numpy", "fastmath": {"contract"}})
+@overload(_scale_and_rest, jit_options=_INLINE)
 def _overload_scale_and_rest(x):
     if x == types.float32:
         c1, c2, c3, c4, c5, c6, c7 = (np.float32(1 / math.factorial(k)) for k in range(1, 8))
@@ -148,7 +155,7 @@ def _overload_lowest(x):
     return lambda x: value
 
 
-@_helper
+@_formula
 def _exp(x):
     """e^x for x <= 88 (float32) or 709; 0 where the result would be denormal. NaN stays."""
     lowest = _lowest(x)
@@ -156,7 +163,7 @@ def _exp(x):
     return _number(x, 0.0) if x < lowest else scale + scale * rest
 
 
-@_helper
+@_formula
 def _expm1(x):
     """e^x - 1 for x <= 88 (float32) or 709."""
     lowest = _number(x, -40.0)
@@ -164,7 +171,7 @@ def _expm1(x):
     return scale * rest + (scale - _number(x, 1.0))
 
 
-@_helper
+@_formula
 def _tanh(x):
     limit = _number(x, 20.0)
     c = limit if x > limit else (-limit if x < -limit else x)
@@ -172,7 +179,7 @@ def _tanh(x):
     return e / (e + _number(x, 2.0))
 
 
-@_helper
+@_formula
 def _sigmoid(x):
     e = _exp(-abs(x))
     one = _number(x, 1.0)
@@ -183,7 +190,7 @@ def _log1p(u):
     """log(1 + u) for u in [0, 1]: 2 * artanh(s), s = u / (2 + u) <= 1/3, by its series."""
 
 
-@overload(_log1p, jit_options={"error_model": "numpy", "fastmath": {"contract"}})
+@overload(_log1p, jit_options=_INLINE)
 def _overload_log1p(u):
     if u == types.float32:
         c1, c2, c3, c4, c5, c6, c7 = (np.float32(2 / (2 * k + 1)) for k in range(1, 8))
@@ -257,30 +264,44 @@ def _erfcx(z):
     """exp(z^2) * erfc(z) / 2 for z >= 0."""
 
 
-@overload(_erfcx, jit_options={"error_model": "numpy", "fastmath": {"contract"}})
+@overload(_erfcx, jit_options=_INLINE)
 def _overload_erfcx(z):
-    dtype = np.float32 if z == types.float32 else np.float64
-    coefficients = tuple(dtype(c) for c in reversed(_ERFCX_32 if z == types.float32 else _ERFCX_64))
-    first, rest, one, half = coefficients[0], coefficients[1:], dtype(1), dtype(0.5)
+    if z == types.float32:
+        first, rest = np.float32(_ERFCX_32[-1]), tuple(np.float32(c) for c in _ERFCX_32[-2::-1])
+        one, half = np.float32(1), np.float32(0.5)
 
-    def evaluate(z):
-        t = one / (one + half * z)
-        s = t + t - one
-        p = first
-        for c in rest:
-            p = p * s + c
+        def float32(z):
+            t = one / (one + half * z)
+            s = t + t - one
+            p = first
+            for c in rest:  # short enough to be unrolled, which vectorisation needs
+                p = c + s * p
+            return t * p
+
+        return float32
+
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, *more = _ERFCX_64
+    c13, c14, c15, c16, c17, c18, c19, c20, c21, c22, c23, c24 = more
+
+    def float64(z):
+        t = 1 / (1 + 0.5 * z)
+        s = t + t - 1
+        p = c18 + s * (c19 + s * (c20 + s * (c21 + s * (c22 + s * (c23 + s * c24)))))
+        p = c12 + s * (c13 + s * (c14 + s * (c15 + s * (c16 + s * (c17 + s * p)))))
+        p = c6 + s * (c7 + s * (c8 + s * (c9 + s * (c10 + s * (c11 + s * p)))))
+        p = c0 + s * (c1 + s * (c2 + s * (c3 + s * (c4 + s * (c5 + s * p)))))
         return t * p
 
-    return evaluate
+    return float64
 
 
-@_helper
+@_formula
 def _normal_density(x):
     """exp(-x^2 / 2): what the normal distribution and its density share."""
     return _exp(_number(x, -0.5) * x * x)
 
 
-@_helper
+@_formula
 def _normal_distribution(x, density):
     """(1 + erf(x / sqrt(2))) / 2."""
     tail = density * _erfcx(abs(x) * _number(x, math.sqrt(0.5)))
@@ -294,68 +315,72 @@ _GELU_SCALE, _GELU_CUBE = numpy_backend._GELU_SCALE, numpy_backend._GELU_CUBE
 _DENSITY = 1 / math.sqrt(2 * math.pi)
 
 
-@_helper
+@_formula
 def _softplus(x):
     return (x if x > 0 else _number(x, 0.0)) + _log1p(_exp(-abs(x)))
 
 
-@_helper
+@_formula
 def _elu(x, alpha):
     return x if x > 0 else alpha * _expm1(_number(x, 0.0) if x > 0 else x)
 
 
-@_helper
+@_formula
 def _elu_derivative(x, alpha):
     return _number(x, 1.0) if x > 0 else alpha * _exp(_number(x, 0.0) if x > 0 else x)
 
 
-@_helper
+@_formula
 def _swish_derivative(x):
     s = _sigmoid(x)
     return s + x * s * (_number(x, 1.0) - s)
 
 
-@_helper
+@_formula
 def _gelu_derivative(x):
     density = _normal_density(x)
     return _normal_distribution(x, density) + x * density * _number(x, _DENSITY)
 
 
-@_helper
+@_formula
 def _gelu_tanh_sigmoid(x):
     return _sigmoid(_number(x, 2 * _GELU_SCALE) * (x + _number(x, _GELU_CUBE) * x * x * x))
 
 
-@_helper
+@_formula
 def _gelu_tanh_derivative(x):
     one, s = _number(x, 1.0), _gelu_tanh_sigmoid(x)
     inner = _number(x, 2 * _GELU_SCALE) * (one + _number(x, 3 * _GELU_CUBE) * x * x)
     return s + x * s * (one - s) * inner
 
 
-@_helper
-def _tanh_softplus(x):
-    """tanh(log(1 + e^x)) = w / (w + 2), w = e^x * (e^x + 2); 1 beyond 20."""
+@_formula
+def _exp_to_20(x):
     limit = _number(x, 20.0)
-    e = _exp(limit if x > limit else x)
+    return _exp(limit if x > limit else x)
+
+
+@_formula
+def _tanh_softplus(x, e):
+    """tanh(log(1 + e)) = w / (w + 2), w = e * (e + 2), e = e^x up to x = 20, where the result is 1."""
     w = e * (e + _number(x, 2.0))
     return w / (w + _number(x, 2.0))
 
 
-@_helper
+@_formula
 def _mish_derivative(x):
-    t = _tanh_softplus(x)
-    return t + x * (_number(x, 1.0) - t * t) * _sigmoid(x)
+    e, one = _exp_to_20(x), _number(x, 1.0)
+    t = _tanh_softplus(x, e)
+    return t + x * (one - t * t) * (e / (one + e))
 
 
-@_helper
+@_formula
 def _hard_sigmoid(x):
     y, zero, one = x * _number(x, 1 / 6) + _number(x, 0.5), _number(x, 0.0), _number(x, 1.0)
     return zero if y < zero else (one if y > one else y)
 
 
 _ACTIVATIONS = {
-    "identity": (lambda x, a: x, lambda d, x, a: d),
     "step": (lambda x, a: _number(x, 1.0) if x > 0 else _number(x, 0.0), lambda d, x, a: _number(x, 0.0)),
     "sigmoid": (lambda x, a: _sigmoid(x), lambda d, y, a: d * (y * (_number(y, 1.0) - y))),
     "tanh": (lambda x, a: _tanh(x), lambda d, y, a: d * (_number(y, 1.0) - y * y)),
@@ -384,52 +409,92 @@ _ACTIVATIONS = {
         lambda d, x, a: d * _gelu_derivative(x),
     ),
     "gelu_tanh": (lambda x, a: x * _gelu_tanh_sigmoid(x), lambda d, x, a: d * _gelu_tanh_derivative(x)),
-    "mish": (lambda x, a: x * _tanh_softplus(x), lambda d, x, a: d * _mish_derivative(x)),
+    "mish": (lambda x, a: x * _tanh_softplus(x, _exp_to_20(x)), lambda d, x, a: d * _mish_derivative(x)),
 }
 
 
 # Closures are compiled anew in each process (0.1 s a kind): Numba's cache on disk never finds one again.
 @functools.cache
 def _activation_loop(kind):
-    formula = _helper(_ACTIVATIONS[kind][0])
+    formula = _formula(_ACTIVATIONS[kind][0])
 
     @_helper
     def loop(x, out, alpha):
+        a = x.dtype.type(alpha)
         for i in range(x.size):
-            out[i] = formula(x[i], alpha)
+            out[i] = formula(x[i], a)
 
     return loop
 
 
 @functools.cache
 def _gradient_loop(kind):
-    gradient = _helper(_ACTIVATIONS[kind][1])
+    gradient = _formula(_ACTIVATIONS[kind][1])
 
     @_helper
     def loop(dout, saved, dx, alpha):
+        a = dout.dtype.type(alpha)
         for i in range(dout.size):
-            dx[i] = gradient(dout[i], saved[i], alpha)
+            dx[i] = gradient(dout[i], saved[i], a)
 
     return loop
 
 
+# In place, so that there is one array and nothing to overlap.
+@functools.cache
+def _bias_activation_loop(kind):
+    formula = _formula(_ACTIVATIONS[kind][0])
+
+    @_helper
+    def loop(z, b, alpha):
+        a = z.dtype.type(alpha)
+        for i in range(z.shape[0]):
+            row = z[i]
+            for j in range(row.size):
+                row[j] = formula(row[j] + b[j], a)
+
+    return loop
+
+
+def _tanh_float32(x, out, alpha):
+    """NumPy's own: 1e5 elements 19 us, the loop here 22 (in float64: 78 and 59)."""
+    np.tanh(x, out=out)
+
+
+def _identity(x, out, alpha):
+    """NumPy's own copy: 1e5 elements in float64 14 us, the loop here 16."""
+    out[...] = x
+
+
+def _loop(kind, dtype):
+    if kind == "identity":
+        return _identity
+    return _tanh_float32 if kind == "tanh" and dtype == np.float32 else _activation_loop(kind)
+
+
 def affine_forward(x, W, b, activation="identity", alpha=0.0, out=None):
-    out = numpy_backend.affine_forward(x, W, b, out=out)
-    return out if activation == "identity" else activation_forward(out, activation, alpha, out)
+    if activation == "identity" or (out is not None and not out.flags.carray):
+        return numpy_backend.affine_forward(x, W, b, activation, alpha, out)
+    z = np.matmul(x, W, out=out)
+    b = np.zeros(z.shape[1], z.dtype) if b is None else _plain(b)
+    _spread(_bias_activation_loop(activation), [z], b, float(alpha))
+    return z
 
 
 def activation_forward(x, kind, alpha=0.0, out=None):
     x = _plain(x)
     y = _target(out, x)
-    _spread(_activation_loop(kind), [x.reshape(-1), y.reshape(-1)], x.dtype.type(alpha))
+    _spread(_loop(kind, x.dtype), [x.reshape(-1), y.reshape(-1)], float(alpha))
     return _deliver(y, out)
 
 
 def activation_backward(dout, saved, kind, alpha=0.0, dx=None):
+    if kind == "identity":
+        return activation_forward(dout, kind, alpha, dx)
     dout, saved = _plain(dout), _plain(saved)
     d = _target(dx, dout, saved)
     arrays = [dout.reshape(-1), saved.reshape(-1), d.reshape(-1)]
-    _spread(_gradient_loop(kind), arrays, dout.dtype.type(alpha))
+    _spread(_gradient_loop(kind), arrays, float(alpha))
     return _deliver(d, dx)
 
 
@@ -571,6 +636,7 @@ def log_softmax_backward(dout, y, dx=None):
 def _target_loss_rows(x, q, y, epsilon):
     """y = softmax of the rows -> sum of q * log(y), or of q * log(y + epsilon) if epsilon > 0, where q is not 0."""
     e, summed = np.empty(x.shape[1], x.dtype), 0.0
+    eps = x.dtype.type(epsilon)
     for i in range(x.shape[0]):
         peak, row, weights, out = _max(x[i]), x[i], q[i], y[i]
         _exp_of_shifted(row, peak, e)
@@ -578,7 +644,7 @@ def _target_loss_rows(x, q, y, epsilon):
         log_total, inverse = np.log(total), _number(total, 1.0) / total
         for j in range(row.size):
             if weights[j] != 0:
-                logp = np.log(e[j] * inverse + epsilon) if epsilon > 0 else (row[j] - peak) - log_total
+                logp = np.log(e[j] * inverse + eps) if eps > 0 else (row[j] - peak) - log_total
                 summed += weights[j] * logp
             out[j] = e[j] * inverse
     return summed
@@ -599,12 +665,13 @@ def _label_gradient_rows(y, labels, scales, dx):
 
 @_kernel
 def _target_gradient_rows(y, q, dx, scale):
+    factor = y.dtype.type(scale)
     for i in range(y.shape[0]):
         p, weights, out = y[i], q[i], dx[i]
         total = _sum(weights)
         for j in range(p.size):
             nothing = total == 0 and weights[j] == 0
-            out[j] = _number(total, 0.0) if nothing else (p[j] * total - weights[j]) * scale
+            out[j] = _number(total, 0.0) if nothing else (p[j] * total - weights[j]) * factor
 
 
 def _labels(t, classes, weight, ignore_index, dtype):
@@ -641,7 +708,7 @@ def softmax_cross_entropy_forward(x, t, weight=None, ignore_index=None, label_sm
             if _plain_targets(t, weight, label_smoothing)
             else _cross_entropy_targets(t, x.shape, x.dtype, weight, ignore_index, label_smoothing)
         )
-        summed = sum(_spread(_target_loss_rows, [x, q, p], x.dtype.type(epsilon)))
+        summed = sum(_spread(_target_loss_rows, [x, q, p], float(epsilon)))
     return 0.0 - float(summed / divisor) if divisor else math.nan, _deliver(p, y)
 
 
@@ -658,15 +725,16 @@ def softmax_cross_entropy_backward(y, t, dout=1.0, weight=None, ignore_index=Non
             if _plain_targets(t, weight, label_smoothing)
             else _cross_entropy_targets(t, y.shape, y.dtype, weight, ignore_index, label_smoothing)
         )
-        _spread(_target_gradient_rows, [y, q, d], y.dtype.type(dout / divisor if divisor else 0))
+        _spread(_target_gradient_rows, [y, q, d], float(dout / divisor) if divisor else 0.0)
     return _deliver(d, dx)
 
 
 @_helper
 def _sigmoid_loss_terms(x, t, y, terms):
     for i in range(x.size):
-        y[i] = _sigmoid(x[i])
-        terms[i] = _softplus(x[i]) - x[i] * t[i]
+        zero, one, e = _number(x[i], 0.0), _number(x[i], 1.0), _exp(-abs(x[i]))
+        y[i] = (one if x[i] >= 0 else e) / (one + e)
+        terms[i] = (x[i] if x[i] > 0 else zero) - x[i] * t[i] + _log1p(e)
 
 
 @_reduction
@@ -701,8 +769,9 @@ def sigmoid_cross_entropy_forward(x, t, epsilon=0.0, y=None):
 
 @_kernel
 def _scaled_difference(y, t, out, scale):
+    factor = y.dtype.type(scale)
     for i in range(y.size):
-        out[i] = (y[i] - t[i]) * scale
+        out[i] = (y[i] - t[i]) * factor
 
 
 @_reduction
@@ -721,7 +790,7 @@ def squared_error_forward(y, t):
 def squared_error_backward(y, t, scale, dx=None):
     y, t = _plain(y), _plain(t)
     d = _target(dx, y, t)
-    _spread(_scaled_difference, [y.reshape(-1), t.reshape(-1), d.reshape(-1)], y.dtype.type(scale))
+    _spread(_scaled_difference, [y.reshape(-1), t.reshape(-1), d.reshape(-1)], float(scale))
     return _deliver(d, dx)
 
 
@@ -832,7 +901,8 @@ def _philox_words(block, key0, key1, words):
 
 @_kernel
 def _dropout(x, out, kept, first, threshold, key0, key1, scale):
-    words = np.empty(1024, np.uint32)
+    """first: the index of x[0] in the whole array, a multiple of 4."""
+    words, factor, zero = np.empty(1024, np.uint32), x.dtype.type(scale), x.dtype.type(0)
     for i in range(0, x.size, 1024):
         n = min(1024, x.size - i)
         _philox_words(np.uint64((first + i) // 4), key0, key1, words)
@@ -840,21 +910,25 @@ def _dropout(x, out, kept, first, threshold, key0, key1, scale):
         for j in range(n):
             keep = (words[j] >> np.uint32(8)) >= threshold
             c[j] = keep
-            b[j] = a[j] * (scale if keep else _number(scale, 0.0))
+            b[j] = a[j] * (factor if keep else zero)
+
+
+def _dropout_piece(x, out, kept, places, *numbers):
+    _dropout(x, out, kept, places.start, *numbers)
 
 
 @_kernel
 def _scaled_by_bits(dout, kept, dx, scale):
+    factor, zero = dout.dtype.type(scale), dout.dtype.type(0)
     for i in range(dout.size):
-        dx[i] = dout[i] * (scale if kept[i] else _number(scale, 0.0))
+        dx[i] = dout[i] * (factor if kept[i] else zero)
 
 
 def dropout_forward(x, ratio, key, scale=1.0, out=None, mask=None):
     x, key = _plain(x), int(key)
     y, kept = _target(out, x), np.empty(x.size, np.uint8)
-    threshold = np.uint32(math.ceil(ratio * 2.0**24))
-    keys = np.uint64(key & 0xFFFFFFFF), np.uint64(key >> 32)
-    _spread(_dropout, [x.reshape(-1), y.reshape(-1), kept], threshold, *keys, x.dtype.type(scale), start=True)
+    numbers = np.uint32(math.ceil(ratio * 2.0**24)), np.uint64(key & 0xFFFFFFFF), np.uint64(key >> 32), float(scale)
+    _spread(_dropout_piece, [x.reshape(-1), y.reshape(-1), kept, range(x.size)], *numbers)
     return _deliver(y, out), _pack_bits(kept, mask)
 
 
@@ -862,90 +936,114 @@ def dropout_backward(dout, mask, scale=1.0, dx=None):
     dout = _plain(dout)
     d = _target(dx, dout)
     arrays = [dout.reshape(-1), _bits(mask, dout.size), d.reshape(-1)]
-    _spread(_scaled_by_bits, arrays, dout.dtype.type(scale))
+    _spread(_scaled_by_bits, arrays, float(scale))
     return _deliver(d, dx)
 
 
 # ---- optim: one kernel call for each array ---------------------------------------------------------------------------
 
 
-@_helper
+@_formula
 def _clipped(g, p, factor, limit, weight_decay):
     g *= factor
     g = limit if g > limit else (-limit if g < -limit else g)
     return g + weight_decay * p if weight_decay != 0 else g
 
 
+# The numbers come as float64 and are used in the dtype of the arrays: T(number).
 @_kernel
 def _sgd(p, grad, factor, limit, weight_decay, lr):
+    T = p.dtype.type
+    f, c, w, rate = T(factor), T(limit), T(weight_decay), T(lr)
     for i in range(p.size):
-        p[i] -= lr * _clipped(grad[i], p[i], factor, limit, weight_decay)
+        p[i] -= rate * _clipped(grad[i], p[i], f, c, w)
 
 
 @_kernel
 def _momentum(p, grad, v, factor, limit, weight_decay, lr, momentum, of_new, of_old, of_g):
     """v = momentum * v - lr * g; p += of_new * v + of_old * (v before) - of_g * g."""
+    T = p.dtype.type
+    f, c, w, rate, keep = T(factor), T(limit), T(weight_decay), T(lr), T(momentum)
+    a_new, a_old, a_g = T(of_new), T(of_old), T(of_g)
     for i in range(p.size):
-        g, old = _clipped(grad[i], p[i], factor, limit, weight_decay), v[i]
-        v[i] = momentum * old - lr * g
-        p[i] += of_new * v[i] + of_old * old - of_g * g
+        g, old = _clipped(grad[i], p[i], f, c, w), v[i]
+        new = keep * old - rate * g
+        v[i] = new
+        p[i] += a_new * new + a_old * old - a_g * g
 
 
 @_kernel
 def _adaptive(p, grad, h, factor, limit, weight_decay, lr, decay, gain, epsilon):
     """h = decay * h + gain * g^2; p -= lr * g / (sqrt(h) + epsilon)."""
+    T = p.dtype.type
+    f, c, w, rate, keep, share, eps = T(factor), T(limit), T(weight_decay), T(lr), T(decay), T(gain), T(epsilon)
     for i in range(p.size):
-        g = _clipped(grad[i], p[i], factor, limit, weight_decay)
-        h[i] = decay * h[i] + gain * (g * g)
-        p[i] -= lr * g / (np.sqrt(h[i]) + epsilon)
+        g = _clipped(grad[i], p[i], f, c, w)
+        new = keep * h[i] + share * (g * g)
+        h[i] = new
+        p[i] -= rate * g / (np.sqrt(new) + eps)
 
 
 @_kernel
 def _adam(p, grad, m, v, factor, limit, weight_decay, a, gain1, gain2, epsilon, shrink):
+    T = p.dtype.type
+    f, c, w, rate, share1, share2, eps = T(factor), T(limit), T(weight_decay), T(a), T(gain1), T(gain2), T(epsilon)
+    less = T(shrink)
     for i in range(p.size):
-        g = _clipped(grad[i], p[i], factor, limit, weight_decay)
-        m[i] += gain1 * (g - m[i])
-        v[i] += gain2 * (g * g - v[i])
-        p[i] = (p[i] - shrink * p[i]) - a * m[i] / (np.sqrt(v[i]) + epsilon)
+        g = _clipped(grad[i], p[i], f, c, w)
+        mean = m[i] + share1 * (g - m[i])
+        square = v[i] + share2 * (g * g - v[i])
+        m[i], v[i] = mean, square
+        p[i] = (p[i] - less * p[i]) - rate * mean / (np.sqrt(square) + eps)
 
 
 def _update(kernel, params, grads, states, weight_decay, clip_norm, clip_value, *numbers):
     factor = min(1.0, clip_norm / (grad_norm(grads) + 1e-6)) if clip_norm > 0 else 1.0
-    numbers = (factor, clip_value if clip_value > 0 else math.inf, weight_decay, *numbers)
-    typed = {}
-    for p, *others in zip(params, grads, *states, strict=True):
-        if p.dtype not in typed:
-            typed[p.dtype] = [p.dtype.type(number) for number in numbers]
-        arrays = [p, *others]
-        plain = [_plain(a) for a in arrays]
-        _spread(kernel, [a.reshape(-1) for a in plain], *typed[p.dtype])
-        for i, (a, computed) in enumerate(zip(arrays, plain, strict=True)):
-            if computed is not a and i != 1:  # 1 is the gradient
-                a[...] = computed
+    limit, weight_decay = float(clip_value) if clip_value > 0 else math.inf, float(weight_decay)
+    for arrays in zip(params, grads, *states, strict=True):
+        flat = [_flat(a) for a in arrays]
+        _spread(kernel, flat, factor, limit, weight_decay, *numbers)
+        for a, computed in zip(arrays, flat, strict=True):
+            if not a.flags.carray and a is not arrays[1]:  # a copy was updated; 1 is the gradient
+                a[...] = computed.reshape(a.shape)
     return params
 
 
+# Below this size two NumPy calls are quicker than one here: 10 elements 1.4 us against 2.2; 40,000: 5.8 against 4.3.
+_SMALL = 20_000
+
+
 def sgd_update(params, grads, lr, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
-    return _update(_sgd, params, grads, [], weight_decay, clip_norm, clip_value, lr)
+    if weight_decay == 0 and clip_norm <= 0 and clip_value <= 0:
+        for p, g in zip(params, grads, strict=True):
+            if p.size < _SMALL:
+                p -= lr * g
+            else:
+                _update(_sgd, [p], [g], [], 0.0, 0.0, 0.0, float(lr))
+        return params
+    return _update(_sgd, params, grads, [], weight_decay, clip_norm, clip_value, float(lr))
 
 
 def momentum_update(params, grads, v, lr, momentum, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
-    numbers = lr, momentum, 1.0, 0.0, 0.0
+    numbers = float(lr), float(momentum), 1.0, 0.0, 0.0
     return _update(_momentum, params, grads, [v], weight_decay, clip_norm, clip_value, *numbers)
 
 
 def nesterov_update(params, grads, v, lr, momentum, lookahead, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
+    lr, momentum = float(lr), float(momentum)
     square = momentum * momentum
     numbers = lr, momentum, square if lookahead else 0.0, 0.0 if lookahead else square, (1 + momentum) * lr
     return _update(_momentum, params, grads, [v], weight_decay, clip_norm, clip_value, *numbers)
 
 
 def adagrad_update(params, grads, h, lr, epsilon, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
-    return _update(_adaptive, params, grads, [h], weight_decay, clip_norm, clip_value, lr, 1.0, 1.0, epsilon)
+    return _update(
+        _adaptive, params, grads, [h], weight_decay, clip_norm, clip_value, float(lr), 1.0, 1.0, float(epsilon)
+    )
 
 
 def rmsprop_update(params, grads, h, lr, decay_rate, epsilon, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
-    numbers = lr, decay_rate, 1 - decay_rate, epsilon
+    numbers = float(lr), float(decay_rate), float(1 - decay_rate), float(epsilon)
     return _update(_adaptive, params, grads, [h], weight_decay, clip_norm, clip_value, *numbers)
 
 
@@ -953,9 +1051,10 @@ def adam_update(
     params, grads, m, v, lr, beta1, beta2, epsilon, step, decoupled=False,
     weight_decay=0.0, clip_norm=0.0, clip_value=0.0,
 ):  # fmt: skip
-    a = lr * math.sqrt(1 - beta2**step) / (1 - beta1**step)
     decay, shrink = (0.0, lr * weight_decay) if decoupled else (weight_decay, 0.0)
-    return _update(_adam, params, grads, [m, v], decay, clip_norm, clip_value, a, 1 - beta1, 1 - beta2, epsilon, shrink)
+    rate = lr * math.sqrt(1 - beta2**step) / (1 - beta1**step)
+    numbers = map(float, (rate, 1 - beta1, 1 - beta2, epsilon, shrink))
+    return _update(_adam, params, grads, [m, v], decay, clip_norm, clip_value, *numbers)
 
 
 @_reduction
