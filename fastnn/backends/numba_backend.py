@@ -19,7 +19,7 @@ from numba.extending import overload
 
 from .._threads import get_num_threads
 from . import numpy_backend
-from .numpy_backend import _cross_entropy_targets, _pack_bits
+from .numpy_backend import _counted_labels, _cross_entropy_targets, _only_labels, _pack_bits
 
 # ---- compiling and running -------------------------------------------------------------------------------------------
 
@@ -674,18 +674,6 @@ def _target_gradient_rows(y, q, dx, scale):
             out[j] = _number(total, 0.0) if nothing else (p[j] * total - weights[j]) * factor
 
 
-def _labels(t, classes, weight, ignore_index, dtype):
-    """Labels in [0, classes), each row's weight (0 if ignored) and the sum of the weights."""
-    t = t.astype(np.int64)
-    counted = np.ones(t.shape, dtype) if ignore_index is None else (t != ignore_index).astype(dtype)
-    t[counted == 0] = 0
-    t[t < 0] += classes
-    if t.size and not (t.min() >= 0 and t.max() < classes) and counted.any():
-        raise IndexError(f"labels must lie in [0, {classes})")
-    w = counted if weight is None else counted * weight[t]
-    return t, w, w.sum(dtype=np.float64)
-
-
 def _plain_targets(t, weight, label_smoothing):
     return t.ndim == 2 and weight is None and not label_smoothing
 
@@ -693,15 +681,13 @@ def _plain_targets(t, weight, label_smoothing):
 def softmax_cross_entropy_forward(x, t, weight=None, ignore_index=None, label_smoothing=0.0, epsilon=0.0, y=None):
     x = _plain(x)
     p = _target(y, x, *([t] if t.ndim == 2 else []))
-    if t.ndim == 1 and not label_smoothing:
-        labels, w, divisor = _labels(t, x.shape[1], weight, ignore_index, x.dtype)
-        rows = np.flatnonzero(w)
-        labels, w = labels[rows], w[rows]
+    if _only_labels(t, label_smoothing):
+        rows, labels, w, divisor = _counted_labels(t, x.shape[1], weight, ignore_index, x.dtype)
         chosen, (peak, total) = x[rows, labels], np.empty((2, len(x)), x.dtype)
         _spread(_softmax_rows, [x, p, peak, total])
         with np.errstate(divide="ignore", invalid="ignore"):
             logp = np.log(p[rows, labels] + epsilon) if epsilon > 0 else chosen - peak[rows] - np.log(total[rows])
-            summed = (w * logp).sum(dtype=np.float64)
+            summed = np.where(w == 0, 0, w * logp).sum(dtype=np.float64)
     else:
         q, divisor = (
             (_plain(t), len(x))
@@ -715,10 +701,11 @@ def softmax_cross_entropy_forward(x, t, weight=None, ignore_index=None, label_sm
 def softmax_cross_entropy_backward(y, t, dout=1.0, weight=None, ignore_index=None, label_smoothing=0.0, dx=None):
     y = _plain(y)
     d = _target(dx, y, *([t] if t.ndim == 2 else []))
-    if t.ndim == 1 and not label_smoothing:
-        labels, w, divisor = _labels(t, y.shape[1], weight, ignore_index, y.dtype)
-        scales = w * y.dtype.type(dout / divisor if divisor else 0)
-        _spread(_label_gradient_rows, [y, labels, scales, d])
+    if _only_labels(t, label_smoothing):
+        rows, labels, w, divisor = _counted_labels(t, y.shape[1], weight, ignore_index, y.dtype)
+        scales, places = np.zeros(len(y), y.dtype), np.zeros(len(y), np.int64)
+        scales[rows], places[rows] = w * float(dout / divisor) if divisor else 0, labels
+        _spread(_label_gradient_rows, [y, places, scales, d])
     else:
         q, divisor = (
             (_plain(t), len(y))

@@ -70,9 +70,8 @@ def _erf(x):
 
 
 def _sigmoid(x):
-    """1 / (1 + exp(-x)), from exp(-|x|) so that nothing overflows."""
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, x.dtype.type(1), e) / (1 + e)
+    with np.errstate(over="ignore"):  # exp(-x) = inf gives 0
+        return 1 / (1 + np.exp(-x))
 
 
 def _softplus(x):
@@ -216,6 +215,18 @@ def log_softmax_backward(dout, y, dx=None):
     return _result(dout - np.exp(y) * dout.sum(axis=1, keepdims=True), dx)
 
 
+def _counted_labels(t, classes, weight, ignore_index, dtype):
+    """Rows that count, their labels in [0, classes), their weights and the divisor of the loss, the sum of these."""
+    t = t.astype(np.int64)
+    rows = np.arange(len(t)) if ignore_index is None else np.flatnonzero(t != ignore_index)
+    labels = t[rows]
+    labels[labels < 0] += classes
+    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
+        raise IndexError(f"labels must lie in [0, {classes})")
+    w = np.ones(len(rows), dtype) if weight is None else weight[labels]
+    return rows, labels, w, w.sum(dtype=np.float64)
+
+
 def _cross_entropy_targets(t, shape, dtype, weight, ignore_index, label_smoothing):
     """Weights q (N, V) and their divisor: the loss is -sum(q * log p) / divisor.
 
@@ -227,13 +238,17 @@ def _cross_entropy_targets(t, shape, dtype, weight, ignore_index, label_smoothin
     if t.ndim == 2:
         q = w * ((1 - label_smoothing) * t + label_smoothing / max(V, 1))
         return q.astype(dtype, copy=False), N
-    counted = np.ones(N, np.bool_) if ignore_index is None else t != ignore_index
-    rows, labels = np.flatnonzero(counted), t[counted].astype(np.int64)
+    rows, labels, chosen, divisor = _counted_labels(t, V, weight, ignore_index, dtype)
     q = np.zeros(shape, dtype)
     if label_smoothing:
         q[rows] = label_smoothing / V * w
-    q[rows, labels] += (1 - label_smoothing) * w[labels]
-    return q, w[labels].sum(dtype=np.float64)
+    q[rows, labels] += (1 - label_smoothing) * chosen
+    return q, divisor
+
+
+def _only_labels(t, label_smoothing):
+    """Whether q has one number a row, so that (N, V) work on it can be saved."""
+    return t.ndim == 1 and not label_smoothing
 
 
 def softmax_cross_entropy_forward(x, t, weight=None, ignore_index=None, label_smoothing=0.0, epsilon=0.0, y=None):
@@ -242,19 +257,35 @@ def softmax_cross_entropy_forward(x, t, weight=None, ignore_index=None, label_sm
     t: integer labels (N,), or targets (N, V); q and divisor: see _cross_entropy_targets. Where q is 0 nothing is added,
     even if log p is -inf. epsilon > 0 takes log(p + epsilon), the books' loss. Nothing counted: nan.
     """
-    q, divisor = _cross_entropy_targets(t, x.shape, x.dtype, weight, ignore_index, label_smoothing)
     z = _shifted(x)
     e = np.exp(z)
     total = e.sum(axis=1, keepdims=True)
     p = e / total
+    if _only_labels(t, label_smoothing):
+        rows, labels, q, divisor = _counted_labels(t, x.shape[1], weight, ignore_index, x.dtype)
+        z, total, chosen = z[rows, labels], total[rows, 0], p[rows, labels]
+    else:
+        q, divisor = _cross_entropy_targets(t, x.shape, x.dtype, weight, ignore_index, label_smoothing)
+        chosen = p
     with np.errstate(divide="ignore", invalid="ignore"):
-        logp = np.log(p + epsilon) if epsilon > 0 else z - np.log(total)
+        logp = np.log(chosen + epsilon) if epsilon > 0 else z - np.log(total)
         summed = np.where(q == 0, 0, q * logp).sum(dtype=np.float64)
     return 0.0 - float(summed / divisor) if divisor else math.nan, _result(p, y)
 
 
 def softmax_cross_entropy_backward(y, t, dout=1.0, weight=None, ignore_index=None, label_smoothing=0.0, dx=None):
-    """dx = (y * sum(q) - q) * dout / divisor by row, the gradient of the exact loss; y (N, V). Nothing counted: 0."""
+    """dx = (y * sum(q) - q) * dout / divisor by row, the gradient of the exact loss; y (N, V).
+
+    Rows that do not count are 0, whatever y is.
+    """
+    if _only_labels(t, label_smoothing):
+        rows, labels, q, divisor = _counted_labels(t, y.shape[1], weight, ignore_index, y.dtype)
+        scale = np.zeros((len(y), 1), y.dtype)
+        scale[rows, 0] = q * float(dout / divisor) if divisor else 0
+        d = y * scale
+        d[rows, labels] -= scale[rows, 0]
+        d[scale[:, 0] == 0] = 0
+        return _result(d, dx)
     q, divisor = _cross_entropy_targets(t, y.shape, y.dtype, weight, ignore_index, label_smoothing)
     scale = float(dout / divisor) if divisor else 0.0
     total = q.sum(axis=1, keepdims=True)
