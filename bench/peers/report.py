@@ -20,17 +20,18 @@ def page(results) -> str:
             seen = described
         parts.append(table(result))
     parts.append(
-        "Times are medians, with the interquartile range as a share of the median. *best peer* and *NumPy* say how "
-        "many times as fast as these fastnn is. *FMA* and *memory* are the share of this machine's multiply-add rate "
-        "and memory bandwidth, measured in the same run, that fastnn reaches (inputs and results counted once; over "
-        "100 % of memory means that they stay in the caches). What is *wrong* or failed was not timed."
+        "Sizes are those of the installed files. Times are medians, with the interquartile range as a share of the "
+        "median. *best peer* and *NumPy* say how many times as fast as these fastnn is. *FMA* and *memory* are the "
+        "share of this machine's multiply-add rate and memory bandwidth, measured in the same run, that fastnn "
+        "reaches (inputs and results counted once; over 100 % of memory means that they stay in the caches). What "
+        "is *wrong* or failed was not timed."
     )
     return "\n\n".join(parts)
 
 
 def _machine(info):
     versions = ", ".join(
-        f"{name} {peer['version']}" if "version" in peer else f"{name}: {peer['missing']}"
+        f"{name} {peer['version']} ({_megabytes(peer['sizes'])})" if "version" in peer else f"{name}: {peer['missing']}"
         for name, peer in info["peers"].items()
     )
     threads = "1 thread" if info["threads"] == 1 else f"{info['threads']} threads"
@@ -38,6 +39,10 @@ def _machine(info):
         f"## {threads}\n\n{info['cpu']} (family {info['family']}; {', '.join(info['vector'])}), {info['cores']} cores, "
         f"{info['system']}, Python {info['python']}; {versions}."
     )
+
+
+def _megabytes(sizes):
+    return f"{sum(sizes.values()) / 1e6:.3g} MB"
 
 
 def table(result) -> str:
@@ -49,9 +54,9 @@ def table(result) -> str:
     compared = OURS in names and len(names) > 1
     if compared:
         head += ["best peer", "NumPy"] if BASE in names else ["best peer"]
-    has_flops = OURS in names and any(row.get("flops") for row in rows) and rows[0]["limits"]
-    if has_flops:
-        head += ["FMA", "memory"]
+    limited = ["FMA"] if any(row.get("flops") for row in rows) else []
+    limited = [*limited, "memory"] if OURS in names and rows[0]["limits"] and rows[0].get("bytes") else []
+    head += limited
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     best_ratios, base_ratios = [], []
     for row in rows:
@@ -62,8 +67,8 @@ def table(result) -> str:
             line.append(_ratio(best_ratios, min(others, default=None), times.get(OURS)))
             if BASE in names:
                 line.append(_ratio(base_ratios, times.get(BASE), times.get(OURS)))
-        if has_flops:
-            line += _shares(row, times.get(OURS), result["dtype"])
+        shares = _shares(row, times.get(OURS), result["dtype"]) if limited else {}
+        line += [shares[name] for name in limited]
         lines.append(line)
         for key in extra:
             values = [row["peers"].get(name, {}).get(key) for name in names]
@@ -73,7 +78,7 @@ def table(result) -> str:
         means = [_mean(best_ratios)] + ([_mean(base_ratios)] if BASE in names else [])
         least = [f"{min(best_ratios):.2f}x"] + ([f"{min(base_ratios):.2f}x"] if BASE in names and base_ratios else [])
         for text, values in (("geometric mean", means), ("least", least)):
-            lines.append([text, *[""] * len(names), *values, *[""] * (2 * bool(has_flops))])
+            lines.append([text, *[""] * len(names), *values, *[""] * len(limited)])
     title = f"### {result['workload']}, {result['dtype']}\n\n{result['what']}\n\n"
     return title + "\n".join("| " + " | ".join(line) + " |" for line in lines) + _failures(rows)
 
@@ -102,9 +107,9 @@ def _mean(ratios):
 
 def _shares(row, ours, dtype):
     if not ours:
-        return ["", ""]
+        return {"FMA": "", "memory": ""}
     fma = f"{row['flops'] / ours / 1e9 / row['limits'][dtype]:.0%}" if row["flops"] else ""
-    return [fma, f"{row['bytes'] / ours / 1e9 / row['limits']['memory']:.0%}"]
+    return {"FMA": fma, "memory": f"{row['bytes'] / ours / 1e9 / row['limits']['memory']:.0%}"}
 
 
 def _failures(rows):

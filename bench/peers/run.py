@@ -128,6 +128,8 @@ class Run:
             except Failed as e:
                 row["peers"][worker.name] = {"failed": str(e)}
                 continue
+            if "absent" in answer:
+                continue
             row |= {"flops": answer["flops"], "bytes": answer["bytes"]}
             if answer["error"] <= answer["limit"]:
                 ready.append(worker)

@@ -14,8 +14,8 @@ class Workload:
     """One computation. An instance is one case of it: a dtype and the sizes of one row of `cases` as attributes.
 
     A peer's method takes the peer's module and returns a function of the inputs (as that peer's arrays, in the order of
-    `inputs`); `onnx` returns (nodes, names of outputs, names of the inputs that are constant). A peer without a method
-    is not timed. `numpy` is by default the reference itself.
+    `inputs`); `onnx` returns (nodes, names of outputs, names of the inputs that are constant). A peer without a method,
+    or whose method returns None, is not timed. `numpy` is by default the reference itself.
     """
 
     name = ""
