@@ -1,35 +1,44 @@
 // C = A @ B (+ C), then bias and activation on the finished rows. A (M, K), B (K, N), C (M, N), any strides.
 //
-// Every element of C is one chain of fused multiply-adds in ascending k, whatever the tile, the packing, the strides or
-// the team: so all of these may be chosen for speed alone and the bits stay the same.
+// An element of C is one chain of fused multiply-adds in ascending k, whatever the tile, the packing, the strides or
+// the team: these are chosen for speed alone and the bits stay the same. Two shapes add in another, as fixed, order:
+// one row over few columns (narrow_row), and the last columns where they fill less than half of a vector (tail_tile).
 #pragma once
+#include <math.h>
+
 #include "parallel.h"
 #include "simd.h"
 
 namespace FASTNN_NS {
 namespace {
 
-// The register tile: kMR rows of C by kNV vectors. kMR * kNV accumulators + kNV of B + a broadcast of A fit the 32
-// (AVX-512, NEON) or 16 registers, and the accumulators outnumber latency * throughput of the FMA (4 * 2).
+constexpr idx min_of(idx a, idx b) { return a < b ? a : b; }
+constexpr idx round_up(idx n, idx unit) { return (n + unit - 1) / unit * unit; }
+
+// The register tile, kMR rows of C by kNV vectors: kMR * kNV accumulators + kNV of B + a broadcast of A fit the 32
+// (AVX-512, NEON) or 16 registers, and the accumulators outnumber what hides the FMA's latency (4 cycles * 2 a cycle).
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kMR = 8, kNV = 3;
 #else
 constexpr int kMR = 6, kNV = 2;
 #endif
-template <class T> constexpr idx kNR = kNV * lanes<T>;
-// Bytes: a panel of B, kKC x kNR, stays in half of L1 while the rows of A pass; kMC x kKC of A in half of L2 while the
-// panels do.
-template <class T> constexpr idx kKC = 24 * 1024 / (kNV * kVecBytes);
-template <class T> constexpr idx kMC = 384 * 1024 / (kKC<T> * idx(sizeof(T))) / kMR * kMR;
-template <class T> constexpr idx kNC = 64 * kNR<T>;
 #if defined(__AVX512F__) || defined(__AVX2__)
-constexpr bool kMaskedLoads = true;  // a partial vector of B can be read where it is
+constexpr bool kMaskedLoads = true;  // a partial vector of B can be read where it is, at full speed
 #else
 constexpr bool kMaskedLoads = false;
 #endif
+template <class T> constexpr idx kNR = kNV * lanes<T>;
+// Depth of a panel of B: with AVX-512, 96 KiB that stream from L2, and C is read and written once in 512 k (float32
+// 1024^3: 128 deep with the panel in L1 87 % of the FMA peak, 512 deep 93 %). The kMC rows of A that share a panel are
+// 1 MiB.
+constexpr idx kKC = 512;
+template <class T> constexpr idx kMC = 1024 * 1024 / (kKC * idx(sizeof(T))) / kMR * kMR;
+// Rows from which it pays to copy B to panels (while the first rows are computed); fewer read B where it is.
+constexpr idx kPackRows = 96;
+// Parts of C that threads may compute side by side: by the work alone, so that the scratch is too.
+constexpr idx max_parts(idx work) { return work < kGrain ? 1 : min_of(work / kGrain, 64); }
 
-// What happens to a finished row of C: the bias is added; relu is free; another activation is called on contiguous y[0,
-// n).
+// What happens to a finished row: bias and relu cost nothing; another activation is called on contiguous y[0, n).
 template <class T> struct Epilogue {
   const T* bias = nullptr;  // (N)
   bool relu = false;
@@ -37,37 +46,51 @@ template <class T> struct Epilogue {
   int kind = 0;
   T alpha = 0;
 };
+template <class T> inline Simd<T> finished(Simd<T> y, Simd<T> bias, Simd<T> floor) {
+  y += bias;
+  return floor > y ? floor : y;  // a NaN of y stays
+}
 
-// C (kMR, kNV vectors, the last of `last` lanes) = A (kMR, K) @ B (K, ...) (+ C when `resume`). kRows: A is read along
-// its rows (column stride 1, `as` apart), else along its columns (row stride 1).
+// One tile of C: c = a @ b (+ c when `resume`), then + bias, then at least `floor`.
 template <class T> struct Tile {
-  idx K;
-  const T* a;
-  idx as;
+  idx K, rows, last;  // `last`: lanes in use of the last vector of columns
+  const T* a;  // (rows, K), consecutive along k with rows `as` apart (kRows), or along the rows with k `as` apart
   const T* b;
-  idx bs;
+  idx as, bs, cs;
   T* c;
-  idx cs, last;
-  bool resume, finish, relu;
   const T* bias;
+  T floor;
+  bool resume;
+  T* panel;        // b is copied here while it is read (kPack)
+  const T* ahead;  // brought to L2 meanwhile, ahead_step apart: the panel that comes next
+  idx ahead_step;
 };
-template <class T, int MR, int NV, bool kRows> void tile(const Tile<T>& t) {
+template <class T, int MR, int NV, bool kRows, bool kPack> void tile(const Tile<T>& t) {
   constexpr idx L = lanes<T>;
-  const T* const a = t.a;
-  const T* b = t.b;
-  const idx as = t.as, bs = t.bs, last = t.last;
+  const T *const a = t.a, *b = t.b, *ahead = t.ahead;
+  T *const c = t.c, *panel = t.panel;
+  const idx K = t.K, as = t.as, bs = t.bs, cs = t.cs, last = t.last, ahead_step = t.ahead_step;
   Simd<T> acc[MR][NV];
 #pragma GCC unroll 8
   for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) {
-      T* const c = t.c + i * t.cs + v * L;
-      acc[i][v] = !t.resume ? Simd<T>{} : v == NV - 1 ? load_partial(c, last) : load(c);
+      __builtin_prefetch(c + i * cs + v * L, 1);
+      acc[i][v] = !t.resume     ? Simd<T>{}
+                  : v == NV - 1 ? load_partial(c + i * cs + v * L, last)
+                                : load(c + i * cs + v * L);
     }
-  for (idx k = 0; k < t.K; ++k, b += bs) {
+  for (idx k = 0; k < K; ++k, b += bs) {
     Simd<T> bv[NV];
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) bv[v] = kMaskedLoads && v == NV - 1 ? load_partial(b + v * L, last) : load(b + v * L);
+    for (int v = 0; v < NV; ++v) {
+      bv[v] = kMaskedLoads && v == NV - 1 ? load_partial(b + v * L, last) : load(b + v * L);
+      if constexpr (kPack) store(panel + v * L, bv[v]);
+    }
+    if constexpr (kPack)
+      panel += NV * L;
+    else
+      __builtin_prefetch(ahead + k * ahead_step, 0, 2);
 #pragma GCC unroll 8
     for (int i = 0; i < MR; ++i) {
       const Simd<T> s = broadcast<T>(kRows ? a[i * as + k] : a[k * as + i]);
@@ -75,26 +98,231 @@ template <class T, int MR, int NV, bool kRows> void tile(const Tile<T>& t) {
       for (int v = 0; v < NV; ++v) acc[i][v] = fma(s, bv[v], acc[i][v]);
     }
   }
+  const Simd<T> floor = broadcast(t.floor);
 #pragma GCC unroll 4
   for (int v = 0; v < NV; ++v) {
     const idx n = v == NV - 1 ? last : L;
-    const Simd<T> bias = t.finish && t.bias ? load_partial(t.bias + v * L, n) : Simd<T>{};
+    const Simd<T> bias = t.bias ? load_partial(t.bias + v * L, n) : broadcast(T(-0.0));  // y + -0 is y
 #pragma GCC unroll 8
-    for (int i = 0; i < MR; ++i) {
-      Simd<T> y = acc[i][v];
-      if (t.finish && t.bias) y += bias;
-      if (t.finish && t.relu) y = max_nan(y, Simd<T>{});
-      store_partial(t.c + i * t.cs + v * L, y, n);
+    for (int i = 0; i < MR; ++i) store_partial(c + i * cs + v * L, finished<T>(acc[i][v], bias, floor), n);
+  }
+}
+template <class T> using TileFunction = void (*)(const Tile<T>&);
+constexpr idx next_lower(idx rows) { return rows > 4 ? 4 : rows / 2; }  // the heights of tiles
+template <class T, bool kRows, int NV = kNV, int MR = kMR> TileFunction<T> pick_tile(idx rows, idx vectors, bool pack) {
+  if constexpr (NV > 1 && MR == kMR)
+    if (vectors < NV) return pick_tile<T, kRows, NV - 1>(rows, vectors, pack);
+  if constexpr (MR > 1)
+    if (rows < MR) return pick_tile<T, kRows, NV, next_lower(MR)>(rows, vectors, pack);
+  if constexpr (MR == kMR)
+    if (pack) return tile<T, MR, NV, kRows, true>;
+  return tile<T, MR, NV, kRows, false>;
+}
+
+template <class T, int kCols, int kFirst, int kCount> inline Simd<T> add_pairwise(const Simd<T> (*acc)[kCols], int j) {
+  if constexpr (kCount == 1)
+    return acc[kFirst][j];
+  else
+    return add_pairwise<T, kCols, kFirst, kCount / 2>(acc, j) +
+           add_pairwise<T, kCols, kFirst + kCount / 2, kCount / 2>(acc, j);
+}
+// The last columns of C when they are at most lanes / 2: a vector holds kGroup consecutive k of each, so no lane idles
+// (float32 784x50, 100 rows: 36 us; 45 with padded columns). kGroup chains an element, added pairwise. b: see
+// pack_tail.
+template <class T, int kGroup, bool kRows> void tail_tile(const Tile<T>& t) {
+  constexpr idx L = lanes<T>, kCols = L / kGroup;
+  const idx K = t.K, as = t.as;
+  const T* b = t.b;
+  const Simd<T> floor = broadcast(t.floor);
+  if constexpr (kRows) {
+    const T* a[kMR];
+    Simd<T> acc[kMR] = {};
+    for (idx i = 0; i < kMR; ++i) a[i] = t.a + min_of(i, t.rows - 1) * as;
+    idx k = 0;
+    for (; k + kGroup <= K; k += kGroup, b += L)
+#pragma GCC unroll 8
+      for (int i = 0; i < kMR; ++i) acc[i] = fma(broadcast_group<kGroup>(a[i] + k), load(b), acc[i]);
+    if (k < K)
+#pragma GCC unroll 8
+      for (int i = 0; i < kMR; ++i) {
+        T rest[kGroup] = {};
+        for (idx q = 0; k + q < K; ++q) rest[q] = a[i][k + q];
+        acc[i] = fma(broadcast_group<kGroup>(rest), load(b), acc[i]);
+      }
+    const Simd<T> bias = t.bias ? load_partial(t.bias, t.last) : broadcast(T(-0.0));
+#pragma GCC unroll 8
+    for (int i = 0; i < kMR; ++i) {
+      if (i >= t.rows) break;
+      Simd<T> sum = acc[i];
+#pragma GCC unroll 4
+      for (idx step = 1; step < kGroup; step *= 2) sum += rearrange(sum, sum, [=](idx lane) { return lane ^ step; });
+      sum = rearrange(sum, sum, [](idx lane) { return lane * kGroup % L; });
+      T* const c = t.c + i * t.cs;
+      if (t.resume) sum += load_partial(c, t.last);
+      store_partial(c, finished<T>(sum, bias, floor), t.last);
+    }
+  } else {
+    Simd<T> acc[kGroup][kCols] = {};
+    const auto add_group = [&](idx k, idx count) {
+#pragma GCC unroll 16
+      for (int q = 0; q < kGroup; ++q) {
+        const T* const a = t.a + (k + q) * as;
+        const Simd<T> av = q >= count ? Simd<T>{} : kMaskedLoads || t.rows < L ? load_partial(a, t.rows) : load(a);
+#pragma GCC unroll 8
+        for (int j = 0; j < kCols; ++j) acc[q][j] = fma(av, broadcast<T>(b[j * kGroup + q]), acc[q][j]);
+      }
+    };
+    idx k = 0;
+    for (; k + kGroup <= K; k += kGroup, b += L) add_group(k, kGroup);
+    if (k < K) add_group(k, K - k);
+    T sums[kCols][L];
+#pragma GCC unroll 8
+    for (int j = 0; j < kCols; ++j) store(sums[j], add_pairwise<T, kCols, 0, kGroup>(acc, j));
+    for (idx i = 0; t.resume && i < t.rows; ++i)
+      for (idx j = 0; j < t.last; ++j) sums[j][i] += t.c[i * t.cs + j];
+    for (idx j = 0; j < t.last; ++j)
+      store(sums[j], finished<T>(load(sums[j]), broadcast(t.bias ? t.bias[j] : T(-0.0)), floor));
+    for (idx i = 0; i < t.rows; ++i)
+      for (idx j = 0; j < t.last; ++j) t.c[i * t.cs + j] = sums[j][i];
+  }
+}
+// Columns of a tail that share a vector, a power of two.
+constexpr idx tail_columns(idx n) { return n > 4 ? 8 : n > 2 ? 4 : n; }
+template <class T, bool kRows, int kGroup = lanes<T>> TileFunction<T> pick_tail(idx columns) {
+  if constexpr (kGroup > 2)
+    if (lanes<T> / kGroup < columns) return pick_tail<T, kRows, kGroup / 2>(columns);
+  return tail_tile<T, kGroup, kRows>;
+}
+template <class T> constexpr idx kMaxRows = lanes<T> > kMR ? lanes<T> : kMR;  // of any tile
+// How many of the N columns go to tail_tile.
+template <class T> constexpr idx tail_of(idx M, idx N, idx K) {
+  const idx n = N % lanes<T>;
+  return n > 0 && 2 * n <= lanes<T> && M >= 2 * kMR && K * lanes<T> >= 256 * tail_columns(n) ? n : 0;
+}
+// B (K, n) to b[k / group * lanes + j * group + k % group], zeros for the k that are missing in the last group.
+template <class T> void pack_tail(Mat<const T> B, T* b) {
+  const idx group = lanes<T> / tail_columns(B.cols);
+  for (idx k = 0; k < B.rows; k += group, b += lanes<T>)
+    for (idx j = 0; j < B.cols; ++j)
+      for (idx q = 0; q < group; ++q) b[j * group + q] = k + q < B.rows ? B.data[(k + q) * B.rs + j * B.cs] : T(0);
+}
+
+// B (K, n) to panel[k * ld + j]; what fills the last vector up is never stored to C.
+template <class T> void pack_columns(Mat<const T> B, T* panel, idx ld) {
+  constexpr idx L = lanes<T>;
+  for (idx j = 0; j < B.cols; j += L) {
+    const idx n = min_of(B.cols - j, L);
+    const auto column = [&](idx i) { return B.data + (j + min_of(i, n - 1)) * B.cs; };
+    if (B.cs == 1) {
+      for (idx k = 0; k < B.rows; ++k)
+        store(panel + k * ld + j, n == L ? load(B.row(k) + j) : load_partial(B.row(k) + j, n));
+    } else if (B.rs == 1 && B.rows >= L) {
+      for (idx k = 0; k < B.rows; k += L) {
+        k = min_of(k, B.rows - L);  // the last block overlaps the one before
+        Simd<T> v[L];
+#pragma GCC unroll 16
+        for (idx i = 0; i < L; ++i) v[i] = load(column(i) + k);
+        transpose<T>(v);
+#pragma GCC unroll 16
+        for (idx i = 0; i < L; ++i) store(panel + (k + i) * ld + j, v[i]);
+      }
+    } else {
+      for (idx k = 0; k < B.rows; ++k)
+        for (idx i = 0; i < L; ++i) panel[k * ld + j + i] = column(i)[k * B.rs];
     }
   }
 }
-template <class T, bool kRows, int MR = kMR, int NV = kNV> auto pick_tile(idx rows, idx vectors)
-    -> void (*)(const Tile<T>&) {
-  if constexpr (NV > 1)
-    if (vectors < NV) return pick_tile<T, kRows, MR, NV - 1>(rows, vectors);
-  if constexpr (MR > 1)
-    if (rows < MR) return pick_tile<T, kRows, MR - 1, NV>(rows, vectors);
-  return tile<T, MR, NV, kRows>;
+// A (m, K) to rows[i * K + k].
+template <class T> void pack_rows(Mat<const T> A, T* rows) {
+  for (idx i = 0; i < A.rows; ++i)
+    for (idx k = 0; k < A.cols; ++k) rows[i * A.cols + k] = A.data[i * A.rs + k * A.cs];
+}
+
+// Elements of a part's scratch: a panel of B, and the rows of A of one tile.
+template <class T> constexpr idx panel_elements(idx N, idx K) {
+  return round_up(min_of(round_up(N, lanes<T>), 8 * lanes<T>) * (min_of(K, kKC) + lanes<T>), 64);
+}
+template <class T> constexpr idx part_elements(idx N, idx K) {
+  return panel_elements<T>(N, K) + round_up(kMaxRows<T> * min_of(K, kKC), 64);
+}
+// Scratch of gemm in bytes (64-byte aligned); grows with each of M, N, K.
+template <class T> idx gemm_workspace(idx M, idx N, idx K) {
+  return max_parts(2 * M * N * K) * part_elements<T>(N, K) * idx(sizeof(T));
+}
+
+// C (+)= A @ B by one thread; the last `tail` columns by tail_tile.
+template <class T>
+void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx tail, bool accumulate, const Epilogue<T>& end, T* panel) {
+  constexpr idx L = lanes<T>;
+  const idx M = C.rows, N = C.cols, K = A.cols, k_blocks = K == 0 ? 1 : (K + kKC - 1) / kKC;
+  const bool pack_a = A.cs != 1 && A.rs != 1, rows = A.cs == 1 || pack_a;
+  T* const a_rows = panel + panel_elements<T>(N, K);
+  T buffer[kMaxRows<T> * kNR<T>];
+  for (idx i0 = 0; i0 < M; i0 += kMC<T>) {
+    const idx i1 = min_of(i0 + kMC<T>, M);
+    for (idx p = 0; p < k_blocks; ++p) {
+      const idx k0 = K * p / k_blocks, kc = K * (p + 1) / k_blocks - k0;
+      const bool finish = p == k_blocks - 1;
+      for (idx j = 0, n; j < N; j += n) {
+        const bool in_tail = tail && j == N - tail;
+        n = min_of(N - (in_tail ? 0 : tail) - j, kNR<T>);
+        const idx vectors = (n + L - 1) / L, last = n - (vectors - 1) * L, step = in_tail && !rows ? L : kMR;
+        const Mat<const T> b{B.data + k0 * B.rs + j * B.cs, kc, n, B.rs, B.cs};
+        const bool in_place = b.cs == 1 && (kMaskedLoads || last == L);
+        const bool pack = !in_tail && in_place && i1 - i0 >= kPackRows, copied = !in_tail && !in_place;
+        if (in_tail) pack_tail<T>(b, panel);
+        if (copied) pack_columns<T>(b, panel, vectors * L);
+        Tile<T> t{.K = kc,
+                  .rows = 0,
+                  .last = last,
+                  .a = nullptr,
+                  .b = in_tail || copied ? panel : b.data,
+                  .as = pack_a ? kc
+                        : rows ? A.rs
+                               : A.cs,
+                  .bs = copied ? vectors * L : b.rs,
+                  .cs = C.cs == 1 ? C.rs : kNR<T>,
+                  .c = nullptr,
+                  .bias = finish && end.bias ? end.bias + j : nullptr,
+                  .floor = finish && end.relu ? T(0) : -T(INFINITY),
+                  .resume = accumulate || p > 0,
+                  .panel = panel,
+                  .ahead = panel,
+                  .ahead_step = 0};
+        for (idx i = i0; i < i1; i += t.rows) {
+          const bool first = i == i0;
+          t.rows = in_tail ? min_of(step, i1 - i) : step;
+          while (t.rows > i1 - i) t.rows = next_lower(t.rows);
+          t.a = A.data + i * A.rs + k0 * A.cs;
+          if (pack_a) {
+            pack_rows<T>({t.a, t.rows, kc, A.rs, A.cs}, a_rows);
+            t.a = a_rows;
+          }
+          if (pack && !first) {
+            const idx v = (i - i0) / step - 1;  // each of the next tiles calls for one vector of the next panel
+            const bool ahead = v < kNV && j + n < N;
+            t.b = panel, t.bs = vectors * L;
+            t.ahead = ahead ? b.data + n + v * L : panel, t.ahead_step = ahead ? b.rs : 0;
+          }
+          const auto run = in_tail ? (rows ? pick_tail<T, true>(n) : pick_tail<T, false>(n))
+                           : rows  ? pick_tile<T, true>(t.rows, vectors, pack && first)
+                                   : pick_tile<T, false>(t.rows, vectors, pack && first);
+          T* const c = C.row(i) + j * C.cs;
+          t.c = C.cs == 1 ? c : buffer;
+          if (C.cs != 1 && t.resume)  // a strided C goes through a contiguous tile
+            for (idx r = 0; r < t.rows; ++r)
+              for (idx q = 0; q < n; ++q) buffer[r * kNR<T> + q] = c[r * C.rs + q * C.cs];
+          run(t);
+          for (idx r = 0; C.cs != 1 && r < t.rows; ++r) {
+            if (finish && end.activate) end.activate(end.kind, end.alpha, buffer + r * kNR<T>, n);
+            for (idx q = 0; q < n; ++q) c[r * C.rs + q * C.cs] = buffer[r * kNR<T> + q];
+          }
+        }
+      }
+    }
+    if (end.activate && C.cs == 1)
+      for (idx i = i0; i < i1; ++i) end.activate(end.kind, end.alpha, C.row(i), N);
+  }
 }
 
 // y (NV vectors, the last of `last` lanes) = a (K) @ B (+ y): one row fills few registers, so k is split over 8 / NV
@@ -123,24 +351,23 @@ template <class T, int NV> void narrow_row(idx K, const T* a, idx as, const T* b
     store_partial(y + v * L, sum, n);
   }
 }
-template <class T, int NV = 8> auto pick_narrow_row(idx vectors)
-    -> void (*)(idx, const T*, idx, const T*, idx, T*, idx, bool) {
+template <class T, int NV = 8> auto pick_narrow_row(idx vectors) {
   if constexpr (NV > 1)
     if (vectors < NV) return pick_narrow_row<T, NV - 1>(vectors);
   return narrow_row<T, NV>;
 }
-// y (N) = a (K) @ B (+ y) for any N: B is read once, kGroup rows side by side, while y stays in L1.
+// y (N) = a (K) @ B (+ y) for any N: B is read once, four rows side by side, while y stays in L1.
 template <class T> void wide_row(idx K, const T* a, idx as, const T* b, idx bs, T* y, idx N, bool resume) {
   constexpr idx L = lanes<T>, kGroup = 4;
   for (idx k = 0; k < K; k += kGroup, b += kGroup * bs) {
-    const idx rows = K - k < kGroup ? K - k : kGroup;
+    const idx rows = min_of(K - k, kGroup);
     Simd<T> s[kGroup];
     for (idx p = 0; p < rows; ++p) s[p] = broadcast<T>(a[(k + p) * as]);
     for (idx j = 0; j < N; j += L) {
-      const idx n = N - j < L ? N - j : L;
+      const idx n = min_of(N - j, L);
       Simd<T> sum = k || resume ? load_partial(y + j, n) : Simd<T>{};
       if (rows == kGroup && n == L) {
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (idx p = 0; p < kGroup; ++p) sum = fma(s[p], load(b + p * bs + j), sum);
       } else {
         for (idx p = 0; p < rows; ++p) sum = fma(s[p], load_partial(b + p * bs + j, n), sum);
@@ -149,193 +376,71 @@ template <class T> void wide_row(idx K, const T* a, idx as, const T* b, idx bs, 
     }
   }
 }
-
-// B (K, n) to panel[k * ld + j], the missing columns of the last vector 0.
-template <class T> void pack_columns(Mat<const T> B, T* panel, idx ld) {
-  constexpr idx L = lanes<T>;
-  for (idx j = 0; j < B.cols; j += L) {
-    const idx n = B.cols - j < L ? B.cols - j : L;
-    idx k = 0;
-    if (B.cs == 1) {
-      for (; k < B.rows; ++k) store(panel + k * ld + j, n == L ? load(B.row(k) + j) : load_partial(B.row(k) + j, n));
-    } else if (B.rs == 1 && n == L) {
-      for (; k + L <= B.rows; k += L) {
-        Simd<T> v[L];
-#pragma GCC unroll 16
-        for (idx i = 0; i < L; ++i) v[i] = load(B.data + (j + i) * B.cs + k);
-        transpose<T>(v);
-#pragma GCC unroll 16
-        for (idx i = 0; i < L; ++i) store(panel + (k + i) * ld + j, v[i]);
-      }
-    }
-    for (; k < B.rows; ++k)
-      for (idx i = 0; i < L; ++i) panel[k * ld + j + i] = i < n ? B.data[k * B.rs + (j + i) * B.cs] : T(0);
+template <class T> void finish_row(T* y, idx N, const Epilogue<T>& end) {
+  const Simd<T> floor = broadcast(end.relu ? T(0) : -T(INFINITY));
+  for (idx j = 0; (end.bias || end.relu) && j < N; j += lanes<T>) {
+    const idx n = min_of(N - j, lanes<T>);
+    const Simd<T> bias = end.bias ? load_partial(end.bias + j, n) : broadcast(T(-0.0));
+    store_partial(y + j, finished<T>(load_partial(y + j, n), bias, floor), n);
   }
+  if (end.activate) end.activate(end.kind, end.alpha, y, N);
 }
-// A (m, K) to block[i * K + k].
-template <class T> void pack_rows(Mat<const T> A, T* block) {
-  for (idx i = 0; i < A.rows; ++i)
-    for (idx k = 0; k < A.cols; ++k) block[i * A.cols + k] = A.data[i * A.rs + k * A.cs];
-}
-
-constexpr idx min_of(idx a, idx b) { return a < b ? a : b; }
-constexpr idx round_up(idx n, idx unit) { return (n + unit - 1) / unit * unit; }
-template <class T> constexpr idx panel_elements(idx N, idx K) {
-  return round_up(min_of(N, kNC<T>), kNR<T>) * min_of(K, kKC<T>);
-}
-
-// Scratch of gemm in bytes, a multiple of 64: the packed block of B, then that of A.
-template <class T> idx gemm_workspace(idx M, idx N, idx K) {
-  const idx rows = min_of(M, kMC<T>) * min_of(K, kKC<T>);
-  return round_up(panel_elements<T>(N, K) * idx(sizeof(T)), 64) + round_up(rows * idx(sizeof(T)), 64);
-}
-
-// A part of C: rows [i0, i1) by columns [j0, j1).
-struct Part {
-  idx i0, i1, j0, j1;
-};
-// The t-th of `threads` parts of C: cut along the columns while each thread keeps two panels, else along the rows.
-template <class T> Part part_of(idx M, idx N, int t, int threads) {
-  const idx panels = (N + kNR<T> - 1) / kNR<T>, blocks = (M + kMR - 1) / kMR;
-  idx across = threads;
-  while (across > 1 && (threads % across || panels < 2 * across)) --across;
-  const idx down = threads / across, p = t % across, q = t / across;
-  return {min_of(blocks * q / down * kMR, M), min_of(blocks * (q + 1) / down * kMR, M),
-          min_of(panels * p / across * kNR<T>, N), min_of(panels * (p + 1) / across * kNR<T>, N)};
-}
-
-// C[part] (+)= A @ B over one block of k; packed: B lies in panels, panel p at B.data + p * K * kNR.
-template <class T> void multiply_part(Mat<const T> A, Mat<const T> B, bool packed, Mat<T> C, Part part, bool resume,
-                                      bool finish, const Epilogue<T>& end) {
-  constexpr idx L = lanes<T>;
-  const idx K = A.cols;
-  const bool rows = A.cs == 1;
-  T buffer[kMR * kNR<T>];
-  for (idx j = part.j0; j < part.j1; j += kNR<T>) {
-    const idx n = min_of(part.j1 - j, kNR<T>), vectors = (n + L - 1) / L;
-    Tile<T> t{.K = K,
-              .a = nullptr,
-              .as = rows ? A.rs : A.cs,
-              .b = packed ? B.data + j * K : B.data + j,
-              .bs = packed ? kNR<T> : B.rs,
-              .c = nullptr,
-              .cs = C.rs,
-              .last = n - (vectors - 1) * L,
-              .resume = resume,
-              .finish = finish,
-              .relu = end.relu,
-              .bias = end.bias ? end.bias + j : nullptr};
-    for (idx i = part.i0; i < part.i1; i += kMR) {
-      const idx m = min_of(part.i1 - i, kMR);
-      t.a = A.data + i * A.rs;
-      t.c = C.row(i) + j * C.cs;
-      const auto run = rows ? pick_tile<T, true>(m, vectors) : pick_tile<T, false>(m, vectors);
-      if (C.cs == 1) {
-        run(t);
-        continue;
-      }
-      T* const c = t.c;  // a strided C goes through a contiguous tile
-      for (idx r = 0; resume && r < m; ++r)
-        for (idx q = 0; q < n; ++q) buffer[r * kNR<T> + q] = c[r * C.rs + q * C.cs];
-      t.c = buffer, t.cs = kNR<T>;
-      run(t);
-      for (idx r = 0; r < m; ++r) {
-        if (finish && end.activate) end.activate(end.kind, end.alpha, buffer + r * kNR<T>, n);
-        for (idx q = 0; q < n; ++q) c[r * C.rs + q * C.cs] = buffer[r * kNR<T> + q];
-      }
-    }
-  }
-  if (finish && end.activate && C.cs == 1)
-    for (idx i = part.i0; i < part.i1; ++i) end.activate(end.kind, end.alpha, C.row(i) + part.j0, part.j1 - part.j0);
-}
-
-template <class T> void finish_row(T* y, idx n, const Epilogue<T>& end) {
-  for (idx j = 0; j < n && (end.bias || end.relu); j += lanes<T>) {
-    const idx count = min_of(n - j, lanes<T>);
-    Simd<T> v = load_partial(y + j, count);
-    if (end.bias) v += load_partial(end.bias + j, count);
-    if (end.relu) v = max_nan(v, Simd<T>{});
-    store_partial(y + j, v, count);
-  }
-  if (end.activate) end.activate(end.kind, end.alpha, y, n);
-}
-
-// One row of C: memory decides, so B is not packed (but a transposed one, when narrow: its bits must be those of a
-// plain one). False when the tiles have to do it: same bits, since a wide row is the same chain of additions.
+// One row of C, bound by the reading of B. False when it is left to the tiles: same bits, since a wide row is one chain
+// too.
 template <class T>
 bool gemm_row(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilogue<T>& end, T* scratch) {
   constexpr idx L = lanes<T>;
-  const idx N = C.cols, K = A.cols, vectors = (N + L - 1) / L;
+  const idx N = C.cols, K = A.cols, vectors = (N + L - 1) / L, last = N - (vectors - 1) * L;
   if (vectors <= 8) {
     T buffer[8 * L];
     T* const y = C.cs == 1 ? C.data : buffer;
     for (idx j = 0; accumulate && y == buffer && j < N; ++j) y[j] = C.data[j * C.cs];
-    const auto run = pick_narrow_row<T>(vectors);
-    const idx last = N - (vectors - 1) * L;
-    for (idx k = 0; k < K || k == 0; k += kKC<T>) {
-      Mat<const T> b{B.data + k * B.rs, min_of(K - k, kKC<T>), N, B.rs, B.cs};
+    for (idx k = 0; k < K || k == 0; k += kKC) {
+      Mat<const T> b{B.data + k * B.rs, min_of(K - k, kKC), N, B.rs, B.cs};
       if (b.cs != 1 || (!kMaskedLoads && last < L)) {
         pack_columns<T>(b, scratch, vectors * L);
         b.data = scratch, b.rs = vectors * L;
       }
-      run(b.rows, A.data + k * A.cs, A.cs, b.data, b.rs, y, last, accumulate || k > 0);
+      pick_narrow_row<T>(vectors)(b.rows, A.data + k * A.cs, A.cs, b.data, b.rs, y, last, accumulate || k > 0);
     }
     finish_row(y, N, end);
     for (idx j = 0; y == buffer && j < N; ++j) C.data[j * C.cs] = y[j];
     return true;
   }
   if (B.cs != 1 || C.cs != 1 || K == 0) return false;
-  const int parts = team(2 * N * K);
-  parallel_for(parts, 2 * N * K, [&](idx t) {
-    const idx j0 = vectors * t / parts * L, j1 = min_of(vectors * (t + 1) / parts * L, N);
-    wide_row<T>(K, A.data, A.cs, B.data + j0, B.rs, C.data + j0, j1 - j0, accumulate);
+  const idx work = 2 * N * K, parts = team(work);
+  parallel_for(parts, work, [&](idx p) {
+    const idx j = vectors * p / parts * L, n = min_of(vectors * (p + 1) / parts * L, N) - j;
     Epilogue<T> epilogue = end;
-    if (end.bias) epilogue.bias += j0;
-    finish_row(C.data + j0, j1 - j0, epilogue);
+    if (end.bias) epilogue.bias += j;
+    wide_row<T>(K, A.data, A.cs, B.data + j, B.rs, C.data + j, n, accumulate);
+    finish_row(C.data + j, n, epilogue);
   });
   return true;
 }
 
+// C = A @ B, or C += A @ B, with what `end` does to it. scratch: gemm_workspace<T>(M, N, K) bytes.
 template <class T>
 void gemm(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilogue<T>& end, void* scratch) {
   const idx M = C.rows, N = C.cols, K = A.cols;
   T* const panels = static_cast<T*>(scratch);
   if (M == 0 || N == 0 || (M == 1 && gemm_row(A, B, C, accumulate, end, panels))) return;
-  T* const block = panels + round_up(panel_elements<T>(N, K) * idx(sizeof(T)), 64) / idx(sizeof(T));
-  const bool pack_b = B.cs != 1 || M > 4 * kMR || (!kMaskedLoads && N % lanes<T> != 0);
-  const bool pack_a = A.cs != 1 && A.rs != 1;
-  const idx k_blocks = K == 0 ? 1 : (K + kKC<T> - 1) / kKC<T>;
-  parallel_region(team(2 * M * N * K), [&](int thread, int threads) {
-    for (idx j0 = 0; j0 < N; j0 += kNC<T>) {
-      const idx nc = min_of(N - j0, kNC<T>), panel_count = (nc + kNR<T> - 1) / kNR<T>;
-      for (idx p = 0; p < k_blocks; ++p) {
-        const idx k0 = K * p / k_blocks, kc = K * (p + 1) / k_blocks - k0;
-        Mat<const T> b{B.data + k0 * B.rs + j0 * B.cs, kc, nc, B.rs, B.cs};
-        if (pack_b) {
-          for (idx q = panel_count * thread / threads; q < panel_count * (thread + 1) / threads; ++q)
-            pack_columns<T>({b.data + q * kNR<T> * b.cs, kc, min_of(nc - q * kNR<T>, kNR<T>), b.rs, b.cs},
-                            panels + q * kNR<T> * kc, kNR<T>);
-          b.data = panels;
-          barrier();
-        }
-        for (idx i0 = 0; i0 < M; i0 += kMC<T>) {
-          const idx mc = min_of(M - i0, kMC<T>);
-          Mat<const T> a{A.data + i0 * A.rs + k0 * A.cs, mc, kc, A.rs, A.cs};
-          if (pack_a) {
-            const idx r0 = mc * thread / threads, r1 = mc * (thread + 1) / threads;
-            pack_rows<T>({a.row(r0), r1 - r0, kc, a.rs, a.cs}, block + r0 * kc);
-            a = {block, mc, kc, kc, 1};
-            barrier();
-          }
-          Epilogue<T> epilogue = end;
-          if (end.bias) epilogue.bias = end.bias + j0;
-          multiply_part<T>(a, b, pack_b, {C.row(i0) + j0 * C.cs, mc, nc, C.rs, C.cs},
-                           part_of<T>(mc, nc, thread, threads), accumulate || p > 0, p == k_blocks - 1, epilogue);
-          if (pack_a) barrier();
-        }
-        if (pack_b) barrier();
-      }
-    }
+  const idx work = 2 * M * N * K, parts = min_of(team(work), max_parts(work)), tail = tail_of<T>(M, N, K);
+  // Parts: cut along the columns while each keeps two panels, else along the rows.
+  const idx across_units = (N - tail + kNR<T> - 1) / kNR<T>, down_units = (M + kMR - 1) / kMR;
+  idx across = parts;
+  while (across > 1 && (parts % across || across_units < 2 * across)) --across;
+  const idx down = parts / across;
+  parallel_for(parts, work, [&](idx part) {
+    const idx p = part % across, q = part / across;
+    const idx i0 = down_units * q / down * kMR, i1 = min_of(down_units * (q + 1) / down * kMR, M);
+    const idx j0 = across_units * p / across * kNR<T>,
+              j1 = p == across - 1 ? N : across_units * (p + 1) / across * kNR<T>;
+    Epilogue<T> epilogue = end;
+    if (end.bias) epilogue.bias += j0;
+    multiply<T>({A.row(i0), i1 - i0, K, A.rs, A.cs}, {B.data + j0 * B.cs, K, j1 - j0, B.rs, B.cs},
+                {C.row(i0) + j0 * C.cs, i1 - i0, j1 - j0, C.rs, C.cs}, p == across - 1 ? tail : 0, accumulate, epilogue,
+                panels + part * part_elements<T>(N, K));
   });
 }
 

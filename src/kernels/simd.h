@@ -54,6 +54,27 @@ template <class V> inline V plain(V v) {
   return v;
 }
 
+// p[0, kGroup) over and over.
+template <int kGroup, class T> inline Simd<T> broadcast_group(const T* p) {
+  constexpr idx bytes = kGroup * sizeof(T);
+  Simd<T> v;
+  if constexpr (bytes == kVecBytes) {
+    v = load(p);
+  } else if constexpr (bytes == 8) {
+    double pair;
+    std::memcpy(&pair, p, 8);
+    v = (Simd<T>)broadcast(pair);
+  } else {
+#if defined(__AVX512F__)
+    v = bytes == 16 ? (Simd<T>)_mm512_maskz_broadcast_f32x4(0xffff, _mm_loadu_ps((const float*)p))
+                    : (Simd<T>)_mm512_maskz_broadcast_f64x4(0xff, _mm256_loadu_pd((const double*)p));
+#else
+    for (idx i = 0; i < kVecBytes; i += bytes) std::memcpy((char*)&v + i, p, bytes);
+#endif
+  }
+  return v;
+}
+
 // All ones in the first n lanes, zeros in the rest.
 template <class T> inline SimdMask<T> first_lanes(idx n) {
   using I = std::remove_reference_t<decltype(SimdMask<T>{}[0])>;
@@ -228,32 +249,57 @@ template <class T, idx step = lanes<T> / 2> inline Simd<T> max_of_lanes(Simd<T> 
 }
 template <class T> inline T horizontal_sum(Simd<T> v) { return sum_of_lanes<T>(v)[0]; }
 
-// Lanes of a and b alternating: those of the low halves, or of the high halves.
-template <class T, bool kHigh> inline Simd<T> interleave(Simd<T> a, Simd<T> b) {
-  constexpr idx n = lanes<T>;
+// Lane i is lane index(i) of a and b side by side.
+template <class V, class F> inline V rearrange(V a, V b, F index) {
+  constexpr idx n = sizeof(V) / sizeof(a[0]);
 #if defined(__clang__)
-  Simd<T> v;
-  for (idx i = 0; i < n; ++i) v[i] = (i % 2 ? b : a)[i / 2 + (kHigh ? n / 2 : 0)];
+  V v;
+  for (idx i = 0; i < n; ++i) v[i] = index(i) < n ? a[index(i)] : b[index(i) - n];
   return v;
 #else
-  SimdMask<T> from;
-  for (idx i = 0; i < n; ++i) from[i] = i / 2 + (kHigh ? n / 2 : 0) + (i % 2 ? n : 0);
+  decltype(a < b) from;
+  for (idx i = 0; i < n; ++i) from[i] = index(i);
   return __builtin_shuffle(a, b, from);
 #endif
 }
-// Rows v[0 .. lanes) become columns, by log2(lanes) rounds of interleaving row i with row i + lanes / 2.
+// Within each piece of 16 bytes: the low (or high) halves of a and b, their lanes alternating.
+template <bool kHigh, class V> inline V interleave(V a, V b) {
+  constexpr idx n = sizeof(V) / sizeof(a[0]), piece = 16 / sizeof(a[0]);
+  return rearrange(a, b, [](idx i) { return i / piece * piece + kHigh * piece / 2 + i % piece / 2 + i % 2 * n; });
+}
+// Pieces of 16 bytes: the even (or odd) ones of a, then those of b.
+template <bool kOdd, class V> inline V every_second_piece(V a, V b) {
+  constexpr idx piece = 16 / sizeof(a[0]);
+  return rearrange(a, b, [](idx i) { return (2 * (i / piece) + kOdd) * piece + i % piece; });
+}
+// Rows become columns: first within pieces of 16 bytes, then whole pieces (float32, AVX-512: 21 cycles; interleaving
+// whole vectors: 47).
 template <class T> inline void transpose(Simd<T> (&v)[lanes<T>]) {
-  constexpr idx n = lanes<T>;
+  constexpr idx n = lanes<T>, piece = 16 / sizeof(T), pieces = n / piece;
+#pragma GCC unroll 8
+  for (idx i = 0; i < n; i += 2) {
+    const Simd<T> a = v[i], b = v[i + 1];
+    v[i] = interleave<false>(a, b), v[i + 1] = interleave<true>(a, b);
+  }
+  if constexpr (piece == 4) {
+    using D = Simd<double>;
 #pragma GCC unroll 4
-  for (idx round = 1; round < n; round *= 2) {
-    Simd<T> zipped[n];
+    for (idx i = 0; i < n; i += 4) {
+      const D a = (D)v[i], b = (D)v[i + 1], c = (D)v[i + 2], d = (D)v[i + 3];
+      v[i] = (Simd<T>)interleave<false>(a, c), v[i + 1] = (Simd<T>)interleave<true>(a, c);
+      v[i + 2] = (Simd<T>)interleave<false>(b, d), v[i + 3] = (Simd<T>)interleave<true>(b, d);
+    }
+  }
+#pragma GCC unroll 2
+  for (idx round = 1; round < pieces; round *= 2) {
+    Simd<T> w[n];
 #pragma GCC unroll 8
     for (idx i = 0; i < n / 2; ++i) {
-      zipped[2 * i] = interleave<T, false>(v[i], v[i + n / 2]);
-      zipped[2 * i + 1] = interleave<T, true>(v[i], v[i + n / 2]);
+      const Simd<T> a = v[i / piece * 2 * piece + i % piece], b = v[(i / piece * 2 + 1) * piece + i % piece];
+      w[i] = every_second_piece<false>(a, b), w[n / 2 + i] = every_second_piece<true>(a, b);
     }
 #pragma GCC unroll 16
-    for (idx i = 0; i < n; ++i) v[i] = zipped[i];
+    for (idx i = 0; i < n; ++i) v[i] = w[i];
   }
 }
 
