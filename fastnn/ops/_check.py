@@ -39,12 +39,22 @@ class Call:
             )
         return array
 
-    def floats(self, **values) -> list:
-        """Arguments as C-contiguous arrays of the one dtype that is computed in; None stays None.
+    def floats(self, optional: tuple = (), **values) -> list:
+        """Arguments as C-contiguous arrays of the one dtype that is computed in; those of `optional` may be None.
 
         The result dtype (`self.dtype`) is NumPy's promotion of the operands, float64 when all are integers; float16
         is computed in float32.
         """
+        for name, value in values.items():
+            if value is None and name not in optional:
+                raise self.error(TypeError, f"{name} is None; it must be an array")
+        given = [value for value in values.values() if value is not None]
+        dtype = getattr(given[0], "dtype", None)
+        if dtype in _COMPUTED and all(
+            type(a) is np.ndarray and a.dtype is dtype and a.flags.c_contiguous and a.flags.aligned for a in given
+        ):  # nothing to convert: the common case of the numba and numpy backends
+            self.dtype = dtype
+            return list(values.values())
         arrays = {name: self.array(name, value) for name, value in values.items() if value is not None}
         promoted = np.result_type(*(a.dtype for a in arrays.values()))
         self.dtype = promoted if promoted.kind == "f" else np.dtype(np.float64)
@@ -109,6 +119,8 @@ class Call:
 
     def deliver(self, result, *outs):
         """The result(s) in the promised dtype, copied into the caller's arrays where given (whatever they overlap)."""
+        if result is None:
+            raise self.error(RuntimeError, "the backend declined arguments that were checked; please report this")
         single = not isinstance(result, tuple)
         results = (result,) if single else result
         done = []

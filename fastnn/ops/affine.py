@@ -34,7 +34,7 @@ def affine_forward(x, W, b, activation="identity", alpha=0.0, out=None):
 
 def _affine_forward(x, W, b, activation, alpha, out):
     call = Call("affine_forward")
-    x, W, b = call.floats(x=x, W=W, b=b)
+    x, W, b = call.floats(optional=("b",), x=x, W=W, b=b)
     call.kind(activation)
     _check_affine(call, x, W, b)
     call.check_out("out", out, (x.shape[0], W.shape[1]))
