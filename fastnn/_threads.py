@@ -12,20 +12,30 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "fastnn._core":
         raise
-    _core = None  # pure-Python installation: one thread
+    _core = None  # pure-Python installation: the limit below holds for the numba backend
 
 
 def set_num_threads(n: int) -> None:
     """Let large calls use at most n threads (n >= 1), in every calling thread; results do not depend on it."""
     if n != int(n) or n < 1:
         raise ValueError(f"set_num_threads: n is {n!r}; it must be a whole number >= 1")
+    global _limit
+    _limit = int(n)
     if _core is not None:
-        _core.set_thread_limit(int(n))
+        _core.set_thread_limit(_limit)
 
 
 def get_num_threads() -> int:
     """Threads that a large call made now would use."""
-    return 1 if _core is None else _core.max_threads()
+    return min(_limit, _openmp_threads()) if _core is None else _core.max_threads()
+
+
+def _openmp_threads() -> int:
+    """What OpenMP would allow, for an installation without it: OMP_NUM_THREADS, or the CPUs of this process."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _quota() -> int:
@@ -50,8 +60,9 @@ def _quota_v1() -> tuple[int, int]:
     return int((folder / "cpu.cfs_quota_us").read_text()), int((folder / "cpu.cfs_period_us").read_text())
 
 
+_limit = _quota()
 if _core is not None:
-    _core.set_thread_limit(_quota())
-    # After a region with several threads, libgomp hangs in a forked child at the first one there: stay serial.
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=lambda: set_num_threads(1))
+    _core.set_thread_limit(_limit)
+# After a region with several threads, libgomp hangs in a forked child at the first one there: stay serial.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: set_num_threads(1))
