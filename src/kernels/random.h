@@ -55,7 +55,7 @@ inline uint64_t keep_bits(uint64_t mask_word, const PhiloxKeys& keys, uint32_t l
     philox(mask_word * 16 + uint64_t(i), keys, w);
     const auto a = (Simd<double>)((w[0] & 0xFFFFFFFFu) | w[1] << 32),
                b = (Simd<double>)((w[2] & 0xFFFFFFFFu) | w[3] << 32);
-    bits |= kept(interleave<double, false>(a, b)) << (4 * i) | kept(interleave<double, true>(a, b)) << (4 * i + L);
+    bits |= kept(zip<false>(a, b)) << (4 * i) | kept(zip<true>(a, b)) << (4 * i + L);
   }
   return bits;
 }

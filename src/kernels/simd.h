@@ -262,6 +262,11 @@ template <class V, class F> inline V rearrange(V a, V b, F index) {
   return __builtin_shuffle(a, b, from);
 #endif
 }
+// Lanes of a and b alternating: those of the low halves, or of the high halves.
+template <bool kHigh, class V> inline V zip(V a, V b) {
+  constexpr idx n = sizeof(V) / sizeof(a[0]);
+  return rearrange(a, b, [](idx i) { return i / 2 + kHigh * n / 2 + i % 2 * n; });
+}
 // Within each piece of 16 bytes: the low (or high) halves of a and b, their lanes alternating.
 template <bool kHigh, class V> inline V interleave(V a, V b) {
   constexpr idx n = sizeof(V) / sizeof(a[0]), piece = 16 / sizeof(a[0]);
