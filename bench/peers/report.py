@@ -7,6 +7,18 @@ OURS, BASE = "fastnn", "numpy"
 NOT_PEERS = OURS, "books"  # the books' way is shown beside, but is not a library to be compared with
 
 
+HEADING = """# Benchmarks: fastnn beside other libraries
+
+Every table is as the tool wrote it, rows where another library is faster included. To repeat them on your machine:
+
+```
+pip install '.[bench-peers]'
+python bench/peers/run.py --out results                  # FASTNN_DATA=folder with MNIST, for the workload `training`
+python bench/peers/run.py --report results > docs/benchmarks.md
+```
+"""
+
+
 def page(results) -> str:
     """All results: the machine once, then a table each."""
     if not results:

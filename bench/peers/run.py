@@ -208,7 +208,7 @@ def main():
     workloads = load()
     given = _arguments(workloads)
     if given.report:
-        print("# Benchmarks: fastnn beside other libraries\n\nWritten by `python bench/peers/run.py --report`.\n")
+        print(report.HEADING)
         print(report.page([json.loads(path.read_text()) for path in sorted(given.report.glob("*.json"))]))
         return
     rows = [
