@@ -68,8 +68,8 @@ template <int kGroup, class T> inline Simd<T> broadcast_group(const T* p) {
 #if defined(__AVX512F__)
     v = bytes == 16 ? (Simd<T>)_mm512_maskz_broadcast_f32x4(0xffff, _mm_loadu_ps((const float*)p))
                     : (Simd<T>)_mm512_maskz_broadcast_f64x4(0xff, _mm256_loadu_pd((const double*)p));
-#else
-    for (idx i = 0; i < kVecBytes; i += bytes) std::memcpy((char*)&v + i, p, bytes);
+#elif defined(__AVX2__)
+    v = (Simd<T>)_mm256_broadcast_ps((const __m128*)p);  // bytes is 16; two copies would go through memory
 #endif
   }
   return v;
