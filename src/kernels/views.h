@@ -23,4 +23,10 @@ template <class T> struct Mat {
 template <class T> constexpr Mat<T> transposed(Mat<T> m) { return {m.data, m.cols, m.rows, m.cs, m.rs}; }
 template <class T> constexpr Mat<T> row_major(T* data, idx rows, idx cols) { return {data, rows, cols, cols, 1}; }
 
+// A convolution of x (N, C, H, W) with filters (F, C / groups, kh, kw) into (N, F, OH, OW); s stride, p padding, d
+// dilation. Every array of it has fewer than 2^31 elements.
+struct ConvShape {
+  idx N, C, H, W, F, kh, kw, sh, sw, ph, pw, dh, dw, groups, OH, OW;
+};
+
 }  // namespace fastnn
