@@ -1,4 +1,4 @@
-"""Backends: complete tables of the operations that numpy_backend.py defines, and the choice among them.
+"""Backends: complete tables of the operations that the package numpy_backend defines, and the choice among them.
 
 Every backend function is ``f(inputs..., outputs...) -> array(s) | None``. Only native functions decline (None), when an
 argument is not a plain array that fits; `fastnn.ops` then converts, checks and explains, and calls the `checked` table.
@@ -31,7 +31,7 @@ why: str  # the backend was chosen
 OPS = {
     name: inspect.signature(f)
     for name, f in vars(numpy_backend).items()
-    if inspect.isfunction(f) and f.__module__ == numpy_backend.__name__ and not name.startswith("_")
+    if inspect.isfunction(f) and f.__module__.startswith(numpy_backend.__name__) and not name.startswith("_")
 }
 
 

@@ -1,4 +1,4 @@
-// Element-wise functions and their derivatives over flat arrays; formulas and sources: ACTIVATIONS in numpy_backend.py.
+// Element-wise functions and their derivatives over flat arrays; formulas and sources: ACTIVATIONS in numpy_backend.
 #pragma once
 #include "loops.h"
 #include "table.h"

@@ -4,7 +4,7 @@
 
 namespace fastnn {
 
-// Element-wise kinds, in the order of the enumeration: the names are those of ACTIVATIONS in numpy_backend.py.
+// Element-wise kinds, in the order of the enumeration: the names are those of ACTIVATIONS in numpy_backend.
 // clang-format off
 #define FASTNN_ACTIVATIONS(X)                                                                                   \
   X(identity) X(step) X(sigmoid) X(tanh) X(relu) X(leaky_relu) X(elu) X(selu) X(softplus) X(softsign)           \

@@ -1,0 +1,71 @@
+"""Cases of the family affine."""
+
+import numpy as np
+
+from fastnn.backends.numpy_backend import ACTIVATIONS
+
+from ._common import matrix_cases, normal, sprinkle
+
+
+def _matmul(rng, dtype, M, K, N, transpose=""):
+    a, b = normal(rng, dtype, M, K), normal(rng, dtype, K, N, scale=K**-0.5 if K else 1)
+    return {
+        "a": np.ascontiguousarray(a.T).T if "a" in transpose else a,
+        "b": np.ascontiguousarray(b.T).T if "b" in transpose else b,
+    }
+
+
+def _affine_forward(rng, dtype, N, D, M, bias=True, activation="identity", alpha=0.0, special=False):
+    x = normal(rng, dtype, N, D)
+    if special:
+        sprinkle(rng, x, np.array([np.nan, np.inf, -np.inf, 0.0]))
+    W, b = normal(rng, dtype, D, M, scale=D**-0.5 if D else 1), normal(rng, dtype, M)
+    return {"x": x, "W": W, "b": b if bias else None, "activation": activation, "alpha": alpha}
+
+
+def _affine_backward(rng, dtype, N, D, M):
+    return {
+        "dout": normal(rng, dtype, N, M, scale=N**-0.5 if N else 1),
+        "x": normal(rng, dtype, N, D),
+        "W": normal(rng, dtype, D, M, scale=M**-0.5 if M else 1),
+    }
+
+
+_AFFINE = (
+    [((2, 3, 4),)],
+    # empty, single, and one below and above the edges of register tiles and cache blocks
+    [((n, d, m),) for n, d, m in [(0, 3, 4), (3, 4, 0), (1, 1, 1), (1, 257, 17), (5, 2, 65), (7, 33, 31), (15, 64, 16)]]
+    + [((n, d, m),) for n, d, m in [(29, 100, 50), (63, 9, 33), (65, 513, 10), (257, 31, 49)]],
+    [((100, 784, 50),), ((1, 784, 50),), ((100, 50, 100),), ((1024, 100, 10),), ((256, 512, 512),)],
+)
+
+
+# What an operation returns, in order; "loss", "norm" and "sum" are floats, the rest are arrays. ("out",) is left out.
+RETURNS = {
+    "affine_backward": ("dx", "dW", "db"),
+}
+
+BUILD = {
+    "matmul": _matmul,
+    "affine_forward": _affine_forward,
+    "affine_backward": _affine_backward,
+}
+
+CASES = {
+    "matmul": matrix_cases(
+        "MKN", _AFFINE[0], [*_AFFINE[1], *(((33, 65, 18), {"transpose": t}) for t in ("a", "b", "ab"))],
+        [*_AFFINE[2], *(((100, 784, 50), {"transpose": t}) for t in ("a", "b"))],
+    ),
+    "affine_forward": matrix_cases(
+        "NDM", _AFFINE[0],
+        [
+            *_AFFINE[1], ((5, 0, 3),), ((17, 33, 19), {"bias": False}), ((17, 33, 19), {"special": True}),
+            *(((17, 33, 19), {"activation": kind, "alpha": 0.3}) for kind in ACTIVATIONS),
+        ],
+        [*_AFFINE[2], ((100, 784, 50), {"activation": "relu"})],
+    ),
+    "affine_backward": matrix_cases("NDM", *_AFFINE),
+}  # fmt: skip
+
+# tolerance in multiples of the dtype's eps, by the first word of the operation; 8 where nothing is said
+ULPS = {"matmul": 64, "affine": 64}
