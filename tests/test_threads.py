@@ -1,10 +1,8 @@
 """Threads: the same bits for any number of them and any layout; forked children; Ctrl-C."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import cases
 import numpy as np
@@ -99,35 +97,31 @@ def test_a_forked_child_computes(backend):
 
 
 CTRL_C = """
+import _thread, threading
 import numpy as np
 from fastnn import ops
-a = np.ones((4000, 4000))
-small = ops.matmul(a[:50, :50], a[:50, :50])
-print("started", flush=True)
+a, out = np.ones((4000, 4000)), np.full((4000, 4000), np.nan)
+
+def press_when_some_rows_are_done():
+    while np.isnan(out[0, 0]):
+        pass
+    _thread.interrupt_main()
+
+threading.Thread(target=press_when_some_rows_are_done, daemon=True).start()
 try:
-    ops.matmul(a, a)
+    ops.matmul(a, a, out)
 except KeyboardInterrupt:
-    assert (ops.matmul(a[:50, :50], a[:50, :50]) == small).all()
-    print("interrupted", flush=True)
+    assert (ops.matmul(a[:50, :50], a[:50, :50]) == 50).all()
+    print("rows done:", (~np.isnan(out[:, 0])).sum())
 """
 
 
 @native
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_ctrl_c_ends_a_long_call():
-    """128 GFLOP on one thread without AVX take over 3 s; SIGINT must end them at once and leave all usable."""
+    """128 GFLOP on one thread without AVX: the rest is given up, and all stays usable."""
     env = os.environ | {
         "PYTHONSAFEPATH": "1", "FASTNN_ISA": "baseline", "OMP_NUM_THREADS": "1", "FASTNN_BACKEND": "native",
     }  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-c", CTRL_C], env=env, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout.readline() == "started\n"
-        time.sleep(0.3)
-        sent = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.readline() == "interrupted\n"
-        assert time.monotonic() - sent < 1.5
-        assert process.wait(10) == 0
-    finally:
-        process.kill()
-        process.stdout.close()
+    done = subprocess.run([sys.executable, "-c", CTRL_C], env=env, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert 0 < int(done.stdout.removeprefix("rows done:")) < 4000, done.stdout
