@@ -20,6 +20,7 @@ from ..functions import (
 )
 from ..gradient import numerical_gradient, numerical_gradient_2d
 from ..layers import AddLayer, MulLayer, Relu, Sigmoid
+from ..layers.base import pack_mask
 from ..optimizer import SGD, AdaGrad, Adam, Momentum, RMSprop
 from ..util import conv_output_size, smooth_curve
 
@@ -111,7 +112,7 @@ class Dropout(layers.Dropout):
     def forward(self, x, train_flg=True):
         if not train_flg:
             return super().forward(x, False)
-        self._mask, self._shape = layers.pack_mask(np.random.rand(*x.shape) > self.dropout_ratio), x.shape
+        self._mask, self._shape = pack_mask(np.random.rand(*x.shape) > self.dropout_ratio), x.shape
         return ops.dropout_backward(x, self._mask)
 
 

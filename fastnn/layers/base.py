@@ -1,0 +1,84 @@
+"""What the layers share: parameters and gradients as attributes, masks as bits, shapes."""
+
+import math
+
+import numpy as np
+
+
+class param:
+    """Attribute for `params[i]`. Assigning another array of another shape or dtype also renews `grads[i]`."""
+
+    def __init__(self, i):
+        self.i = i
+
+    def __get__(self, layer, owner=None):
+        return self if layer is None else layer.params[self.i]
+
+    def __set__(self, layer, value):
+        layer.params[self.i] = value
+        g = layer.grads[self.i]
+        if g is not None and (g.shape, g.dtype) != (np.shape(value), gradient_dtype(value)):
+            layer.grads[self.i] = layer.gradient_array(value)
+
+
+class grad:
+    """Attribute for `grads[i]`."""
+
+    def __init__(self, i):
+        self.i = i
+
+    def __get__(self, layer, owner=None):
+        return self if layer is None else layer.grads[self.i]
+
+    def __set__(self, layer, value):
+        layer.grads[self.i] = value
+
+
+def gradient_dtype(p):
+    """The dtype of a parameter's gradient: its own, float64 if it is not a floating one."""
+    dtype = np.asarray(p).dtype
+    return dtype if dtype.kind == "f" else np.dtype(np.float64)
+
+
+class Layer:
+    """A layer without parameters; layers with parameters give them to `__init__`."""
+
+    def __init__(self, *params):
+        self.params = list(params)
+        self.grads = [self.gradient_array(p) for p in params]
+
+    @staticmethod
+    def gradient_array(p):
+        """The array that backward fills for parameter `p`, in the memory order of `p`."""
+        return np.zeros_like(p, dtype=gradient_dtype(p))
+
+
+def pack_mask(keep):
+    """Boolean array -> the bit mask of `ops.relu_forward` (uint8, little-endian bits, padded to a multiple of 8)."""
+    mask = np.zeros(8 * -(-keep.size // 64), np.uint8)
+    bits = np.packbits(keep.reshape(-1), bitorder="little")
+    mask[: bits.size] = bits
+    return mask
+
+
+def unpack_mask(mask, shape):
+    """The inverse of `pack_mask` -> boolean array of that shape; None stays None."""
+    if mask is None:
+        return None
+    return np.unpackbits(mask, count=math.prod(shape), bitorder="little").reshape(shape).view(np.bool_)
+
+
+def private_copy(array, buffer):
+    """A copy of `array`, in `buffer` where that fits: the caller may change the array that forward returns."""
+    if buffer is None or buffer.shape != array.shape or buffer.dtype is not array.dtype:
+        return array.copy()
+    buffer[...] = array
+    return buffer
+
+
+def samples(x):
+    """x (N, ...) as (N, D); a 1-D x as (1, D)."""
+    x = np.asarray(x)
+    if x.ndim == 2:
+        return x
+    return x.reshape(1, -1) if x.ndim < 2 else x.reshape(x.shape[0], math.prod(x.shape[1:]))
