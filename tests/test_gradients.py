@@ -43,6 +43,40 @@ def test_affine_backward():
     check(lambda: np.sum(dout * numpy_backend.affine_forward(x, W, b)), x=(x, dx), W=(W, dW), b=(b, db))
 
 
+_CONVOLUTIONS = [
+    {},
+    {"stride": (2, 1), "padding": (1, 2)},
+    {"stride": (1, 2), "dilation": (2, 1), "padding": (0, 1)},
+    {"groups": 2, "padding": (1, 1), "stride": (2, 2)},
+]
+
+
+@pytest.mark.parametrize("options", _CONVOLUTIONS, ids=str)
+def test_conv2d_backward(options):
+    x, b = normal(2, 4, 5, 6), normal(2)
+    W = normal(2, 4 // options.get("groups", 1), 3, 2)
+    dout = normal(*numpy_backend.conv2d_forward(x, W, b, **options).shape)
+    dx, dW, db = numpy_backend.conv2d_backward(dout, x, W, **options)
+    check(lambda: np.sum(dout * numpy_backend.conv2d_forward(x, W, b, **options)), x=(x, dx), W=(W, dW), b=(b, db))
+
+
+@pytest.mark.parametrize("options", [*_CONVOLUTIONS, {"stride": (3, 2), "output_padding": (2, 1)}], ids=str)
+def test_conv_transpose2d_backward(options):
+    groups = options.get("groups", 1)
+    x, W, b = normal(2, 4, 3, 4), normal(4, 2 // groups, 3, 2), normal(2)
+    forward = numpy_backend.conv_transpose2d_forward
+    dout = normal(*forward(x, W, b, **options).shape)
+    dx, dW, db = numpy_backend.conv_transpose2d_backward(dout, x, W, **options)
+    check(lambda: np.sum(dout * forward(x, W, b, **options)), x=(x, dx), W=(W, dW), b=(b, db))
+
+
+def test_col2im():
+    x, dcol = normal(2, 3, 5, 6), normal(2 * 3 * 4, 3 * 3 * 2)
+    settings = (3, 2), (2, 2), (1, 1)
+    dx = numpy_backend.col2im(dcol, x.shape, *settings)
+    check(lambda: np.sum(dcol * numpy_backend.im2col(x, *settings)), x=(x, dx))
+
+
 @pytest.mark.parametrize("kind", ACTIVATIONS)
 def test_activation_backward(kind):
     x = np.concatenate([np.linspace(-6, -0.05, 25), np.linspace(0.05, 6, 25)])  # no kink within STEP

@@ -95,7 +95,7 @@ def test_leaves_inputs_alone(op, dtype, target, table):
 @all_ops
 def test_output_may_overlap_the_input(op, target, table):
     """Element-wise and row operations may write over an argument of the same shape; the result is the same."""
-    if not OUTPUTS[op] or op.startswith(("matmul", "affine")):
+    if not OUTPUTS[op] or op.startswith(("matmul", "affine", "conv", "im2col", "col2im")):
         pytest.skip("no output of the input's shape")
     args = cases.make(op, "odd", np.float32, list(CASES[op]["odd"])[3])
     plain = run(table, op, args)
@@ -198,6 +198,60 @@ BAD = [
     ("affine_forward", {"x": np.array([[None] * 3] * 2)}, TypeError, "x has dtype object"),
     ("affine_backward", {"dout": f32(3, 4)}, ValueError, "dout is (3, 4)"),
     ("affine_backward", {"dW": read_only(3, 4)}, ValueError, "dW is read-only"),
+    (
+        "conv2d_forward",
+        {"W": f32(3, 2, 5, 3)},
+        ValueError,
+        "covers (5, 3) but the image with padding (0, 0) has only (4, 4)",
+    ),
+    ("conv2d_forward", {"dilation": (1, 2)}, ValueError, "covers (3, 5)"),
+    ("conv2d_forward", {"W": f32(3, 1, 3, 3)}, ValueError, "x is (2, 2, 4, 4) but W is (3, 1, 3, 3) with groups = 1"),
+    ("conv2d_forward", {"groups": 3}, ValueError, "the 2 channels of x cannot be divided into groups = 3"),
+    ("conv2d_forward", {"groups": 2}, ValueError, "the 3 filters of W cannot be divided into groups = 2"),
+    ("conv2d_forward", {"groups": 0}, ValueError, "groups is 0"),
+    ("conv2d_forward", {"stride": 0}, ValueError, "stride is 0"),
+    ("conv2d_forward", {"stride": (1, -1)}, ValueError, "stride is (1, -1)"),
+    ("conv2d_forward", {"stride": 2**64}, ValueError, "stride is 18446744073709551616"),
+    ("conv2d_forward", {"stride": 1.5}, TypeError, "stride is 1.5"),
+    ("conv2d_forward", {"stride": (1, 1, 1)}, TypeError, "stride is (1, 1, 1)"),
+    ("conv2d_forward", {"padding": -1}, ValueError, "padding is -1"),
+    ("conv2d_forward", {"padding": 2**16}, ValueError, "the padded image is (2, 2, 131076, 131076)"),
+    ("conv2d_forward", {"padding": 2**62}, ValueError, "padding is"),
+    ("conv2d_forward", {"x": f32(0, 2, 4, 4)}, ValueError, "x is (0, 2, 4, 4): the batch is empty"),
+    ("conv2d_forward", {"x": f32(2, 2, 0, 4)}, ValueError, "every dimension"),
+    ("conv2d_forward", {"x": f32(2, 4, 4)}, ValueError, "x is (2, 4, 4)"),
+    (
+        "conv2d_forward",
+        {"x": np.broadcast_to(np.float32(1), (2, 2, 2**15, 2**15))},
+        ValueError,
+        "4,294,967,296 elements",
+    ),
+    ("conv2d_forward", {"b": f32(2)}, ValueError, "b is (2,)"),
+    ("conv2d_forward", {"activation": "rleu"}, ValueError, "'rleu'"),
+    ("conv2d_forward", {"algorithm": "fft"}, ValueError, "'fft'"),
+    ("conv2d_forward", {"algorithm": "winograd", "stride": (2, 2)}, ValueError, "3x3 filters with stride"),
+    ("conv2d_forward", {"out": f32(2, 3, 2, 3)}, ValueError, "out is (2, 3, 2, 3)"),
+    ("conv2d_forward", {"x": None}, TypeError, "x is None"),
+    ("conv2d_backward", {"dout": f32(2, 3, 4, 4)}, ValueError, "dout must be (2, 3, 2, 2)"),
+    ("conv2d_backward", {"x": f32(2, 2, 2, 4)}, ValueError, "covers (3, 3)"),
+    ("conv2d_backward", {"dW": read_only(3, 2, 3, 3)}, ValueError, "dW is read-only"),
+    ("conv2d_backward", {"dx": f32(2, 2, 4, 5)}, ValueError, "dx is (2, 2, 4, 5)"),
+    ("conv_transpose2d_forward", {"W": f32(3, 2, 3, 3)}, ValueError, "W.shape[0] must be the 2 channels of x"),
+    ("conv_transpose2d_forward", {"padding": 3}, ValueError, "the result has the size (0, 0)"),
+    ("conv_transpose2d_forward", {"output_padding": 1}, ValueError, "output_padding is (1, 1)"),
+    ("conv_transpose2d_forward", {"stride": 2**30}, ValueError, "the result with its padding is (2, 3,"),
+    ("conv_transpose2d_forward", {"b": f32(2)}, ValueError, "b is (2,)"),
+    ("conv_transpose2d_backward", {"dout": f32(2, 3, 4, 4)}, ValueError, "dout must be (2, 3, 6, 6)"),
+    ("im2col", {"kernel": 5}, ValueError, "covers (5, 5)"),
+    ("im2col", {"kernel": (0, 1)}, ValueError, "kernel is (0, 1)"),
+    ("im2col", {"stride": 0}, ValueError, "stride is 0"),
+    ("im2col", {"padding": 20000}, ValueError, "at most 2,147,483,647"),
+    ("im2col", {"x": f32(0, 2, 4, 4)}, ValueError, "the batch is empty"),
+    ("im2col", {"out": f32(8, 17)}, ValueError, "out is (8, 17)"),
+    ("col2im", {"col": f32(8, 17)}, ValueError, "col must be (8, 18)"),
+    ("col2im", {"input_shape": (2, 2, 4)}, ValueError, "input_shape is (2, 2, 4)"),
+    ("col2im", {"input_shape": 4}, TypeError, "input_shape is 4"),
+    ("col2im", {"stride": (-2, 1)}, ValueError, "stride is (-2, 1)"),
     ("activation_forward", {"kind": "rleu"}, ValueError, "'rleu'"),
     ("activation_backward", {"saved": f32(3, 2)}, ValueError, "(3, 2)"),
     ("relu_forward", {"out": f32(3, 2)}, ValueError, "out is (3, 2)"),
@@ -241,6 +295,30 @@ def test_bad_input_is_explained(op, change, error, words, target, table):
         getattr(ops, op)(**args)
     assert str(caught.value).startswith(f"{op}: ")
     assert snapshot(args) == before
+
+
+@pytest.mark.parametrize("target", ["numpy", "numba", "native-baseline"])
+@pytest.mark.parametrize("op", ["conv2d_backward", "conv_transpose2d_backward"])
+def test_dx_that_is_not_wanted_is_left_out(op, target, table):
+    args = cases.make(op, "tiny", np.float32)
+    _, *wanted = getattr(ops, op)(**args)
+    for skipped in getattr(ops, op)(**args, dx=False), getattr(ops, op)(**args | {"x": args["x"].tolist()}, dx=False):
+        assert skipped[0] is None
+        for a, b in zip(skipped[1:], wanted, strict=True):
+            np.testing.assert_allclose(a, b, 1e-5)
+
+
+@pytest.mark.parametrize("target", ["numpy", "numba", "native-baseline"])
+def test_one_number_stands_for_both_axes(target, table):
+    x, W = (
+        cases.build("conv2d_forward", np.float32, N=2, C=4, H=9, W=9, F=6, kernel=(3, 3), groups=2)["x"],
+        f32(6, 2, 3, 3),
+    )
+    np.testing.assert_array_equal(
+        ops.conv2d_forward(x, W, None, 2, 1, np.int64(2), 2),
+        ops.conv2d_forward(x, W, None, (2, 2), [1, 1], np.array([2, 2]), 2),
+    )
+    np.testing.assert_array_equal(ops.im2col(x, 3, 2, 1), ops.im2col(x, (3, 3), (2, 2), (1, 1)))
 
 
 @pytest.mark.parametrize("target", ["numpy", "numba", "native-baseline"])

@@ -94,6 +94,46 @@ def test_affine_backward_is_linear_in_dout(N, D, M, seed, factor, dtype):
         close(whole, a + dtype(factor) * b, eps(dtype), 40 * eps(dtype))
 
 
+small = st.integers(1, 6)
+pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
+paddings = st.tuples(st.integers(0, 3), st.integers(0, 3))
+
+
+@given(N=small, C=small, size=pairs, kernel=pairs, stride=pairs, padding=paddings, seed=seeds, dtype=float_types)
+def test_col2im_is_the_adjoint_of_im2col(N, C, size, kernel, stride, padding, seed, dtype):
+    shape = (N, C, kernel[0] + size[0] - 1, kernel[1] + size[1] - 1)
+    x = normal(seed, dtype, *shape)
+    col = ops.im2col(x, kernel, stride, padding)
+    y = normal(seed + 1, dtype, *col.shape)
+    image = ops.col2im(y, shape, kernel, stride, padding)
+    assert image.shape == shape and image.dtype == col.dtype == dtype
+    close(np.vdot(col, y), np.vdot(x, image), eps(dtype), eps(dtype) * math.sqrt(col.size))
+
+
+@given(
+    N=small, C=small, F=small, size=pairs, kernel=pairs, stride=pairs, padding=paddings, dilation=pairs,
+    groups=st.integers(1, 3), seed=seeds, dtype=float_types,
+)  # fmt: skip
+def test_convolution_is_a_product_with_patches(N, C, F, size, kernel, stride, padding, dilation, groups, seed, dtype):
+    H, W = ((k - 1) * d + n for k, d, n in zip(kernel, dilation, size, strict=True))
+    x = normal(seed, dtype, N, C * groups, H, W)
+    filters = normal(seed + 1, dtype, F * groups, C, *kernel)
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    out = ops.conv2d_forward(x, filters, None, **options)
+    tol = {"rtol": eps(dtype), "atol": eps(dtype) * (C * kernel[0] * kernel[1]) ** 0.5}
+    if groups == 1 and dilation == (1, 1):
+        col = ops.im2col(x, kernel, stride, padding)
+        close(out, (col @ filters.reshape(F, -1).T).reshape(N, *out.shape[2:], F).transpose(0, 3, 1, 2), **tol)
+    close(np.concatenate([ops.conv2d_forward(x[i : i + 1], filters, None, **options) for i in range(N)]), out, **tol)
+    # <dout, x * W> is bilinear: its gradients are the adjoints
+    dout = normal(seed + 2, dtype, *out.shape)
+    dx, dW, db = ops.conv2d_backward(dout, x, filters, **options)
+    product, slack = np.vdot(dout, out), eps(dtype) * out.size
+    close(np.vdot(dx, x), product, eps(dtype), slack)
+    close(np.vdot(dW, filters), product, eps(dtype), slack)
+    close(db, dout.sum(axis=(0, 2, 3)), eps(dtype), slack)
+
+
 @given(shape=st.lists(st.integers(0, 12), max_size=3), seed=seeds, dtype=float_types)
 def test_relu_backward_selects_by_the_mask(shape, seed, dtype):
     x, dout = normal(seed, dtype, *shape), normal(seed + 1, dtype, *shape)

@@ -103,7 +103,10 @@ def _state() -> tuple:
 def _set(name: str, table: SimpleNamespace, reason: str) -> None:
     global active_name, active, checked, why
     active_name, checked, why = name, table, reason
-    active = table if name == "native" else SimpleNamespace(**dict.fromkeys(OPS, _decline))
+    compiled = name == "native"  # but for what it lacks
+    active = SimpleNamespace(
+        **{op: f if compiled and f is not getattr(numpy_backend, op) else _decline for op, f in vars(table).items()}
+    )
 
 
 def _choose() -> tuple[str, str]:

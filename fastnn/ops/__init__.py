@@ -6,6 +6,14 @@ is wrong, and calls again. Outputs come last and may be given; results are new a
 
 from .activation import activation_backward, activation_forward, relu_backward, relu_forward
 from .affine import affine_backward, affine_forward, matmul
+from .conv import (
+    col2im,
+    conv2d_backward,
+    conv2d_forward,
+    conv_transpose2d_backward,
+    conv_transpose2d_forward,
+    im2col,
+)
 from .norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
 from .optim import (
     adagrad_update,
@@ -41,9 +49,15 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_forward",
     "batch_norm_inference",
+    "col2im",
+    "conv2d_backward",
+    "conv2d_forward",
+    "conv_transpose2d_backward",
+    "conv_transpose2d_forward",
     "dropout_backward",
     "dropout_forward",
     "grad_norm",
+    "im2col",
     "log_softmax_backward",
     "log_softmax_forward",
     "matmul",

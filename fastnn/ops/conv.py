@@ -19,9 +19,10 @@ def conv2d_forward(
     x, W, b, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, activation="identity", alpha=0.0,
     algorithm="auto", out=None,
 ):  # fmt: skip
-    """Convolution activation(x * W + b): x (N, C, H, W), W (FN, C / groups, kh, kw), b (FN,) or None -> (N, FN, OH, OW).
+    """activation(x * W + b): x (N, C, H, W), W (FN, C / groups, kh, kw), b (FN,) or None -> (N, FN, OH, OW).
 
-    OH = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1, and OW alike; zeros are padded on both sides.
+    A convolution (filters are not flipped) of images padded with zeros on both sides:
+    OH = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1, and OW alike.
 
     `activation` is a kind of `activation_forward`, `alpha` its parameter. `algorithm`: "direct", "winograd" (3x3
     filters, stride and dilation 1), or "auto", which takes Winograd's for float32 alone, and where it is faster.
@@ -240,8 +241,8 @@ def _check_conv(call, x, W, stride, padding, dilation, groups, algorithm):
     groups = _groups(call, groups, **{"channels of x": image[1], "filters of W": filters[0]})
     call.require(
         filters[1] * groups == image[1],
-        f"x is {image} but W is {filters} with groups = {groups}; W.shape[1] must be {image[1] // groups}, the channels "
-        "of x in a group",
+        f"x is {image} but W is {filters} with groups = {groups}; W.shape[1] must be {image[1] // groups}, the "
+        "channels of x in a group",
     )
     kernel = filters[2:]
     positions = _positions(call, f"x is {image} and W is {filters}", image[2:], kernel, stride, padding, dilation)
@@ -275,10 +276,15 @@ def _check_transpose(call, x, W, stride, padding, output_padding, dilation, grou
     each = zip(image[2:], filters[2:], stride, padding, output_padding, dilation, strict=True)
     positions = tuple((n - 1) * s - 2 * p + (k - 1) * d + o + 1 for n, k, s, p, o, d in each)
     call.require(
-        min(positions) > 0, f"x is {image} and W is {filters}: with padding {padding} the result has the size {positions}"
+        min(positions) > 0,
+        f"x is {image} and W is {filters}: with padding {padding} the result has the size {positions}",
     )
     shape = (image[0], filters[1] * groups, *positions)
-    _fits(call, "the result with its padding is", (*shape[:2], *(n + 2 * p for n, p in zip(positions, padding, strict=True))))
+    _fits(
+        call,
+        "the result with its padding is",
+        (*shape[:2], *(n + 2 * p for n, p in zip(positions, padding, strict=True))),
+    )
     return shape, (stride, padding, output_padding, dilation, groups)
 
 
@@ -289,9 +295,7 @@ def _check_bias(call, b, filters):
 
 def _check_dout(call, dout, x, W, shape):
     found = _shape(call, "dout", dout)
-    call.require(
-        found == shape, f"dout is {found} but x is {np.shape(x)} and W is {np.shape(W)}; dout must be {shape}"
-    )
+    call.require(found == shape, f"dout is {found} but x is {np.shape(x)} and W is {np.shape(W)}; dout must be {shape}")
 
 
 def _gradients(call, x, W, shape, dx, dW, db, backward):

@@ -79,10 +79,7 @@ def conv2d_backward(
     dout, x, W, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, algorithm="auto", dx=None, dW=None, db=None,
 ):  # fmt: skip
     """Gradients of x * W + b: dout (N, FN, OH, OW) -> (dx (N, C, H, W), dW, db (FN,)). dx=False: not wanted, None."""
-    if dx is False:
-        dx = None
-    else:
-        dx = _result(_backward_input(dout, W, x.shape, stride, padding, dilation, groups), dx)
+    dx = None if dx is False else _result(_backward_input(dout, W, x.shape, stride, padding, dilation, groups), dx)
     dW = _result(_backward_filters(dout, x, W, stride, padding, dilation, groups), dW)
     return dx, dW, _channel_sums(dout, db)
 
@@ -110,10 +107,7 @@ def conv_transpose2d_backward(
     db=None,
 ):  # fmt: skip
     """Gradients of conv_transpose2d_forward: dout (N, FN, OH, OW) -> (dx, dW, db). dx=False: not wanted, None."""
-    if dx is False:
-        dx = None
-    else:
-        dx = _result(_forward(dout, W, stride, padding, dilation, groups, x.shape[2:]), dx)
+    dx = None if dx is False else _result(_forward(dout, W, stride, padding, dilation, groups, x.shape[2:]), dx)
     dW = _result(_backward_filters(x, dout, W, stride, padding, dilation, groups), dW)
     return dx, dW, _channel_sums(dout, db)
 
