@@ -131,8 +131,9 @@ def test_squared_error_backward():
     check(lambda: 0.25 * numpy_backend.squared_error_forward(y, t), y=(y, dy))
 
 
-def test_batch_norm_backward():
-    x, gamma, beta, dout = normal(6, 4), normal(4), normal(4), normal(6, 4)
+@pytest.mark.parametrize("shape", [(6, 4), (3, 4, 2, 3)])
+def test_batch_norm_backward(shape):
+    x, gamma, beta, dout = normal(*shape), normal(4), normal(4), normal(*shape)
     _, mean, var = numpy_backend.batch_norm_forward(x, gamma, beta, 1e-3)
     dx, dgamma, dbeta = numpy_backend.batch_norm_backward(dout, x, gamma, mean, var, 1e-3)
     check(
@@ -141,12 +142,69 @@ def test_batch_norm_backward():
     )  # fmt: skip
 
 
+def test_layer_norm_backward():
+    x, gamma, beta, dout = normal(3, 5), normal(5), normal(5), normal(3, 5)
+    _, mean, rstd = numpy_backend.layer_norm_forward(x, gamma, beta, 1e-3)
+    dx, dgamma, dbeta = numpy_backend.layer_norm_backward(dout, x, gamma, mean, rstd)
+    check(
+        lambda: np.sum(dout * numpy_backend.layer_norm_forward(x, gamma, beta, 1e-3)[0]),
+        x=(x, dx), gamma=(gamma, dgamma), beta=(beta, dbeta),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_group_norm_backward(groups):
+    x, gamma, beta, dout = normal(2, 6, 2, 3), normal(6), normal(6), normal(2, 6, 2, 3)
+    _, mean, rstd = numpy_backend.group_norm_forward(x, gamma, beta, groups, 1e-3)
+    dx, dgamma, dbeta = numpy_backend.group_norm_backward(dout, x, gamma, groups, mean, rstd)
+    check(
+        lambda: np.sum(dout * numpy_backend.group_norm_forward(x, gamma, beta, groups, 1e-3)[0]),
+        x=(x, dx), gamma=(gamma, dgamma), beta=(beta, dbeta),
+    )  # fmt: skip
+
+
+_WINDOWS = [
+    ((2, 2), (2, 2), (0, 0), False),
+    ((3, 3), (2, 2), (1, 1), True),
+    ((3, 2), (1, 3), (1, 0), False),
+    ((5, 6), (5, 6), (0, 0), False),
+]
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "ceil_mode"), _WINDOWS)
+def test_max_pool2d_backward(kernel, stride, padding, ceil_mode):
+    x = rng.permutation(2 * 2 * 5 * 6).reshape(2, 2, 5, 6) * 0.1  # no ties within STEP
+    y, arg = numpy_backend.max_pool2d_forward(x, kernel, stride, padding, ceil_mode)
+    dout = normal(*y.shape)
+    dx = numpy_backend.max_pool2d_backward(dout, arg, x.shape, kernel, stride, padding)
+    check(lambda: np.sum(dout * numpy_backend.max_pool2d_forward(x, kernel, stride, padding, ceil_mode)[0]), x=(x, dx))
+
+
+@pytest.mark.parametrize("count_include_pad", [False, True])
+@pytest.mark.parametrize(("kernel", "stride", "padding", "ceil_mode"), _WINDOWS)
+def test_avg_pool2d_backward(kernel, stride, padding, ceil_mode, count_include_pad):
+    x = normal(2, 2, 5, 6)
+    settings = kernel, stride, padding, ceil_mode, count_include_pad
+    dout = normal(*numpy_backend.avg_pool2d_forward(x, *settings).shape)
+    dx = numpy_backend.avg_pool2d_backward(dout, x.shape, *settings)
+    check(lambda: np.sum(dout * numpy_backend.avg_pool2d_forward(x, *settings)), x=(x, dx))
+
+
 def test_dropout_backward():
     x, dout = normal(5, 7), normal(5, 7)
     mask = numpy_backend.dropout_forward(x, 0.4, 5, 1.5)[1]
     check(
         lambda: np.sum(dout * numpy_backend.dropout_forward(x, 0.4, 5, 1.5)[0]),
         x=(x, numpy_backend.dropout_backward(dout, mask, 1.5)),
+    )
+
+
+def test_dropout2d_backward():
+    x, dout = normal(3, 4, 2, 3), normal(3, 4, 2, 3)
+    mask = numpy_backend.dropout2d_forward(x, 0.4, 5, 1.5)[1]
+    check(
+        lambda: np.sum(dout * numpy_backend.dropout2d_forward(x, 0.4, 5, 1.5)[0]),
+        x=(x, numpy_backend.dropout2d_backward(dout, mask, 1.5)),
     )
 
 

@@ -55,7 +55,7 @@ def snapshot(args):
 def test_matches_reference(op, size, dtype, target, table):
     for case in CASES[op][size]:
         args = cases.make(op, size, dtype, case)
-        results = run(table, op, args) if size == "odd" else cases.run(getattr(table, op), op, args)
+        results = run(table, op, args)
         assert results is not None, f"{case}: declined"
         for name, value in expected(op, size, dtype, case).items():
             cases.assert_close(results[name], value, op, dtype, f"{op} {case} {name}")
@@ -101,7 +101,9 @@ def test_output_may_overlap_the_input(op, target, table):
     plain = run(table, op, args)
     out = OUTPUTS[op][-1 if op.startswith("softmax_cross_entropy_forward") else 0]
     args = cases.copied(args)
-    source = next(a for a in args.values() if isinstance(a, np.ndarray) and a.shape == plain[out].shape)
+    source = next((a for a in args.values() if isinstance(a, np.ndarray) and a.shape == plain[out].shape), None)
+    if source is None:
+        pytest.skip("no argument of the output's shape")
     function = getattr(ops if target.startswith("native") else table, op)
     result = function(**args, **{out: source})
     results = dict(zip(cases.RETURNS[op], result if isinstance(result, tuple) else (result,), strict=True))
@@ -266,6 +268,45 @@ BAD = [
     ("batch_norm_forward", {"gamma": f32(4)}, ValueError, "gamma is (4,)"),
     ("batch_norm_inference", {"var": f32(4)}, ValueError, "var is (4,)"),
     ("batch_norm_backward", {"dout": f32(3, 4)}, ValueError, "(3, 4)"),
+    ("batch_norm_forward", {"x": f32(4)}, ValueError, "x is (4,)"),
+    ("batch_norm_forward", {"x": f32(2, 4, 3)}, ValueError, "gamma is (3,) but x is (2, 4, 3)"),
+    ("layer_norm_forward", {"x": f32(4, 3, 2)}, ValueError, "x is (4, 3, 2)"),
+    ("layer_norm_forward", {"beta": f32(4)}, ValueError, "beta is (4,) but x is (4, 3)"),
+    ("layer_norm_backward", {"rstd": f32(3)}, ValueError, "rstd is (3,) but x is (4, 3); rstd must be (4,)"),
+    ("group_norm_forward", {"groups": 3}, ValueError, "groups is 3; it must divide the 4 channels of x"),
+    ("group_norm_forward", {"groups": 0}, ValueError, "groups is 0"),
+    ("group_norm_forward", {"groups": 2.5}, TypeError, "groups is 2.5"),
+    ("group_norm_backward", {"mean": f32(2, 4)}, ValueError, "mean is (2, 4) but x is (2, 4, 3)"),
+    ("max_pool2d_forward", {"x": f32(3, 4, 6)}, ValueError, "x is (3, 4, 6); it must have 4 dimensions"),
+    ("max_pool2d_forward", {"x": f32(0, 3, 4, 6)}, ValueError, "x is (0, 3, 4, 6): the batch is empty"),
+    ("max_pool2d_forward", {"x": f32(2, 3, 0, 6)}, ValueError, "x is (2, 3, 0, 6)"),
+    ("max_pool2d_forward", {"kernel": (5, 2)}, ValueError, "no window of kernel (5, 2) fits into the image"),
+    ("max_pool2d_forward", {"kernel": 0}, ValueError, "kernel is 0"),
+    ("max_pool2d_forward", {"kernel": (2, 2, 2)}, TypeError, "kernel is (2, 2, 2)"),
+    ("max_pool2d_forward", {"kernel": 2.5}, TypeError, "kernel is 2.5"),
+    ("max_pool2d_forward", {"kernel": 2**31 - 1, "padding": 2**30 - 1}, ValueError, "elements"),
+    ("max_pool2d_forward", {"stride": 0}, ValueError, "stride is 0"),
+    ("max_pool2d_forward", {"stride": (1, -2)}, ValueError, "stride is (1, -2)"),
+    ("max_pool2d_forward", {"stride": 2**64}, ValueError, "stride is 18446744073709551616"),
+    ("max_pool2d_forward", {"padding": (2, 0)}, ValueError, "padding is (2, 0); it must be at most half of kernel"),
+    ("max_pool2d_forward", {"padding": -1}, ValueError, "padding is -1"),
+    ("max_pool2d_forward", {"out": f32(2, 3, 2, 2)}, ValueError, "out is (2, 3, 2, 2) but the result is (2, 3, 2, 3)"),
+    ("max_pool2d_forward", {"arg": np.zeros((2, 3, 2, 3), int)}, TypeError, "arg has dtype int64"),
+    ("max_pool2d_backward", {"dout": f32(2, 3, 2, 2)}, ValueError, "dout is (2, 3, 2, 2)"),
+    ("max_pool2d_backward", {"arg": np.zeros((2, 3, 2, 2), np.uint8)}, ValueError, "(2, 3, 2, 2)"),
+    ("max_pool2d_backward", {"arg": np.zeros((2, 3, 2, 3), np.int32)}, TypeError, "arg has dtype int32"),
+    ("max_pool2d_backward", {"arg": np.full((2, 3, 2, 3), 4, np.uint8)}, IndexError, "from 4 to 4"),
+    ("max_pool2d_backward", {"input_shape": (2, 3, 4, 2**62)}, ValueError, "elements"),
+    ("max_pool2d_backward", {"input_shape": (2, 3, 4)}, ValueError, "input_shape is (2, 3, 4)"),
+    ("max_pool2d_backward", {"input_shape": 4}, TypeError, "input_shape is 4"),
+    ("max_pool2d_backward", {"stride": 3}, ValueError, "dout is (2, 3, 2, 3) but input_shape is (2, 3, 4, 6)"),
+    ("avg_pool2d_forward", {"kernel": 7}, ValueError, "no window of kernel (7, 7)"),
+    ("avg_pool2d_forward", {"out": f32(2)}, ValueError, "out is (2,)"),
+    ("avg_pool2d_backward", {"dout": f32(2, 3, 2, 2)}, ValueError, "the result of pooling it is (2, 3, 2, 3)"),
+    ("avg_pool2d_backward", {"dx": read_only(2, 3, 4, 6)}, ValueError, "dx is read-only"),
+    ("dropout2d_forward", {"x": f32(3)}, ValueError, "x is (3,)"),
+    ("dropout2d_forward", {"ratio": -0.5}, ValueError, "ratio is -0.5"),
+    ("dropout2d_backward", {"mask": np.zeros(16, np.uint8)}, ValueError, "mask"),
     ("dropout_forward", {"ratio": 1.5}, ValueError, "ratio is 1.5"),
     ("dropout_forward", {"ratio": math.nan}, ValueError, "ratio is nan"),
     ("dropout_forward", {"key": 2**64}, ValueError, "key"),

@@ -14,7 +14,15 @@ from .conv import (
     conv_transpose2d_forward,
     im2col,
 )
-from .norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
+from .norm import (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_norm_inference,
+    group_norm_backward,
+    group_norm_forward,
+    layer_norm_backward,
+    layer_norm_forward,
+)
 from .optim import (
     adagrad_update,
     adam_update,
@@ -25,7 +33,8 @@ from .optim import (
     scale_arrays,
     sgd_update,
 )
-from .random import dropout_backward, dropout_forward
+from .pool import avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward
+from .random import dropout2d_backward, dropout2d_forward, dropout_backward, dropout_forward
 from .softmax import (
     log_softmax_backward,
     log_softmax_forward,
@@ -46,6 +55,8 @@ __all__ = [
     "adam_update",
     "affine_backward",
     "affine_forward",
+    "avg_pool2d_backward",
+    "avg_pool2d_forward",
     "batch_norm_backward",
     "batch_norm_forward",
     "batch_norm_inference",
@@ -54,13 +65,21 @@ __all__ = [
     "conv2d_forward",
     "conv_transpose2d_backward",
     "conv_transpose2d_forward",
+    "dropout2d_backward",
+    "dropout2d_forward",
     "dropout_backward",
     "dropout_forward",
     "grad_norm",
+    "group_norm_backward",
+    "group_norm_forward",
     "im2col",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "log_softmax_backward",
     "log_softmax_forward",
     "matmul",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
     "momentum_update",
     "nesterov_update",
     "relu_backward",

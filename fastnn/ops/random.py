@@ -18,8 +18,7 @@ def dropout_forward(x, ratio, key, scale=1.0, out=None, mask=None):
 def _dropout_forward(x, ratio, key, scale, out, mask):
     call = Call("dropout_forward")
     (x,) = call.floats(x=x)
-    call.require(0 <= ratio <= 1, f"ratio is {ratio}; it must lie in [0, 1]")
-    call.require(0 <= key < 2**64, f"key is {key}; it must lie in [0, 2**64)")
+    _draw(call, ratio, key)
     call.check_out("out", out, x.shape)
     call.check_out("mask", mask, call.mask_shape(x.size), "uint8")
     return call.deliver(backends.checked.dropout_forward(x, float(ratio), int(key), float(scale)), out, mask)
@@ -37,3 +36,48 @@ def _dropout_backward(dout, mask, scale, dx):
     mask = call.mask(mask, dout.size)
     call.check_out("dx", dx, dout.shape)
     return call.deliver(backends.checked.dropout_backward(dout, mask, float(scale)), dx)
+
+
+def dropout2d_forward(x, ratio, key, scale=1.0, out=None, mask=None):
+    """x * keep * scale, each channel of each image kept with probability 1 - ratio: x (N, C, ...) -> (out, mask).
+
+    mask: bit n * C + c, drawn as dropout_forward does for N * C elements, whose key and errors it has too. Tompson et
+    al. 2015; PyTorch's Dropout2d (with scale = 1 / (1 - ratio)).
+    """
+    result = backends.active.dropout2d_forward(x, ratio, key, scale, out, mask)
+    return _dropout2d_forward(x, ratio, key, scale, out, mask) if result is None else result
+
+
+def _dropout2d_forward(x, ratio, key, scale, out, mask):
+    call = Call("dropout2d_forward")
+    (x,) = call.floats(x=x)
+    _draw(call, ratio, key)
+    call.check_out("out", out, x.shape)
+    call.check_out("mask", mask, call.mask_shape(_channels(call, x=x)), "uint8")
+    return call.deliver(backends.checked.dropout2d_forward(x, float(ratio), int(key), float(scale)), out, mask)
+
+
+def dropout2d_backward(dout, mask, scale=1.0, dx=None):
+    """dout * bit * scale by channel, dout (N, C, ...). Raises ValueError or TypeError for a mask that does not fit."""
+    result = backends.active.dropout2d_backward(dout, mask, scale, dx)
+    return _dropout2d_backward(dout, mask, scale, dx) if result is None else result
+
+
+def _dropout2d_backward(dout, mask, scale, dx):
+    call = Call("dropout2d_backward")
+    (dout,) = call.floats(dout=dout)
+    mask = call.mask(mask, _channels(call, dout=dout))
+    call.check_out("dx", dx, dout.shape)
+    return call.deliver(backends.checked.dropout2d_backward(dout, mask, float(scale)), dx)
+
+
+def _draw(call, ratio, key):
+    call.require(0 <= ratio <= 1, f"ratio is {ratio}; it must lie in [0, 1]")
+    call.require(0 <= key < 2**64, f"key is {key}; it must lie in [0, 2**64)")
+
+
+def _channels(call, **images):
+    """How many channels all images have together."""
+    ((name, a),) = images.items()
+    call.require(a.ndim >= 2, f"{name} is {a.shape}; it must have 2 dimensions (N, C) or more")
+    return a.shape[0] * a.shape[1]

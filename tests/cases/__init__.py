@@ -14,13 +14,13 @@ import numpy as np
 from fastnn import backends
 from fastnn.backends import OPS, numpy_backend
 
-from . import activation, affine, conv, norm, optim, random, softmax
+from . import activation, affine, conv, norm, optim, pool, random, softmax
 from ._common import SIZES as SIZES
 
 DTYPES = np.float32, np.float64
 TARGETS = "numpy", "numba", "native-baseline", "native-avx2", "native-avx512"
 
-_FAMILIES = affine, activation, softmax, norm, random, optim, conv
+_FAMILIES = affine, activation, softmax, norm, random, optim, conv, pool
 
 
 def _merged(name):
@@ -120,7 +120,7 @@ def copied(args):
     def copy(value):
         if isinstance(value, np.ndarray):
             return value.copy(order="K")
-        return [copy(v) for v in value] if isinstance(value, (list, tuple)) else value
+        return type(value)(copy(v) for v in value) if isinstance(value, (list, tuple)) else value
 
     return {name: copy(value) for name, value in args.items()}
 
@@ -131,7 +131,7 @@ def in_float64(args):
     def convert(value):
         if isinstance(value, np.ndarray):
             return value.astype(np.float64) if value.dtype.kind == "f" else value.copy()
-        return [convert(v) for v in value] if isinstance(value, (list, tuple)) else value
+        return type(value)(convert(v) for v in value) if isinstance(value, (list, tuple)) else value
 
     return {name: convert(value) for name, value in args.items()}
 

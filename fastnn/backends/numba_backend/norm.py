@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..numpy_backend import norm as reference
 from ._compile import _deliver, _kernel, _plain, _spread, _target
 
 
@@ -57,6 +58,8 @@ def _norm_gradient(dout, x, dx, mean, inverse, scale, mean_d, mean_product):
 
 
 def batch_norm_forward(x, gamma, beta, epsilon=1e-6, out=None, mean=None, var=None):
+    if x.ndim > 2:
+        return reference.batch_norm_forward(x, gamma, beta, epsilon, out, mean, var)
     x = _plain(x)
     n = max(len(x), 1)
     m = (sum(_spread(_column_sums, [x])) / n).astype(x.dtype)
@@ -65,6 +68,8 @@ def batch_norm_forward(x, gamma, beta, epsilon=1e-6, out=None, mean=None, var=No
 
 
 def batch_norm_inference(x, gamma, beta, mean, var, epsilon=1e-6, out=None):
+    if x.ndim > 2:
+        return reference.batch_norm_inference(x, gamma, beta, mean, var, epsilon, out)
     x = _plain(x)
     y = _target(out, x)
     _spread(_normalise, [x, y], _plain(mean), gamma / np.sqrt(var + epsilon), _plain(beta))
@@ -72,6 +77,8 @@ def batch_norm_inference(x, gamma, beta, mean, var, epsilon=1e-6, out=None):
 
 
 def batch_norm_backward(dout, x, gamma, mean, var, epsilon=1e-6, dx=None, dgamma=None, dbeta=None):
+    if x.ndim > 2:
+        return reference.batch_norm_backward(dout, x, gamma, mean, var, epsilon, dx, dgamma, dbeta)
     dout, x, mean = _plain(dout), _plain(x), _plain(mean)
     d, n = _target(dx, dout, x), max(len(x), 1)
     inverse = 1 / np.sqrt(var + epsilon)

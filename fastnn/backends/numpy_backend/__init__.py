@@ -12,5 +12,6 @@ from .affine import *
 from .conv import *
 from .norm import *
 from .optim import *
+from .pool import *
 from .random import *
 from .softmax import *

@@ -42,3 +42,19 @@ def dropout_backward(dout, mask, scale=1.0, dx=None):
     """dx = dout * bit * scale (a product: NaN is not hidden). Any shape."""
     with np.errstate(invalid="ignore"):
         return _result(dout * (_unpack_bits(mask, dout.shape).astype(dout.dtype) * float(scale)), dx)
+
+
+def dropout2d_forward(x, ratio, key, scale=1.0, out=None, mask=None):
+    """out = x * keep * scale for whole channels of x (N, C, ...); mask: bit n * C + c is keep -> (out, mask).
+
+    keep as dropout_forward has it for N * C elements.
+    """
+    _, mask = dropout_forward(np.zeros(x.shape[:2], x.dtype), ratio, key, scale, None, mask)
+    return dropout2d_backward(x, mask, scale, out), mask
+
+
+def dropout2d_backward(dout, mask, scale=1.0, dx=None):
+    """dx = dout * bit * scale, the bit that of the channel (a product: NaN is not hidden); dout (N, C, ...)."""
+    keep = _unpack_bits(mask, dout.shape[:2]).reshape(*dout.shape[:2], *[1] * (dout.ndim - 2))
+    with np.errstate(invalid="ignore"):
+        return _result(dout * (keep.astype(dout.dtype) * float(scale)), dx)
