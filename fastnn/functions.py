@@ -187,3 +187,20 @@ def softmax_cross_entropy(x, t, weight=None, ignore_index=None, label_smoothing=
     """
     x, t = targets(x, t)
     return ops.softmax_cross_entropy_forward(x, t, weight, ignore_index, label_smoothing)[0]
+
+
+# ---- patches of images ---------------------------------------------------------------------------------------------
+
+
+def im2col(input_data, filter_h, filter_w, stride=1, pad=0):
+    """Patches of images (N, C, H, W) as rows: (N * OH * OW, C * filter_h * filter_w). Book 1 ch. 7.
+
+    Rows in the order (n, oy, ox), columns (c, fy, fx); zeros around the images. stride and pad: numbers or pairs
+    (vertical, horizontal). OH = (H + 2 * pad - filter_h) // stride + 1. Integers give float64.
+    """
+    return ops.im2col(input_data, (filter_h, filter_w), stride, pad)
+
+
+def col2im(col, input_shape, filter_h, filter_w, stride=1, pad=0):
+    """Images of that shape (N, C, H, W) from the patches of im2col, added up where they overlap. Book 1 ch. 7."""
+    return ops.col2im(col, input_shape, (filter_h, filter_w), stride, pad)

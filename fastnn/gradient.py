@@ -6,7 +6,7 @@ import numpy as np
 
 from . import ops
 from .functions import rows, targets
-from .layers import Affine, BatchNormalization, Dropout, SoftmaxWithLoss
+from .layers import Affine, BatchNorm2d, BatchNormalization, Dropout, Dropout2d, SoftmaxWithLoss
 
 _MAX_ELEMENTS = 1 << 20  # of one stack of perturbed activations (8 MB in float64)
 
@@ -68,7 +68,8 @@ def gradient_check(net_or_f, x, t, h=1e-4):
 def _network_gradient(net, loss_layer, p, x, t, h):
     layers = list(net.layers.values()) if isinstance(net.layers, dict) else list(net.layers)
     owners = [i for i, layer in enumerate(layers) if isinstance(layer, Affine) and any(q is p for q in layer.params)]
-    independent = not any(isinstance(layer, BatchNormalization | Dropout) for layer in layers)
+    mixing = BatchNormalization | BatchNorm2d | Dropout | Dropout2d  # these do not treat each sample by itself, alike
+    independent = not any(isinstance(layer, mixing) for layer in layers)
     if len(owners) == 1 and independent and not getattr(net, "weight_decay_lambda", 0):
         i = owners[0]
         for layer in layers[:i]:

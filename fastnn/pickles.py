@@ -46,6 +46,11 @@ def load_pickle(path):
     raise ValueError(f"load_pickle: {os.fspath(path)}: {reason}")
 
 
+def to_pickle(arrays: dict) -> bytes:
+    """The bytes of a pickle of {name: array}, for the books' own scripts; `load_pickle` reads it, too."""
+    return pickle.dumps(arrays, protocol=4)
+
+
 class _Refused(Exception):
     """The pickle asks for something that is not on the list."""
 

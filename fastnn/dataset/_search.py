@@ -10,11 +10,12 @@ import importlib.util
 import io
 import os
 import sys
-import tempfile
 import zlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..weights import write_atomically
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _TIMEOUT = 30  # s, for a mirror to answer
@@ -170,21 +171,6 @@ def _download(url: str, limit: int) -> bytes:
     target = _Bounded(limit)
     pooch.HTTPDownloader(progressbar=progress, timeout=_TIMEOUT)(url, target, None)
     return target.getvalue()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write, fsync, replace: `path` has its old or its new contents, never something between."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _not_found(data_set: str, missing: list[DataFile], folders: list[tuple[str, Path]], failures: list[str]) -> str:

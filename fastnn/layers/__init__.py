@@ -26,10 +26,12 @@ from .activation import (
     Tanh,
 )
 from .base import Layer
+from .conv import Convolution, ConvTranspose2d
 from .dense import AddLayer, Affine, MatMul, MulLayer, Repeat, Sum
 from .loss import MeanSquaredError, SigmoidWithLoss, Softmax, SoftmaxCrossEntropy, SoftmaxWithLoss
-from .norm import BatchNormalization
-from .random import Dropout
+from .norm import BatchNorm2d, BatchNormalization, GroupNorm, LayerNorm
+from .pool import AveragePooling, Flatten, GlobalAveragePooling, GlobalMaxPooling, Pooling
+from .random import Dropout, Dropout2d
 
 __all__ = [
     "ELU",
@@ -38,16 +40,27 @@ __all__ = [
     "Activation",
     "AddLayer",
     "Affine",
+    "AveragePooling",
+    "BatchNorm2d",
     "BatchNormalization",
+    "ConvTranspose2d",
+    "Convolution",
     "Dropout",
+    "Dropout2d",
+    "Flatten",
+    "GlobalAveragePooling",
+    "GlobalMaxPooling",
+    "GroupNorm",
     "HardSigmoid",
     "Identity",
     "Layer",
+    "LayerNorm",
     "LeakyRelu",
     "MatMul",
     "MeanSquaredError",
     "Mish",
     "MulLayer",
+    "Pooling",
     "Relu",
     "Repeat",
     "SiLU",

@@ -6,13 +6,13 @@ import numpy as np
 
 
 class param:
-    """Attribute for `params[i]`. Assigning another array of another shape or dtype also renews `grads[i]`."""
+    """Attribute for `params[i]`, None if there is none. Assigning another shape or dtype also renews `grads[i]`."""
 
     def __init__(self, i):
         self.i = i
 
     def __get__(self, layer, owner=None):
-        return self if layer is None else layer.params[self.i]
+        return self if layer is None else _at(layer.params, self.i)
 
     def __set__(self, layer, value):
         layer.params[self.i] = value
@@ -22,16 +22,20 @@ class param:
 
 
 class grad:
-    """Attribute for `grads[i]`."""
+    """Attribute for `grads[i]`, None if there is none."""
 
     def __init__(self, i):
         self.i = i
 
     def __get__(self, layer, owner=None):
-        return self if layer is None else layer.grads[self.i]
+        return self if layer is None else _at(layer.grads, self.i)
 
     def __set__(self, layer, value):
         layer.grads[self.i] = value
+
+
+def _at(values, i):
+    return values[i] if i < len(values) else None
 
 
 def gradient_dtype(p):
@@ -51,6 +55,17 @@ class Layer:
     def gradient_array(p):
         """The array that backward fills for parameter `p`, in the memory order of `p`."""
         return np.zeros_like(p, dtype=gradient_dtype(p))
+
+    def _buffers(self, *operands):
+        """`grads` for an operation to write into; None for each if an operand has another dtype: cast by `_store`."""
+        same = all(getattr(a, "dtype", None) is g.dtype for a in operands for g in self.grads)
+        return self.grads if same else [None] * len(self.grads)
+
+    def _store(self, grads):
+        """Keep what an operation returned: cast into the arrays of `grads`, unless it wrote into them."""
+        for kept, g in zip(self.grads, grads, strict=True):
+            if kept is not g:
+                kept[...] = g
 
 
 def pack_mask(keep):
@@ -82,3 +97,8 @@ def samples(x):
     if x.ndim == 2:
         return x
     return x.reshape(1, -1) if x.ndim < 2 else x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+def pair(value):
+    """A number as (value, value), for the vertical and the horizontal; a pair as a tuple."""
+    return value if type(value) is tuple else (value, value) if np.ndim(value) == 0 else tuple(value)

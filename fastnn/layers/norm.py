@@ -1,4 +1,4 @@
-"""Normalisation: BatchNormalization."""
+"""Normalisation: by position (the book's), by channel, by sample."""
 
 from typing import Any
 
@@ -87,3 +87,111 @@ class BatchNormalization(Layer):
     def _per_column(p, D):
         """A parameter as (D,); a number counts for every column."""
         return p if np.size(p) != 1 or np.shape(p) == (D,) else np.full(D, p)
+
+
+class BatchNorm2d(Layer):
+    """Batch normalisation of x (N, C, H, W) per channel: statistics over N, H and W. As PyTorch's; any (N, C, ...).
+
+    gamma, beta: (C,) arrays. Biased variance, epsilon under the root. Running statistics, in gamma's dtype, start as 0
+    and 1 and are momentum * old + (1 - momentum) * batch, of the unbiased variance (PyTorch's momentum of 0.1 is 0.9
+    here, as in the books); `forward(x, train_flg=False)` uses them and leaves what backward needs as it was.
+    """
+
+    gamma, beta, dgamma, dbeta = param(0), param(1), grad(0), grad(1)
+    _saved: Any = None
+
+    def __init__(self, gamma, beta, momentum=0.9, running_mean=None, running_var=None, epsilon=1e-5):
+        super().__init__(gamma, beta)
+        self.momentum = momentum
+        self.epsilon = epsilon
+        dtype = gradient_dtype(gamma)
+        self.running_mean = np.zeros(np.shape(gamma), dtype) if running_mean is None else running_mean
+        self.running_var = np.ones(np.shape(gamma), dtype) if running_var is None else running_var
+
+    def forward(self, x, train_flg=True):
+        gamma, beta = self.params
+        if not train_flg:
+            return ops.batch_norm_inference(x, gamma, beta, self.running_mean, self.running_var, self.epsilon)
+        out, mean, var = ops.batch_norm_forward(x, gamma, beta, self.epsilon)
+        self._saved = x, mean, var
+        n = out.size // max(mean.size, 1)
+        self.running_mean = self._running(self.running_mean, mean)
+        self.running_var = self._running(self.running_var, var * (n / max(n - 1, 1)))
+        return out
+
+    def _running(self, old, new):
+        mixed = self.momentum * old + (1 - self.momentum) * new
+        return mixed.astype(gradient_dtype(self.params[0]), copy=False)
+
+    def backward(self, dout):
+        if self._saved is None:
+            raise AttributeError("BatchNorm2d: no forward in training mode yet")
+        x, mean, var = self._saved
+        buffers = self._buffers(dout, x)
+        dx, *grads = ops.batch_norm_backward(dout, x, self.params[0], mean, var, self.epsilon, None, *buffers)
+        self._store(grads)
+        return dx
+
+
+class LayerNorm(Layer):
+    """Normalisation of each sample over its last axes, those of gamma and beta. As PyTorch's; Ba et al. 2016.
+
+    gamma, beta: (D,) for x (..., D), or of any shape that x ends with. Biased variance, epsilon under the root.
+    """
+
+    gamma, beta, dgamma, dbeta = param(0), param(1), grad(0), grad(1)
+    _saved: Any = None
+
+    def __init__(self, gamma, beta, epsilon=1e-5):
+        super().__init__(gamma, beta)
+        self.epsilon = epsilon
+
+    def forward(self, x):
+        gamma, beta = self.params
+        x = np.asarray(x)
+        if x.ndim < gamma.ndim or x.shape[x.ndim - gamma.ndim :] != gamma.shape:
+            raise ValueError(f"LayerNorm: x is {x.shape} but gamma is {gamma.shape}; x must end with gamma's shape")
+        x_rows = self._rows(x)
+        out, mean, rstd = ops.layer_norm_forward(x_rows, gamma.reshape(-1), beta.reshape(-1), self.epsilon)
+        self._saved = x, mean, rstd
+        return out.reshape(x.shape)
+
+    def backward(self, dout):
+        x, mean, rstd = self._saved
+        gamma = self.params[0]
+        dx, *grads = ops.layer_norm_backward(self._rows(np.asarray(dout)), self._rows(x), gamma.reshape(-1), mean, rstd)
+        self._store([g.reshape(gamma.shape) for g in grads])
+        return dx.reshape(x.shape)
+
+    def _rows(self, a):
+        D = self.params[0].size
+        return a if a.ndim == 2 and a.shape[1] == D else a.reshape(a.size // D if D else 0, D)
+
+
+class GroupNorm(Layer):
+    """Normalisation of each sample over groups of channels: x (N, C, ...). As PyTorch's; Wu and He 2018.
+
+    groups divides C; gamma, beta: (C,) arrays. Biased variance, epsilon under the root. groups = 1 takes all channels
+    together, groups = C each by itself (instance normalisation).
+    """
+
+    gamma, beta, dgamma, dbeta = param(0), param(1), grad(0), grad(1)
+    _saved: Any = None
+
+    def __init__(self, groups, gamma, beta, epsilon=1e-5):
+        super().__init__(gamma, beta)
+        self.groups = groups
+        self.epsilon = epsilon
+
+    def forward(self, x):
+        gamma, beta = self.params
+        out, mean, rstd = ops.group_norm_forward(x, gamma, beta, self.groups, self.epsilon)
+        self._saved = x, mean, rstd
+        return out
+
+    def backward(self, dout):
+        x, mean, rstd = self._saved
+        buffers = self._buffers(dout, x)
+        dx, *grads = ops.group_norm_backward(dout, x, self.params[0], self.groups, mean, rstd, None, *buffers)
+        self._store(grads)
+        return dx

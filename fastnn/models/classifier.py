@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import layers as fastnn_layers
 from ..gradient import numerical_gradient
+from ..weights import load_weights, save_weights
 
 
 class Classifier:
@@ -28,9 +29,16 @@ class Classifier:
         """Draws from the standard normal distribution."""
         return self.rng.standard_normal(shape)
 
+    def _dropout(self, ratio):
+        return self.layer_types.Dropout(ratio, self.rng)
+
+    def _add_params(self, i, shape, outputs, scale):
+        """Weights W{i}, normal with that deviation, and biases b{i}, 0."""
+        self.params[f"W{i}"] = (scale * self._normal(*shape)).astype(self.dtype)
+        self.params[f"b{i}"] = np.zeros(outputs, self.dtype)
+
     def _add_affine_params(self, i, D, M, scale):
-        self.params[f"W{i}"] = (scale * self._normal(D, M)).astype(self.dtype)
-        self.params[f"b{i}"] = np.zeros(M, self.dtype)
+        self._add_params(i, (D, M), M, scale)
 
     def _add_layer(self, name, layer, **params):
         """A layer whose attributes `params` (W="W1", ...) are parameters of the network by name."""
@@ -38,31 +46,32 @@ class Classifier:
         for attribute, param in params.items():
             self._gradients[param] = layer, f"d{attribute}"
 
-    def _add_affine(self, i):
+    def _add_affine(self, i, name=None):
         affine = self.layer_types.Affine(self.params[f"W{i}"], self.params[f"b{i}"])
-        self._add_layer(f"Affine{i}", affine, W=f"W{i}", b=f"b{i}")
+        self._add_layer(name or f"Affine{i}", affine, W=f"W{i}", b=f"b{i}")
+
+    def _in_order(self):
+        return list(self.layers.values())
 
     def predict(self, x):
-        """Scores before the softmax: x (N, D) -> (N, V)."""
-        for layer in self.layers.values():
+        """Scores before the softmax: x (N, ...) -> (N, V)."""
+        for layer in self._in_order():
             x = layer.forward(x)
         return x
 
     def loss(self, x, t):
-        """Mean cross entropy of x (N, D) and t, labels (N,) or one-hot (N, V)."""
+        """Mean cross entropy of x (N, ...) and t, labels (N,) or one-hot (N, V)."""
         return self.last_layer.forward(self.predict(x), t)
 
     def accuracy(self, x, t):
-        """Share of x (N, D) whose largest score is at t, labels (N,) or one-hot (N, V)."""
-        t = np.asarray(t)
-        labels = t if t.ndim == 1 else t.argmax(axis=1)
-        return float(np.mean(self.predict(x).argmax(axis=1) == labels))
+        """Share of x (N, ...) whose largest score is at t, labels (N,) or one-hot (N, V)."""
+        return float(np.mean(self.predict(x).argmax(axis=1) == _labels(t)))
 
     def gradient(self, x, t):
         """Backpropagation -> {name: gradient}, like `params`."""
         self._training_loss(x, t)
         dout = self.last_layer.backward(1)
-        for layer in reversed(self.layers.values()):
+        for layer in reversed(self._in_order()):
             dout = layer.backward(dout)
         return {name: getattr(*self._gradients[name]) for name in self.params}
 
@@ -70,5 +79,34 @@ class Classifier:
         """The same by central differences: slow, for checks (`fastnn.gradient.gradient_check` is faster)."""
         return {name: numerical_gradient(lambda _: self._training_loss(x, t), p) for name, p in self.params.items()}
 
+    def save_params(self, file_name="params.npz"):
+        """Write `params` to a .npz, .safetensors or .pkl file, whole or not at all."""
+        save_weights(file_name, self.params)
+
+    def load_params(self, file_name="params.npz"):
+        """Read `params` from a .npz, .safetensors or .pkl file (the books' too) into the arrays that are there.
+
+        Raises ValueError, and changes nothing, unless names and shapes are those of this network.
+        """
+        loaded = load_weights(file_name)
+        if loaded.keys() != self.params.keys():
+            raise ValueError(f"load_params: {file_name} has {_names(loaded)}, the network has {_names(self.params)}")
+        for name, p in self.params.items():
+            if loaded[name].shape != p.shape or loaded[name].dtype.kind not in "biuf":
+                found = f"{loaded[name].dtype} {loaded[name].shape}"
+                raise ValueError(f"load_params: {file_name}: {name} is {found} but must be {self.dtype} {p.shape}")
+        for name, p in self.params.items():
+            p[...] = loaded[name]
+
     def _training_loss(self, x, t):
         return self.loss(x, t)
+
+
+def _labels(t):
+    """Labels (N,) of labels or one-hot targets (N, V)."""
+    t = np.asarray(t)
+    return t if t.ndim == 1 else t.argmax(axis=1)
+
+
+def _names(params):
+    return ", ".join(map(str, params)) or "nothing"

@@ -53,9 +53,6 @@ class MultiLayerNetExtend(Classifier):
         layer = self.layer_types.BatchNormalization(gamma, beta)
         self._add_layer(f"BatchNorm{i}", layer, gamma=f"gamma{i}", beta=f"beta{i}")
 
-    def _dropout(self, ratio):
-        return self.layer_types.Dropout(ratio, self.rng)
-
     def predict(self, x, train_flg=False):
         """Scores before the softmax: x (N, D) -> (N, V); train_flg goes to the BatchNorm and Dropout layers."""
         for name, layer in self.layers.items():
