@@ -3,6 +3,7 @@
 import numpy as np
 
 from . import ops
+from .functions import col2im, im2col  # noqa: F401 (names of the book's util)
 
 
 def smooth_curve(x):

@@ -8,6 +8,8 @@ from every_backend import backend, on_every_backend, one_thread  # noqa: F401
 
 from fastnn import models, optimizer
 from fastnn.functions import softmax
+from fastnn.gradient import gradient_check
+from fastnn.trainer import Trainer
 
 pytestmark = [on_every_backend, pytest.mark.usefixtures("one_thread")]
 
@@ -139,3 +141,137 @@ def test_spiral_net():
     assert all(a is b for a, b in zip(arrays, (g for layer in net.layers for g in layer.grads), strict=True))
     assert np.mean(losses[-100:]) < 0.35 < 1 < losses[0]
     assert (net.predict(x).argmax(axis=1) == t).mean() > 0.9
+
+
+# ---- images --------------------------------------------------------------------------------------------------------
+
+
+SMALL = {"input_dim": (2, 9, 8), "conv_param": {"filter_num": 3, "filter_size": 3, "pad": 1, "stride": 1}}
+
+
+def images(*shape, dtype=np.float32):
+    return np.random.default_rng(1).random(shape, dtype)
+
+
+def test_simple_convnet():
+    net = models.SimpleConvNet(rng=0)
+    assert {name: p.shape for name, p in net.params.items()} == {
+        "W1": (30, 1, 5, 5), "b1": (30,), "W2": (4320, 100), "b2": (100,), "W3": (100, 10), "b3": (10,)
+    }  # fmt: skip
+    assert all(p.dtype == np.float32 for p in net.params.values())
+    assert isinstance(net.layers, OrderedDict)
+    assert list(net.layers) == ["Conv1", "Relu1", "Pool1", "Affine1", "Relu2", "Affine2"]
+    assert 0.009 < net.params["W1"].std() < 0.011 and not net.params["b1"].any()
+    x, t = images(7, 1, 28, 28), np.array([0, 1, 2, 0, 1, 2, 0])
+    scores = net.predict(x)
+    assert scores.shape == (7, 10)
+    loss = -np.log(softmax(scores)[np.arange(7), t] + 1e-7).mean()
+    assert net.loss(x, t) == pytest.approx(loss, rel=1e-5)
+    labels = scores.argmax(axis=1)
+    for batch_size in (100, 3, 1):
+        assert net.accuracy(x, labels, batch_size) == 1.0 == net.accuracy(x, np.eye(10)[labels], batch_size)
+    gradient = net.gradient(x, t)
+    assert list(gradient) == list(net.params)
+    assert gradient["W1"] is net.layers["Conv1"].dW and gradient["b2"] is net.layers["Affine1"].db
+
+
+def test_simple_convnet_gradient():
+    """Book 1 ch. 7, gradient_check.py."""
+    net = models.SimpleConvNet(**SMALL, hidden_size=5, output_size=4, weight_init_std=0.3, dtype="float64", rng=0)
+    x, t = images(2, 2, 9, 8, dtype=np.float64), np.array([3, 1])
+    backward, numerical = net.gradient(x, t), net.numerical_gradient(x, t)
+    for name, g in backward.items():
+        np.testing.assert_allclose(g, numerical[name], rtol=1e-5, atol=1e-8)
+    assert max(gradient_check(net, x, t).values()) < 1e-8
+
+
+def test_deep_convnet():
+    net = models.DeepConvNet(rng=0)
+    assert [p.shape for name, p in net.params.items() if name[0] == "W"] == [
+        (16, 1, 3, 3), (16, 16, 3, 3), (32, 16, 3, 3), (32, 32, 3, 3), (64, 32, 3, 3), (64, 64, 3, 3),
+        (1024, 50), (50, 10),
+    ]  # fmt: skip
+    assert list(net.params) == [f"{letter}{i}" for i in range(1, 9) for letter in "Wb"]
+    block = ["Convolution", "Relu", "Convolution", "Relu", "Pooling"]
+    last = ["Affine", "Relu", "Dropout", "Affine", "Dropout"]
+    assert isinstance(net.layers, list) and [type(layer).__name__ for layer in net.layers] == 3 * block + last
+    assert [net.layers[i].W is net.params[f"W{k}"] for k, i in enumerate((0, 2, 5, 7, 10, 12, 15, 18), 1)] == [True] * 8
+    for name, fan_in in (("W2", 144), ("W6", 576), ("W7", 1024)):
+        assert net.params[name].std() == pytest.approx(np.sqrt(2 / fan_in), rel=0.05)
+    x, t = images(5, 1, 28, 28), np.array([0, 1, 2, 3, 4])
+    assert (net.predict(x) == net.predict(x)).all()
+    assert (net.predict(x, train_flg=True) != net.predict(x, train_flg=True)).any()
+    assert net.loss(x, t) != net.loss(x, t) and net.loss(x, t, train_flg=False) == net.loss(x, t, train_flg=False)
+    gradient = net.gradient(x, t)
+    assert [gradient[name].shape for name in net.params] == [p.shape for p in net.params.values()]
+    assert all(g.any() for g in gradient.values())
+    assert net.accuracy(x, net.predict(x).argmax(axis=1), batch_size=2) == 1.0
+
+
+def test_filters_that_do_not_fit():
+    with pytest.raises(ValueError, match="SimpleConvNet: a window of 5 does not fit on 4 pixels with a padding of 0"):
+        models.SimpleConvNet(input_dim=(1, 4, 28))
+    with pytest.raises(ValueError, match="DeepConvNet: a window of 2 does not fit on 1 pixels"):
+        models.DeepConvNet(input_dim=(1, 2, 28))
+
+
+def test_simple_convnet_learns_real_digits():
+    mnist = pytest.importorskip("fastnn.dataset.mnist")
+    (x_train, t_train), (x_test, t_test) = mnist.load_mnist_sample(flatten=False)
+    net, opt, rng = models.SimpleConvNet(rng=0), optimizer.Adam(), np.random.default_rng(0)
+    for _ in range(80):
+        batch = rng.integers(len(x_train), size=50)
+        opt.update(net.params, net.gradient(x_train[batch], t_train[batch]))
+    assert net.accuracy(x_test, t_test) > 0.8
+
+
+def test_deep_convnet_learns():
+    """Two of the shipped digits' classes, 30 of each."""
+    mnist = pytest.importorskip("fastnn.dataset.mnist")
+    (x, t), _ = mnist.load_mnist_sample(flatten=False)
+    x, t = (np.concatenate([a[t == digit][:30] for digit in (0, 1)]) for a in (x, t))
+    net, opt = models.DeepConvNet(rng=0), optimizer.Adam()
+    before = net.loss(x, t, train_flg=False)
+    for _ in range(12):
+        opt.update(net.params, net.gradient(x, t))
+    assert net.loss(x, t, train_flg=False) < 0.5 * before and net.accuracy(x, t) > 0.9
+
+
+def test_trainer_runs_convnets():
+    x, t = images(20, 2, 9, 8), np.arange(20) % 4
+    net = models.SimpleConvNet(**SMALL, hidden_size=5, output_size=4, rng=0)
+    trainer = Trainer(net, x, t, x, t, epochs=2, mini_batch_size=5, optimizer="Adam", verbose=False, rng=0,
+                      optimizer_param={"lr": 0.01})  # fmt: skip
+    trainer.train()
+    assert len(trainer.train_loss_list) == 8 and len(trainer.test_acc_list) == 2
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pkl"])
+@pytest.mark.parametrize("model", [models.SimpleConvNet, models.TwoLayerNet])
+def test_params_survive_a_file(tmp_path, model, suffix):
+    if suffix == ".safetensors":
+        pytest.importorskip("safetensors")
+    options = {**SMALL, "hidden_size": 5} if model is models.SimpleConvNet else {"input_size": 6, "hidden_size": 5}
+    net, other = (model(**options, output_size=4, rng=seed) for seed in (0, 1))
+    arrays = dict(other.params)
+    net.save_params(tmp_path / f"params{suffix}")
+    other.load_params(tmp_path / f"params{suffix}")
+    for name, p in net.params.items():
+        assert other.params[name] is arrays[name]  # the layers and the optimizer hold it, too
+        np.testing.assert_array_equal(other.params[name], p)
+    wide = model(**options, output_size=4, dtype="float64")
+    wide.load_params(tmp_path / f"params{suffix}")
+    assert wide.params["W1"].dtype == np.float64 and (wide.params["W1"] == net.params["W1"]).all()
+
+
+def test_params_of_another_network_change_nothing(tmp_path):
+    net = models.TwoLayerNet(6, 5, 4, rng=0)
+    before = {name: p.copy() for name, p in net.params.items()}
+    models.TwoLayerNet(6, 5, 3).save_params(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match=r"load_params: .*a.npz: W2 is float32 \(5, 3\) but must be float32 \(5, 4\)"):
+        net.load_params(tmp_path / "a.npz")
+    models.MultiLayerNet(6, [5, 5], 4).save_params(tmp_path / "b.npz")
+    with pytest.raises(ValueError, match="has W1, b1, W2, b2, W3, b3, the network has W1, b1, W2, b2"):
+        net.load_params(tmp_path / "b.npz")
+    for name, p in net.params.items():
+        np.testing.assert_array_equal(p, before[name])

@@ -7,8 +7,10 @@ import numpy as np
 
 from .. import layers, models, ops, optimizer, trainer
 from ..functions import (
+    col2im,
     cross_entropy_error,
     identity_function,
+    im2col,
     relu,
     relu_grad,
     sigmoid,
@@ -19,10 +21,11 @@ from ..functions import (
     sum_squared_error,
 )
 from ..gradient import numerical_gradient, numerical_gradient_2d
-from ..layers import AddLayer, MulLayer, Relu, Sigmoid
+from ..layers import AddLayer, MulLayer, Pooling, Relu, Sigmoid
 from ..layers.base import pack_mask
 from ..optimizer import SGD, AdaGrad, Adam, Momentum, RMSprop
 from ..util import conv_output_size, smooth_curve
+from ..weights import load_weights
 
 __all__ = [
     "SGD",
@@ -31,21 +34,27 @@ __all__ = [
     "AddLayer",
     "Affine",
     "BatchNormalization",
+    "Convolution",
+    "DeepConvNet",
     "Dropout",
     "Momentum",
     "MulLayer",
     "MultiLayerNet",
     "MultiLayerNetExtend",
     "Nesterov",
+    "Pooling",
     "RMSprop",
     "Relu",
     "Sigmoid",
+    "SimpleConvNet",
     "SoftmaxWithLoss",
     "Trainer",
     "TwoLayerNet",
+    "col2im",
     "conv_output_size",
     "cross_entropy_error",
     "identity_function",
+    "im2col",
     "numerical_gradient",
     "numerical_gradient_2d",
     "relu",
@@ -85,6 +94,19 @@ class BatchNormalization(layers.BatchNormalization):
 
     def _statistics_dtype(self):
         return np.float64
+
+
+class Convolution(layers.Convolution):
+    # dW and db as those of Affine.
+    @staticmethod
+    def gradient_array(p):
+        return None
+
+    def _buffers(self, *operands):
+        return [None] * len(self.params)
+
+    def _store(self, grads):
+        self.grads = grads
 
 
 class SoftmaxWithLoss(layers.SoftmaxWithLoss):
@@ -181,3 +203,32 @@ class MultiLayerNetExtend(_BookNetwork, models.MultiLayerNetExtend):
             input_size, hidden_size_list, output_size, activation, weight_init_std,
             weight_decay_lambda, use_dropout, dropout_ration, use_batchnorm, "float64",
         )  # fmt: skip
+
+
+class _BookConvNet(_BookNetwork):
+    # Accuracy leaves out what does not fill a batch, but divides by all. Weights are pickled; reading them rebinds the
+    # parameters of the network and of its layers.
+    def accuracy(self, x, t, batch_size=100):
+        whole = len(x) - len(x) % batch_size
+        return self._correct(x[:whole], t[:whole], batch_size) / len(x)
+
+    def save_params(self, file_name="params.pkl"):
+        super().save_params(file_name)
+
+    def load_params(self, file_name="params.pkl"):
+        self.params.update(load_weights(file_name))
+        for name, (layer, attribute) in self._gradients.items():
+            setattr(layer, attribute.removeprefix("d"), self.params[name])
+
+
+class SimpleConvNet(_BookConvNet, models.SimpleConvNet):
+    def __init__(
+        self, input_dim=(1, 28, 28), conv_param=models.SimpleConvNet.conv_param, hidden_size=100, output_size=10,
+        weight_init_std=0.01,
+    ):  # fmt: skip
+        super().__init__(input_dim, conv_param, hidden_size, output_size, weight_init_std, "float64")
+
+
+class DeepConvNet(_BookConvNet, models.DeepConvNet):
+    def __init__(self, *args, **named):
+        super().__init__(*args, dtype="float64", **named)

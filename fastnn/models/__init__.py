@@ -7,4 +7,15 @@ from .simple_convnet import SimpleConvNet
 from .spiral_net import SpiralNet
 from .two_layer_net import TwoLayerNet
 
-__all__ = ["AND", "NAND", "OR", "XOR", "DeepConvNet", "MultiLayerNet", "MultiLayerNetExtend", "SimpleConvNet", "SpiralNet", "TwoLayerNet"]
+__all__ = [
+    "AND",
+    "NAND",
+    "OR",
+    "XOR",
+    "DeepConvNet",
+    "MultiLayerNet",
+    "MultiLayerNetExtend",
+    "SimpleConvNet",
+    "SpiralNet",
+    "TwoLayerNet",
+]

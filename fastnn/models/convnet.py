@@ -39,9 +39,12 @@ class ConvNet(Classifier):
 
     def accuracy(self, x, t, batch_size=100):
         """Share of x (N, C, H, W) whose largest score is at t, labels (N,) or one-hot (N, V), batch by batch."""
-        labels, N = _labels(t), len(x)
-        correct = 0
-        for i in range(0, N, batch_size):
+        return self._correct(x, t, batch_size) / len(x) if len(x) else math.nan
+
+    def _correct(self, x, t, batch_size):
+        """How many of x are classified as t says."""
+        labels, correct = _labels(t), 0
+        for i in range(0, len(x), batch_size):
             scores = self.predict(x[i : i + batch_size])
             correct += int((scores.argmax(axis=1) == labels[i : i + batch_size]).sum())
-        return correct / N if N else math.nan
+        return correct

@@ -9,6 +9,9 @@ def _filters(filter_num, pad=1):
     return {"filter_num": filter_num, "filter_size": 3, "pad": pad, "stride": 1}
 
 
+_1, _2, _3, _4, _5, _6 = _filters(16), _filters(16), _filters(32), _filters(32, pad=2), _filters(64), _filters(64)
+
+
 class DeepConvNet(ConvNet):
     """Six convolutions, with Pooling after every second, and two Affine layers, both with Dropout. Book 1 ch. 8.
 
@@ -19,9 +22,8 @@ class DeepConvNet(ConvNet):
     """
 
     def __init__(
-        self, input_dim=(1, 28, 28), conv_param_1=_filters(16), conv_param_2=_filters(16), conv_param_3=_filters(32),
-        conv_param_4=_filters(32, pad=2), conv_param_5=_filters(64), conv_param_6=_filters(64), hidden_size=50,
-        output_size=10, dtype="float32", rng=None,
+        self, input_dim=(1, 28, 28), conv_param_1=_1, conv_param_2=_2, conv_param_3=_3, conv_param_4=_4,
+        conv_param_5=_5, conv_param_6=_6, hidden_size=50, output_size=10, dtype="float32", rng=None,
     ):  # fmt: skip
         super().__init__(input_dim, dtype, rng)
         conv_params = conv_param_1, conv_param_2, conv_param_3, conv_param_4, conv_param_5, conv_param_6
