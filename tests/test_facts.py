@@ -7,6 +7,7 @@ import cases
 import numpy as np
 import pytest
 
+from fastnn import models, optimizer
 from fastnn.layers import Affine, Sigmoid
 
 DATA = os.environ.get("FASTNN_DATA", "")
@@ -50,3 +51,47 @@ def test_the_books_weights_are_right_on_9352_digits(digits, target, size):
 def test_in_float64_too(digits, target):
     x, t, layers = digits
     assert correct(layers, x.astype(np.float64), t) == 9352
+
+
+# ---- book 1 ch. 7 and 8: images ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def images():
+    """MNIST as images: (x, t) to train on, (x, t) to test on."""
+    if not DATA:
+        pytest.skip("FASTNN_DATA is not set: it names the folder with mnist/ and book1/*_convnet_params.pkl")
+    from fastnn.dataset.mnist import load_mnist
+
+    return load_mnist(flatten=False)
+
+
+FAST = "native-avx2", "native-avx512"  # the others take 10 s to a minute
+
+
+def _convnets():
+    for name, model, count in ("simple", models.SimpleConvNet, 9600), ("deep", models.DeepConvNet, 9797):
+        for target in cases.TARGETS:
+            marks = () if target in FAST else pytest.mark.nightly
+            yield pytest.param(name, model, count, target, marks=marks, id=f"{name}-{target}")
+
+
+@pytest.mark.parametrize("name, model, count, target", [*_convnets()], indirect=["target"])
+def test_the_books_convolutional_networks(images, name, model, count, target):
+    """Book 1's trained weights, in float64: the deep network's dropout in test mode, with the books' scaling."""
+    _, (x, t) = images
+    net = model(dtype="float64")
+    net.load_params(Path(DATA) / "book1" / f"{name}_convnet_params.pkl")
+    labels = np.concatenate([net.predict(x[i : i + 100]).argmax(axis=1) for i in range(0, len(x), 100)])
+    assert int((labels == t).sum()) == count
+
+
+@pytest.mark.nightly
+def test_simple_convnet_trained_from_scratch(images):
+    """Book 1 ch. 7: Adam, batches of 100, 20 epochs; float32, on the best backend."""
+    (x, t), (x_test, t_test) = images
+    net, adam, rng = models.SimpleConvNet(rng=0), optimizer.Adam(lr=0.001), np.random.default_rng(0)
+    for _ in range(20 * 600):
+        batch = rng.integers(len(x), size=100)
+        adam.update(net.params, net.gradient(x[batch], t[batch]))
+    assert net.accuracy(x_test, t_test) >= 0.985

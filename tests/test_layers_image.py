@@ -391,3 +391,45 @@ def test_book1_convolution(rng):
     layer.backward(np.ones((2, 2, 2, 2)))
     assert layer.dW.shape == (2, 1, 4, 4)
     assert book1.Convolution(W, 0).forward(x).shape == (2, 4, 3, 3)
+
+
+def test_book1_simple_convnet(rng, tmp_path):
+    """Draws of NumPy's global generator, float64, the quirks of accuracy, pickles that rebind the parameters."""
+    sizes = {"input_dim": (1, 8, 8), "conv_param": {"filter_num": 3, "filter_size": 3, "pad": 0, "stride": 1}}
+    np.random.seed(3)
+    net = book1.SimpleConvNet(**sizes, hidden_size=5, output_size=4)
+    np.random.seed(3)
+    for name, shape in (("W1", (3, 1, 3, 3)), ("W2", (27, 5)), ("W3", (5, 4))):
+        np.testing.assert_array_equal(net.params[name], 0.01 * np.random.randn(*shape))
+    x = normal(rng, 25, 1, 8, 8, dtype=np.float32)
+    labels = net.predict(x).argmax(axis=1)
+    assert net.accuracy(x, labels, batch_size=10) == 20 / 25 and net.accuracy(x, np.eye(4)[labels]) == 0
+    gradient = net.gradient(x, labels)
+    kept = gradient["W1"].copy()
+    net.gradient(-x, labels)
+    assert gradient["W1"].dtype == np.float64 and (gradient["W1"] == kept).all()
+
+    net.save_params(tmp_path / "params.pkl")
+    other = book1.SimpleConvNet(**sizes, hidden_size=5, output_size=4)
+    before = other.params["W1"]
+    other.load_params(tmp_path / "params.pkl")
+    assert other.params["W1"] is not before and other.layers["Conv1"].W is other.params["W1"]
+    np.testing.assert_array_equal(other.predict(x), net.predict(x))
+
+
+def test_book1_deep_convnet(rng):
+    small = {"filter_num": 4, "filter_size": 3, "pad": 1, "stride": 1}
+    np.random.seed(3)
+    net = book1.DeepConvNet((1, 8, 8), *[small] * 6, hidden_size=5, output_size=3)
+    np.random.seed(3)
+    shapes = [(4, 1, 3, 3), *[(4, 4, 3, 3)] * 5, (4, 5), (5, 3)]
+    for i, (shape, fan_in) in enumerate(zip(shapes, [9, *[36] * 5, 4, 5], strict=True), 1):
+        np.testing.assert_array_equal(net.params[f"W{i}"], np.sqrt(2 / fan_in) * np.random.randn(*shape))
+    assert all(isinstance(net.layers[i], book1.Dropout) for i in (17, 19))
+    x, t = normal(rng, 6, 1, 8, 8), np.arange(6) % 3
+    np.random.seed(4)
+    first = net.loss(x, t)
+    np.random.seed(4)
+    assert net.loss(x, t) == first != net.loss(x, t)
+    assert sorted(net.gradient(x, t)) == sorted(net.params)
+    assert net.predict(x).shape == (6, 3)
