@@ -18,6 +18,9 @@ __all__: list[str] = [
     "batch_norm_inference",
     "dropout_backward",
     "dropout_forward",
+    "embedding_backward",
+    "embedding_backward_rows",
+    "embedding_forward",
     "grad_norm",
     "isa",
     "log_softmax_backward",
@@ -125,6 +128,9 @@ def dropout_backward(dout: typing.Any, mask: typing.Any, scale: float = 1.0, dx:
 def dropout_forward(
     x: typing.Any, ratio: float, key: typing.Any, scale: float = 1.0, out: typing.Any = None, mask: typing.Any = None
 ) -> typing.Any: ...
+def embedding_backward(dout: typing.Any, index: typing.Any, V: typing.Any, dW: typing.Any = None) -> typing.Any: ...
+def embedding_backward_rows(dout: typing.Any, index: typing.Any, V: typing.Any) -> typing.Any: ...
+def embedding_forward(W: typing.Any, index: typing.Any, out: typing.Any = None) -> typing.Any: ...
 def grad_norm(grads: typing.Any) -> typing.Any: ...
 def isa() -> str:
     """

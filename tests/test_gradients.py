@@ -190,6 +190,16 @@ def test_avg_pool2d_backward(kernel, stride, padding, ceil_mode, count_include_p
     check(lambda: np.sum(dout * numpy_backend.avg_pool2d_forward(x, *settings)), x=(x, dx))
 
 
+def test_embedding_backward():
+    W, index = normal(6, 3), np.array([[1, 4, 1], [-1, 4, 0]])
+    dout = normal(2, 3, 3)
+    dW = numpy_backend.embedding_backward(dout, index, 6)
+    check(lambda: np.sum(dout * numpy_backend.embedding_forward(W, index)), W=(W, dW))
+    rows, values = numpy_backend.embedding_backward_rows(dout, index, 6)
+    np.testing.assert_array_equal(rows, [1, 4, 5, 0])
+    np.testing.assert_array_equal(values, dW[rows])
+
+
 def test_dropout_backward():
     x, dout = normal(5, 7), normal(5, 7)
     mask = numpy_backend.dropout_forward(x, 0.4, 5, 1.5)[1]

@@ -14,6 +14,7 @@ from .conv import (
     conv_transpose2d_forward,
     im2col,
 )
+from .embedding import RowGradient, embedding_backward, embedding_backward_rows, embedding_forward
 from .norm import (
     batch_norm_backward,
     batch_norm_forward,
@@ -49,6 +50,7 @@ from .softmax import (
 )
 
 __all__ = [
+    "RowGradient",
     "activation_backward",
     "activation_forward",
     "adagrad_update",
@@ -69,6 +71,9 @@ __all__ = [
     "dropout2d_forward",
     "dropout_backward",
     "dropout_forward",
+    "embedding_backward",
+    "embedding_backward_rows",
+    "embedding_forward",
     "grad_norm",
     "group_norm_backward",
     "group_norm_forward",

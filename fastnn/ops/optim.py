@@ -2,14 +2,16 @@
 
 Every update takes weight_decay (added to the gradient as weight_decay * p), clip_norm (> 0: gradients are scaled by
 min(1, clip_norm / (norm + 1e-6)), norm over all of them) and clip_value (> 0: clamped to +-clip_value), applied in the
-order norm, value, decay. Gradients are only read. Raises ValueError for lists or shapes that do not fit, TypeError for
-a dtype that is not float32 or float64. Book 1 ch. 6.
+order norm, value, decay. Gradients are only read. A gradient may be a RowGradient: only its rows of parameter and state
+change then (for SGD and AdaGrad without weight decay, that is what the dense gradient does). Raises
+ValueError for lists or shapes that do not fit, TypeError for a dtype that is not float32 or float64. Book 1 ch. 6.
 """
 
 import numpy as np
 
 from .. import backends
 from ._check import Call
+from .embedding import RowGradient
 
 
 def _update(op, params, lists, scalars):
@@ -29,6 +31,9 @@ def _update(op, params, lists, scalars):
         )
     for i, row in enumerate(zip(*columns, strict=True)):
         for name, a in zip(names, row, strict=True):
+            if name == "grads" and isinstance(a, RowGradient):
+                _check_rows(call, i, a, row[0])
+                continue
             if not isinstance(a, np.ndarray):
                 raise call.error(TypeError, f"{name}[{i}] is a {type(a).__name__}; it must be an ndarray")
             call.require(a.shape == row[0].shape, f"{name}[{i}] is {a.shape} but params[{i}] is {row[0].shape}")
@@ -44,23 +49,41 @@ def _update(op, params, lists, scalars):
     first = columns[0][0].dtype
     states = [a for name, column in zip(names, columns, strict=True) if name != "grads" for a in column]
     plain = all(a.dtype == first and a.flags.carray for a in states) and all(
-        g.dtype == first and g.flags.c_contiguous and g.flags.aligned for g in columns[1]
+        isinstance(g, np.ndarray) and g.dtype == first and g.flags.c_contiguous and g.flags.aligned for g in columns[1]
     )
     if plain and update(*columns, *scalars.values()) is not None:
         return
-    # Mixed dtypes, strided or shared memory: one parameter after the other, on copies where needed.
+    # Mixed dtypes, strided or shared memory, rows: one parameter after the other, on copies where needed.
+    gradients = _values(columns[1])
     if scalars["clip_norm"] > 0:  # the norm is over all gradients
-        scale = min(1.0, scalars["clip_norm"] / (grad_norm(columns[1]) + 1e-6))
-        columns[1] = [np.multiply(g, scale, dtype=np.result_type(g, np.float32)) for g in columns[1]]
+        scale = min(1.0, scalars["clip_norm"] / (grad_norm(gradients) + 1e-6))
+        gradients = [np.multiply(g, scale, dtype=np.result_type(g, np.float32)) for g in gradients]
         scalars = {**scalars, "clip_norm": 0.0}
-    for row in zip(*columns, strict=True):
-        dtype = row[0].dtype.newbyteorder("=")
-        copies = [np.require(a, dtype, ["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"]) for a in row]
-        if update(*([a] for a in copies), *scalars.values()) is None:
+    for (p, by, *state), g in zip(zip(*columns, strict=True), gradients, strict=True):
+        rows = by.rows if isinstance(by, RowGradient) else None
+        dtype, plain = p.dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"]
+        copies = [np.require(a if rows is None else a[rows], dtype, plain) for a in (p, *state)]
+        if update(*([a] for a in (copies[0], np.require(g, dtype, plain), *copies[1:])), *scalars.values()) is None:
             raise call.error(RuntimeError, f"the {backends.active_name} backend declined plain arrays")
-        for name, a, updated in zip(names, row, copies, strict=True):
-            if name != "grads" and a is not updated:
-                a[...] = updated
+        for a, updated in zip((p, *state), copies, strict=True):
+            if a is not updated:
+                a[... if rows is None else rows] = updated
+
+
+def _values(grads):
+    """The arrays of gradients: a RowGradient's values."""
+    return [g.values if isinstance(g, RowGradient) else g for g in grads]
+
+
+def _check_rows(call, i, g, p):
+    call.require(
+        p.ndim == 2 and g.values.shape == (len(g.rows), p.shape[1]),
+        f"params[{i}] is {p.shape} but grads[{i}] has rows {g.rows.shape} and values {g.values.shape}",
+    )
+    if len(g.rows) and not 0 <= g.rows.min() <= g.rows.max() < len(p):
+        raise call.error(
+            IndexError, f"grads[{i}] has rows {g.rows.min()} to {g.rows.max()} but params[{i}] is {p.shape}"
+        )
 
 
 def sgd_update(params, grads, lr, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
@@ -147,7 +170,7 @@ def grad_norm(grads):
     result = backends.active.grad_norm(grads)
     if result is not None:
         return result
-    call = Call("grad_norm")
+    call, grads = Call("grad_norm"), _values(grads)
     return backends.checked.grad_norm(
         [np.ascontiguousarray(call.array(f"grads[{i}]", g), np.float64) for i, g in enumerate(grads)]
     )
@@ -156,11 +179,11 @@ def grad_norm(grads):
 def scale_arrays(arrays, scale):
     """arrays[i] *= scale, in place -> arrays."""
     if backends.active.scale_arrays(arrays, scale) is None:
-        call = Call("scale_arrays")
-        for i, a in enumerate(arrays):
+        call, plain = Call("scale_arrays"), _values(arrays)
+        for i, a in enumerate(plain):
             if not isinstance(a, np.ndarray) or a.dtype.kind != "f":
                 raise call.error(TypeError, f"arrays[{i}] must be an ndarray of floats")
             call.require(a.flags.writeable, f"arrays[{i}] is read-only")
-        for a in arrays:
+        for a in plain:
             a *= float(scale)
     return arrays

@@ -23,7 +23,8 @@ template <class T> class Arrays {
       if (!PyList_CheckExact(list.ptr()) || PyList_GET_SIZE(list.ptr()) != count) return false;
     for (ssize_t i = 0; i < count; ++i) {
       const In<T> p = item(params, i), g = item(grads, i);
-      if (!p || !g || !p.same_shape(g) || !writable(params, i)) return false;
+      const bool by_rows = p && !g && p.nd() == 2;
+      if (!p || !writable(params, i) || (by_rows ? !read_rows(grads, i, p) : !g || !p.same_shape(g))) return false;
       T* state[2] = {nullptr, nullptr};
       int k = 0;
       for (py::handle list : states) {
@@ -33,7 +34,17 @@ template <class T> class Arrays {
         written_.push_back(s.range());
       }
       written_.push_back(p.range());
-      add(const_cast<T*>(p.data()), g.data(), state[0], state[1], p.size());
+      if (!by_rows) {
+        add(const_cast<T*>(p.data()), g.data(), state[0], state[1], p.size());
+        continue;
+      }
+      const In<int64_t> rows(held_[held_.size() - 2]);
+      const In<T> values(held_.back());
+      const idx D = p.dim(1);
+      for (idx k = 0; k < rows.size(); ++k) {
+        const idx row = rows.data()[k] * D;
+        add(const_cast<T*>(p.data()) + row, values.data() + k * D, at(state[0], row), at(state[1], row), D);
+      }
     }
     return !shared();
   }
@@ -74,8 +85,23 @@ template <class T> class Arrays {
   }
 
  private:
+  // The RowGradient grads[i] of a table p: `rows` (U) of it, each once, and their `values` (U, D).
+  bool read_rows(py::handle grads, ssize_t i, const In<T>& p) {
+    PyObject* const gradient = PyList_GET_ITEM(grads.ptr(), i);
+    for (const char* name : {"rows", "values"}) {
+      held_.push_back(py::reinterpret_steal<py::object>(PyObject_GetAttrString(gradient, name)));
+      if (!held_.back()) return PyErr_Clear(), false;
+    }
+    const In<int64_t> rows(held_[held_.size() - 2], 1);
+    const In<T> values(held_.back(), 2);
+    if (!rows || !values || values.dim(0) != rows.size() || values.dim(1) != p.dim(1)) return false;
+    for (idx k = 0; k < rows.size(); ++k)
+      if (rows.data()[k] < 0 || rows.data()[k] >= p.dim(0)) return false;
+    return true;
+  }
+  static T* at(T* a, idx begin) { return a ? a + begin : nullptr; }
+
   void add(T* p, const T* g, T* s, T* t, idx n) {
-    const auto at = [](auto* a, idx begin) { return a ? a + begin : nullptr; };
     elements_ += n;
     for (idx begin = 0; begin < n; begin += kPiece)
       pieces_.push_back({at(p, begin), g + begin, at(s, begin), at(t, begin), std::min(kPiece, n - begin)});
@@ -96,6 +122,7 @@ template <class T> class Arrays {
 
   std::vector<OptimArray<T>> pieces_;
   std::vector<Range> written_;
+  std::vector<py::object> held_;  // arrays of row gradients
   idx elements_ = 0;
 };
 

@@ -2,6 +2,7 @@
 
 #include "array.h"
 #include "families.h"
+#include "labels.h"
 
 namespace fastnn {
 namespace {
@@ -52,47 +53,6 @@ py::object log_softmax_forward(py::handle x, py::handle out) {
 }
 py::object log_softmax_backward(py::handle dout, py::handle y, py::handle dx) {
   return rows_backward(dout, y, dx, [](const auto& kernels) { return kernels.log_backward; });
-}
-
-// Labels of any integer dtype as the kernels take them: in [0, V), or -1 where they are `ignore`. False if one is
-// outside.
-template <class Label> bool read_labels(const void* from, idx n, idx V, const int64_t* ignore, int64_t* to) {
-  const Label* labels = static_cast<const Label*>(from);
-  bool good = true;
-  for (idx i = 0; i < n; ++i) {
-    const int64_t label = int64_t(labels[i]), in_range = label + (label < 0 && std::is_signed_v<Label> ? V : 0);
-    const bool skip = ignore && label == *ignore;
-    good &= skip | (in_range >= 0 && in_range < V);
-    to[i] = skip ? -1 : in_range;
-  }
-  return good;
-}
-bool read_labels(const ArrayProxy* t, idx V, const int64_t* ignore, int64_t* to) {
-  const idx n = t->dimensions[0];
-  switch (type_of(t)) {
-    case NumpyApi::NPY_BYTE_:
-      return read_labels<signed char>(t->data, n, V, ignore, to);
-    case NumpyApi::NPY_UBYTE_:
-      return read_labels<unsigned char>(t->data, n, V, ignore, to);
-    case NumpyApi::NPY_SHORT_:
-      return read_labels<short>(t->data, n, V, ignore, to);
-    case NumpyApi::NPY_USHORT_:
-      return read_labels<unsigned short>(t->data, n, V, ignore, to);
-    case NumpyApi::NPY_INT_:
-      return read_labels<int>(t->data, n, V, ignore, to);
-    case NumpyApi::NPY_UINT_:
-      return read_labels<unsigned>(t->data, n, V, ignore, to);
-    case NumpyApi::NPY_LONG_:
-      return read_labels<long>(t->data, n, V, ignore, to);
-    case NumpyApi::NPY_ULONG_:
-      return read_labels<unsigned long>(t->data, n, V, ignore, to);
-    case NumpyApi::NPY_LONGLONG_:
-      return read_labels<long long>(t->data, n, V, ignore, to);
-    case NumpyApi::NPY_ULONGLONG_:
-      return read_labels<unsigned long long>(t->data, n, V, ignore, to);
-    default:
-      return false;
-  }
 }
 
 // The target of a cross entropy over (N, V): labels, or targets of dtype T; with scratch behind the labels.

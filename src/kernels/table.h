@@ -86,6 +86,13 @@ template <class T> struct OptimKernels {
   void (*scale)(const OptimArray<T>* arrays, idx count, T scale);
 };
 
+template <class T> struct EmbeddingKernels {  // index: n rows of the table, all inside it; dout, out (n, D)
+  void (*forward)(Mat<const T> W, const int64_t* index, idx n, T* out);
+  void (*clear)(Vec<T> x);
+  void (*add_rows)(const T* dout, const int64_t* index, idx n, Mat<T> dW);
+  void (*sum_rows)(const T* dout, const int64_t* slot, idx n, idx D, idx seen, T* values);
+};
+
 template <class T> struct Kernels {
   AffineKernels<T> affine;
   ActivationKernels<T> activation;
@@ -93,6 +100,7 @@ template <class T> struct Kernels {
   NormKernels<T> norm;
   RandomKernels<T> random;
   OptimKernels<T> optim;
+  EmbeddingKernels<T> embedding;
 };
 
 struct KernelTable {
@@ -104,7 +112,7 @@ struct KernelTable {
   Kernels<double> f64;
 };
 
-#define FASTNN_FAMILIES(X) X(affine) X(activation) X(softmax) X(norm) X(random) X(optim)
+#define FASTNN_FAMILIES(X) X(affine) X(activation) X(softmax) X(norm) X(random) X(optim) X(embedding)
 
 extern const KernelTable* active_table;
 template <class T> const Kernels<T>& active();
