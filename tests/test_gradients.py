@@ -3,6 +3,7 @@
 That the other backends agree with the reference is test_ops.py.
 """
 
+import cases
 import numpy as np
 import pytest
 
@@ -216,6 +217,74 @@ def test_dropout2d_backward():
         lambda: np.sum(dout * numpy_backend.dropout2d_forward(x, 0.4, 5, 1.5)[0]),
         x=(x, numpy_backend.dropout2d_backward(dout, mask, 1.5)),
     )
+
+
+_SEQUENCES = [
+    {},
+    {"bias": False, "state": False},
+    {"reverse": True},
+    {"time_major": True, "lengths": True},
+    {"lengths": True, "reverse": True},
+]
+
+
+def _sequence(op, **what):
+    """Arguments of <op>_forward, what it returned, and a function that computes sum(hs * dhs) from them again."""
+    args = cases.build(f"{op}_forward", np.float64, N=3, T=4, D=3, H=5, **what)
+    forward = getattr(numpy_backend, f"{op}_forward")
+    returned = forward(**args)
+    returned = returned if isinstance(returned, tuple) else (returned,)
+    return args, returned, normal(*returned[0].shape)
+
+
+def _check_sequence(loss, args, dx, dWx, dWh, db, dh0, **more):
+    gradients = {"x": dx, "Wx": dWx, "Wh": dWh, "b": db, "h0": dh0} | more
+    check(loss, **{name: (args[name], d) for name, d in gradients.items() if args[name] is not None})
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])
+@pytest.mark.parametrize("what", _SEQUENCES, ids=str)
+def test_rnn_backward(what, activation):
+    args, (hs,), dhs = _sequence("rnn", activation=activation, **what)
+    b = args.pop("b")
+    *arrays, activation, lengths, reverse, time_major = args.values()
+    gradients = numpy_backend.rnn_backward(dhs, *arrays, hs, activation, lengths, reverse, time_major)
+    args = args | {"b": b}
+    _check_sequence(lambda: np.sum(dhs * numpy_backend.rnn_forward(**args)), args, *gradients)
+
+
+@pytest.mark.parametrize("peephole", [False, True])
+@pytest.mark.parametrize("what", _SEQUENCES, ids=str)
+def test_lstm_backward(what, peephole):
+    args, saved, dhs = _sequence("lstm", peephole=peephole, **what)
+    dcT = normal(3, 5)
+    options = {name: args[name] for name in ("peephole", "lengths", "reverse", "time_major")}
+    weights = [args[name] for name in ("x", "Wx", "Wh", "h0", "c0")]
+    *gradients, dc0, dpeephole = numpy_backend.lstm_backward(dhs, dcT, *weights, *saved, **options)
+
+    def loss():
+        hs, cs, _ = numpy_backend.lstm_forward(**args)
+        cs = cs.swapaxes(0, 1) if args["time_major"] else cs
+        T, lengths = cs.shape[1], args["lengths"]
+        total = np.sum(dhs * hs)
+        for n, steps in enumerate([T] * 3 if lengths is None else lengths):
+            if steps:
+                total += dcT[n] @ cs[n, 0 if args["reverse"] else steps - 1]
+            elif args["c0"] is not None:
+                total += dcT[n] @ args["c0"][n]
+        return total
+
+    _check_sequence(loss, args, *gradients, c0=dc0, peephole=dpeephole)
+
+
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize("what", _SEQUENCES, ids=str)
+def test_gru_backward(what, linear):
+    args, saved, dhs = _sequence("gru", linear=linear, **what)
+    options = {name: args[name] for name in ("linear_before_reset", "lengths", "reverse", "time_major")}
+    weights = [args[name] for name in ("x", "Wx", "Wh", "h0")]
+    *gradients, db_h = numpy_backend.gru_backward(dhs, *weights, *saved, **options)
+    _check_sequence(lambda: np.sum(dhs * numpy_backend.gru_forward(**args)[0]), args, *gradients, b_h=db_h)
 
 
 def test_every_backward_is_checked_here():

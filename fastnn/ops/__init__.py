@@ -36,6 +36,7 @@ from .optim import (
 )
 from .pool import avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward
 from .random import dropout2d_backward, dropout2d_forward, dropout_backward, dropout_forward
+from .rnn import gru_backward, gru_forward, lstm_backward, lstm_forward, rnn_backward, rnn_forward
 from .softmax import (
     log_softmax_backward,
     log_softmax_forward,
@@ -77,11 +78,15 @@ __all__ = [
     "grad_norm",
     "group_norm_backward",
     "group_norm_forward",
+    "gru_backward",
+    "gru_forward",
     "im2col",
     "layer_norm_backward",
     "layer_norm_forward",
     "log_softmax_backward",
     "log_softmax_forward",
+    "lstm_backward",
+    "lstm_forward",
     "matmul",
     "max_pool2d_backward",
     "max_pool2d_forward",
@@ -90,6 +95,8 @@ __all__ = [
     "relu_backward",
     "relu_forward",
     "rmsprop_update",
+    "rnn_backward",
+    "rnn_forward",
     "scale_arrays",
     "sgd_update",
     "sigmoid_cross_entropy_backward",

@@ -14,13 +14,13 @@ import numpy as np
 from fastnn import backends
 from fastnn.backends import OPS, numpy_backend
 
-from . import activation, affine, conv, embedding, norm, optim, pool, random, softmax
+from . import activation, affine, conv, embedding, norm, optim, pool, random, rnn, softmax
 from ._common import SIZES as SIZES
 
 DTYPES = np.float32, np.float64
 TARGETS = "numpy", "numba", "native-baseline", "native-avx2", "native-avx512"
 
-_FAMILIES = affine, activation, softmax, norm, random, optim, conv, pool, embedding
+_FAMILIES = affine, activation, softmax, norm, random, optim, conv, pool, embedding, rnn
 
 
 def _merged(name):
@@ -147,6 +147,7 @@ def run(function, op, args, **outputs):
         returned = (returned,)
     assert isinstance(returned, tuple) and len(returned) == len(names)
     results = {} if IN_PLACE[op] else dict(zip(names, returned, strict=True))
+    results = {name: value for name, value in results.items() if value is not None}  # not asked for
     for name in IN_PLACE[op]:
         results |= {f"{name}[{i}]": a for i, a in enumerate(args[name])}
     if IN_PLACE[op]:
