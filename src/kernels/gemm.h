@@ -15,12 +15,21 @@ namespace {
 constexpr idx min_of(idx a, idx b) { return a < b ? a : b; }
 constexpr idx round_up(idx n, idx unit) { return (n + unit - 1) / unit * unit; }
 
-// The register tile, kMR rows of C by kNV vectors: kMR * kNV accumulators + kNV of B + a broadcast of A fit the 32
-// (AVX-512, NEON) or 16 registers, and the accumulators outnumber what hides the FMA's latency (4 cycles * 2 a cycle).
+// The sizes that depend on the machine. kMR rows of C by kNV vectors are the register tile: kMR * kNV accumulators +
+// kNV of B + a broadcast of A fit the registers, 32 (AVX-512, NEON) or 16, and the accumulators outnumber what hides
+// the FMA's latency (4 cycles * 2 a cycle). kKC is the depth of a panel of B (kNV vectors wide): with AVX-512 it
+// streams from L2, and C is read and written once in 512 k. kBlock bytes of A stay in L2 beside it. From kPackRows rows
+// on a panel is copied while the first rows are computed; fewer read B where it is. From kWholeRows rows on all panels
+// of a depth (kNC columns) are made in a pass of their own along the rows of B.
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kMR = 8, kNV = 3;
+constexpr idx kKC = 512, kBlock = 256 << 10, kPackRows = 96, kWholeRows = 512;
+#elif defined(__AVX2__)
+constexpr int kMR = 6, kNV = 2;
+constexpr idx kKC = 512, kBlock = 256 << 10, kPackRows = 96, kWholeRows = 512;
 #else
 constexpr int kMR = 6, kNV = 2;
+constexpr idx kKC = 512, kBlock = 256 << 10, kPackRows = 96, kWholeRows = 512;
 #endif
 #if defined(__AVX512F__) || defined(__AVX2__)
 constexpr bool kMaskedLoads = true;  // a partial vector of B can be read where it is, at full speed
@@ -28,13 +37,9 @@ constexpr bool kMaskedLoads = true;  // a partial vector of B can be read where 
 constexpr bool kMaskedLoads = false;
 #endif
 template <class T> constexpr idx kNR = kNV * lanes<T>;
-// Depth of a panel of B: with AVX-512, 96 KiB that stream from L2, and C is read and written once in 512 k (float32
-// 1024^3: 128 deep with the panel in L1 87 % of the FMA peak, 512 deep 93 %). The kMC rows of A that share a panel are
-// 1 MiB.
-constexpr idx kKC = 512;
-template <class T> constexpr idx kMC = 1024 * 1024 / (kKC * idx(sizeof(T))) / kMR * kMR;
-// Rows from which it pays to copy B to panels (while the first rows are computed); fewer read B where it is.
-constexpr idx kPackRows = 96;
+template <class T> constexpr idx kMC = kBlock / (kKC * idx(sizeof(T))) / kMR * kMR;
+template <class T> constexpr idx kNC = (4 << 20) / (kKC * idx(sizeof(T))) / kNR<T> * kNR<T>;
+constexpr bool pack_all(idx M, idx K) { return M >= kWholeRows && K >= kWholeRows / 4; }
 // Parts of C that threads may compute side by side: by the work alone, so that the scratch is too.
 constexpr idx max_parts(idx work) { return work < kGrain ? 1 : min_of(work / kGrain, 64); }
 
@@ -51,7 +56,8 @@ template <class T> inline Simd<T> finished(Simd<T> y, Simd<T> bias, Simd<T> floo
   return floor > y ? floor : y;  // a NaN of y stays
 }
 
-// One tile of C: c = a @ b (+ c when `resume`), then + bias, then at least `floor`.
+// One tile of C: c = a @ b (+ c when `resume`), then + bias, then at least `floor`. Of kMR rows; with kRows, and
+// where MR is kLowMR, also of fewer: rows that are not there repeat the last one and are not stored.
 template <class T> struct Tile {
   idx K, rows, last;  // `last`: lanes in use of the last vector of columns
   const T* a;  // (rows, K), consecutive along k with rows `as` apart (kRows), or along the rows with k `as` apart
@@ -65,21 +71,27 @@ template <class T> struct Tile {
   const T* ahead;  // brought to L2 meanwhile, ahead_step apart: the panel that comes next
   idx ahead_step;
 };
+constexpr int kLowMR = 4;
 template <class T, int MR, int NV, bool kRows, bool kPack> void tile(const Tile<T>& t) {
   constexpr idx L = lanes<T>;
-  const T *const a = t.a, *b = t.b, *ahead = t.ahead;
-  T *const c = t.c, *panel = t.panel;
+  constexpr bool kFewer = kRows || MR == kLowMR;
+  const T *b = t.b, *ahead = t.ahead;
+  T* panel = t.panel;
   const idx K = t.K, as = t.as, bs = t.bs, cs = t.cs, last = t.last, ahead_step = t.ahead_step;
+  const T* a[MR];
+  T* c[MR];
   Simd<T> acc[MR][NV];
 #pragma GCC unroll 8
-  for (int i = 0; i < MR; ++i)
+  for (int i = 0; i < MR; ++i) {
+    const idx row = kFewer ? min_of(i, t.rows - 1) : i;
+    a[i] = t.a + row * (kRows ? as : 1);
+    c[i] = t.c + row * cs;
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) {
-      __builtin_prefetch(c + i * cs + v * L, 1);
-      acc[i][v] = !t.resume     ? Simd<T>{}
-                  : v == NV - 1 ? load_partial(c + i * cs + v * L, last)
-                                : load(c + i * cs + v * L);
+      __builtin_prefetch(c[i] + v * L, 1);
+      acc[i][v] = !t.resume ? Simd<T>{} : v == NV - 1 ? load_partial(c[i] + v * L, last) : load(c[i] + v * L);
     }
+  }
   for (idx k = 0; k < K; ++k, b += bs) {
     Simd<T> bv[NV];
 #pragma GCC unroll 4
@@ -93,29 +105,32 @@ template <class T, int MR, int NV, bool kRows, bool kPack> void tile(const Tile<
       __builtin_prefetch(ahead + k * ahead_step, 0, 2);
 #pragma GCC unroll 8
     for (int i = 0; i < MR; ++i) {
-      const Simd<T> s = broadcast<T>(kRows ? a[i * as + k] : a[k * as + i]);
+      const Simd<T> s = broadcast<T>(a[i][kRows ? k : k * as]);
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) acc[i][v] = fma(s, bv[v], acc[i][v]);
     }
   }
   const Simd<T> floor = broadcast(t.floor);
+  Simd<T> bias[NV];
 #pragma GCC unroll 4
-  for (int v = 0; v < NV; ++v) {
-    const idx n = v == NV - 1 ? last : L;
-    const Simd<T> bias = t.bias ? load_partial(t.bias + v * L, n) : broadcast(T(-0.0));  // y + -0 is y
+  for (int v = 0; v < NV; ++v)
+    bias[v] = t.bias ? load_partial(t.bias + v * L, v == NV - 1 ? last : L) : broadcast(T(-0.0));  // y + -0 is y
 #pragma GCC unroll 8
-    for (int i = 0; i < MR; ++i) store_partial(c + i * cs + v * L, finished<T>(acc[i][v], bias, floor), n);
+  for (int i = 0; i < MR; ++i) {
+    if (kFewer && i >= t.rows) break;
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v)
+      store_partial(c[i] + v * L, finished<T>(acc[i][v], bias[v], floor), v == NV - 1 ? last : L);
   }
 }
 template <class T> using TileFunction = void (*)(const Tile<T>&);
-constexpr idx next_lower(idx rows) { return rows > 4 ? 4 : rows / 2; }  // the heights of tiles
 template <class T, bool kRows, int NV = kNV, int MR = kMR> TileFunction<T> pick_tile(idx rows, idx vectors, bool pack) {
   if constexpr (NV > 1 && MR == kMR)
     if (vectors < NV) return pick_tile<T, kRows, NV - 1>(rows, vectors, pack);
-  if constexpr (MR > 1)
-    if (rows < MR) return pick_tile<T, kRows, NV, next_lower(MR)>(rows, vectors, pack);
-  if constexpr (MR == kMR)
+  if constexpr (MR == kMR) {
     if (pack) return tile<T, MR, NV, kRows, true>;
+    if (rows <= kLowMR || (!kRows && rows < MR)) return pick_tile<T, kRows, NV, kLowMR>(rows, vectors, pack);
+  }
   return tile<T, MR, NV, kRows, false>;
 }
 
@@ -232,96 +247,119 @@ template <class T> void pack_columns(Mat<const T> B, T* panel, idx ld) {
     }
   }
 }
+// B (K, N) to panels of kNR columns, each K deep.
+template <class T> void pack_panels(Mat<const T> B, T* panels) {
+  constexpr idx L = lanes<T>;
+  const idx K = B.rows, whole = B.cs == 1 ? B.cols / kNR<T> * kNR<T> : 0;
+  for (idx k = 0; whole && k < K; ++k) {
+    const T* row = B.row(k);
+    for (T *to = panels + k * kNR<T>, *last = to + whole * K; to != last; to += kNR<T> * K, row += kNR<T>)
+#pragma GCC unroll 4
+      for (int v = 0; v < kNV; ++v) store(to + v * L, load(row + v * L));
+  }
+  for (idx j = whole; j < B.cols; j += kNR<T>) {
+    const idx n = min_of(B.cols - j, kNR<T>);
+    pack_columns<T>({B.data + j * B.cs, K, n, B.rs, B.cs}, panels + j * K, round_up(n, L));
+  }
+}
 // A (m, K) to rows[i * K + k].
 template <class T> void pack_rows(Mat<const T> A, T* rows) {
   for (idx i = 0; i < A.rows; ++i)
     for (idx k = 0; k < A.cols; ++k) rows[i * A.cols + k] = A.data[i * A.rs + k * A.cs];
 }
 
-// Elements of a part's scratch: a panel of B, and the rows of A of one tile.
-template <class T> constexpr idx panel_elements(idx N, idx K) {
-  return round_up(min_of(round_up(N, lanes<T>), 8 * lanes<T>) * (min_of(K, kKC) + lanes<T>), 64);
+// Elements of a part's scratch: one panel of B (gemm_row's has 8 vectors) or all of a depth, and the rows of A of one
+// tile.
+template <class T> constexpr idx panel_elements(idx M, idx N, idx K) {
+  const idx columns = min_of(round_up(N, lanes<T>), pack_all(M, K) ? kNC<T> : 8 * lanes<T>);
+  return round_up(columns * (min_of(K, kKC) + lanes<T>), 64);
 }
-template <class T> constexpr idx part_elements(idx N, idx K) {
-  return panel_elements<T>(N, K) + round_up(kMaxRows<T> * min_of(K, kKC), 64);
+template <class T> constexpr idx part_elements(idx M, idx N, idx K) {
+  return panel_elements<T>(M, N, K) + round_up(kMaxRows<T> * min_of(K, kKC), 64);
 }
 // Scratch of gemm in bytes (64-byte aligned); grows with each of M, N, K.
 template <class T> idx gemm_workspace(idx M, idx N, idx K) {
-  return max_parts(2 * M * N * K) * part_elements<T>(N, K) * idx(sizeof(T));
+  return max_parts(2 * M * N * K) * part_elements<T>(M, N, K) * idx(sizeof(T));
 }
 
-// C (+)= A @ B by one thread; the last `tail` columns by tail_tile.
+// C (+)= A @ B by one thread; the last `tail` columns by tail_tile. scratch: part_elements.
 template <class T>
-void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx tail, bool accumulate, const Epilogue<T>& end, T* panel) {
+void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx tail, bool accumulate, const Epilogue<T>& end, T* panels) {
   constexpr idx L = lanes<T>;
-  const idx M = C.rows, N = C.cols, K = A.cols, k_blocks = K == 0 ? 1 : (K + kKC - 1) / kKC;
-  const bool pack_a = A.cs != 1 && A.rs != 1, rows = A.cs == 1 || pack_a;
-  T* const a_rows = panel + panel_elements<T>(N, K);
+  const idx M = C.rows, N = C.cols, K = A.cols, depths = K == 0 ? 1 : (K + kKC - 1) / kKC;
+  const bool pack_a = A.cs != 1 && A.rs != 1, rows = A.cs == 1 || pack_a, whole = pack_all(M, K);
+  const idx nc = whole ? kNC<T> : N, mc = whole ? kMC<T> : M;
+  T* const a_rows = panels + panel_elements<T>(M, N, K);
   T buffer[kMaxRows<T> * kNR<T>];
-  for (idx i0 = 0; i0 < M; i0 += kMC<T>) {
-    const idx i1 = min_of(i0 + kMC<T>, M);
-    for (idx p = 0; p < k_blocks; ++p) {
-      const idx k0 = K * p / k_blocks, kc = K * (p + 1) / k_blocks - k0;
-      const bool finish = p == k_blocks - 1;
-      for (idx j = 0, n; j < N; j += n) {
-        const bool in_tail = tail && j == N - tail;
-        n = min_of(N - (in_tail ? 0 : tail) - j, kNR<T>);
-        const idx vectors = (n + L - 1) / L, last = n - (vectors - 1) * L, step = in_tail && !rows ? L : kMR;
-        const Mat<const T> b{B.data + k0 * B.rs + j * B.cs, kc, n, B.rs, B.cs};
-        const bool in_place = b.cs == 1 && (kMaskedLoads || last == L);
-        const bool pack = !in_tail && in_place && i1 - i0 >= kPackRows, copied = !in_tail && !in_place;
-        if (in_tail) pack_tail<T>(b, panel);
-        if (copied) pack_columns<T>(b, panel, vectors * L);
-        Tile<T> t{.K = kc,
-                  .rows = 0,
-                  .last = last,
-                  .a = nullptr,
-                  .b = in_tail || copied ? panel : b.data,
-                  .as = pack_a ? kc
-                        : rows ? A.rs
-                               : A.cs,
-                  .bs = copied ? vectors * L : b.rs,
-                  .cs = C.cs == 1 ? C.rs : kNR<T>,
-                  .c = nullptr,
-                  .bias = finish && end.bias ? end.bias + j : nullptr,
-                  .floor = finish && end.relu ? T(0) : -T(INFINITY),
-                  .resume = accumulate || p > 0,
-                  .panel = panel,
-                  .ahead = panel,
-                  .ahead_step = 0};
-        for (idx i = i0; i < i1; i += t.rows) {
-          const bool first = i == i0;
-          t.rows = in_tail ? min_of(step, i1 - i) : step;
-          while (t.rows > i1 - i) t.rows = next_lower(t.rows);
-          t.a = A.data + i * A.rs + k0 * A.cs;
-          if (pack_a) {
-            pack_rows<T>({t.a, t.rows, kc, A.rs, A.cs}, a_rows);
-            t.a = a_rows;
-          }
-          if (pack && !first) {
-            const idx v = (i - i0) / step - 1;  // each of the next tiles calls for one vector of the next panel
-            const bool ahead = v < kNV && j + n < N;
-            t.b = panel, t.bs = vectors * L;
-            t.ahead = ahead ? b.data + n + v * L : panel, t.ahead_step = ahead ? b.rs : 0;
-          }
-          const auto run = in_tail ? (rows ? pick_tail<T, true>(n) : pick_tail<T, false>(n))
-                           : rows  ? pick_tile<T, true>(t.rows, vectors, pack && first)
-                                   : pick_tile<T, false>(t.rows, vectors, pack && first);
-          T* const c = C.row(i) + j * C.cs;
-          t.c = C.cs == 1 ? c : buffer;
-          if (C.cs != 1 && t.resume)  // a strided C goes through a contiguous tile
-            for (idx r = 0; r < t.rows; ++r)
-              for (idx q = 0; q < n; ++q) buffer[r * kNR<T> + q] = c[r * C.rs + q * C.cs];
-          run(t);
-          for (idx r = 0; C.cs != 1 && r < t.rows; ++r) {
-            if (finish && end.activate) end.activate(end.kind, end.alpha, buffer + r * kNR<T>, n);
-            for (idx q = 0; q < n; ++q) c[r * C.rs + q * C.cs] = buffer[r * kNR<T> + q];
+  for (idx j0 = 0; j0 < N; j0 += nc) {
+    const idx j1 = min_of(j0 + nc, N), j_tail = min_of(j1, N - tail);
+    for (idx p = 0; p < depths; ++p) {
+      const idx k0 = K * p / depths, kc = K * (p + 1) / depths - k0;
+      const bool finish = p == depths - 1;
+      if (whole) pack_panels<T>({B.data + k0 * B.rs + j0 * B.cs, kc, j_tail - j0, B.rs, B.cs}, panels);
+      for (idx i0 = 0; i0 < M; i0 += mc) {
+        const idx i1 = min_of(i0 + mc, M);
+        for (idx j = j0, n; j < j1; j += n) {
+          const bool in_tail = j == j_tail;
+          n = min_of((in_tail ? j1 : j_tail) - j, kNR<T>);
+          const idx vectors = (n + L - 1) / L, last = n - (vectors - 1) * L, step = in_tail && !rows ? L : kMR;
+          const Mat<const T> b{B.data + k0 * B.rs + j * B.cs, kc, n, B.rs, B.cs};
+          const bool in_place = b.cs == 1 && (kMaskedLoads || last == L);
+          const bool pack = !whole && !in_tail && in_place && M >= kPackRows, copied = !in_tail && (whole || !in_place);
+          T* const panel = panels + (whole ? (j - j0) * kc : 0);
+          if (in_tail && i0 == 0) pack_tail<T>(b, panel);
+          if (copied && !whole) pack_columns<T>(b, panel, vectors * L);
+          Tile<T> t{.K = kc,
+                    .rows = 0,
+                    .last = last,
+                    .a = nullptr,
+                    .b = in_tail || copied ? panel : b.data,
+                    .as = pack_a ? kc
+                          : rows ? A.rs
+                                 : A.cs,
+                    .bs = copied ? vectors * L : b.rs,
+                    .cs = C.cs == 1 ? C.rs : kNR<T>,
+                    .c = nullptr,
+                    .bias = finish && end.bias ? end.bias + j : nullptr,
+                    .floor = finish && end.relu ? T(0) : -T(INFINITY),
+                    .resume = accumulate || p > 0,
+                    .panel = panel,
+                    .ahead = panel,
+                    .ahead_step = 0};
+          for (idx i = i0; i < i1; i += t.rows) {
+            const bool first = i == i0;
+            t.rows = min_of(i1 - i, step);
+            if (!in_tail && !rows && t.rows < kMR) t.rows = min_of(t.rows, kLowMR);
+            t.a = A.data + i * A.rs + k0 * A.cs;
+            if (pack_a) {
+              pack_rows<T>({t.a, t.rows, kc, A.rs, A.cs}, a_rows);
+              t.a = a_rows;
+            }
+            if (pack && !first) {
+              const idx v = (i - i0) / step - 1;  // each of the next tiles calls for one vector of the next panel
+              const bool ahead = v < kNV && j + n < j1;
+              t.b = panel, t.bs = vectors * L;
+              t.ahead = ahead ? b.data + n + v * L : panel, t.ahead_step = ahead ? b.rs : 0;
+            }
+            const auto run = in_tail ? (rows ? pick_tail<T, true>(n) : pick_tail<T, false>(n))
+                             : rows  ? pick_tile<T, true>(t.rows, vectors, pack && first)
+                                     : pick_tile<T, false>(t.rows, vectors, pack && first);
+            T* const c = C.row(i) + j * C.cs;
+            t.c = C.cs == 1 ? c : buffer;
+            if (C.cs != 1 && t.resume)  // a strided C goes through a contiguous tile
+              for (idx r = 0; r < t.rows; ++r)
+                for (idx q = 0; q < n; ++q) buffer[r * kNR<T> + q] = c[r * C.rs + q * C.cs];
+            run(t);
+            for (idx r = 0; C.cs != 1 && r < t.rows; ++r) {
+              if (finish && end.activate) end.activate(end.kind, end.alpha, buffer + r * kNR<T>, n);
+              for (idx q = 0; q < n; ++q) c[r * C.rs + q * C.cs] = buffer[r * kNR<T> + q];
+            }
           }
         }
+        if (finish && end.activate && C.cs == 1)
+          for (idx i = i0; i < i1; ++i) end.activate(end.kind, end.alpha, C.row(i) + j0, j1 - j0);
       }
     }
-    if (end.activate && C.cs == 1)
-      for (idx i = i0; i < i1; ++i) end.activate(end.kind, end.alpha, C.row(i), N);
   }
 }
 
@@ -440,7 +478,7 @@ void gemm(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilo
     if (end.bias) epilogue.bias += j0;
     multiply<T>({A.row(i0), i1 - i0, K, A.rs, A.cs}, {B.data + j0 * B.cs, K, j1 - j0, B.rs, B.cs},
                 {C.row(i0) + j0 * C.cs, i1 - i0, j1 - j0, C.rs, C.cs}, p == across - 1 ? tail : 0, accumulate, epilogue,
-                panels + part * part_elements<T>(N, K));
+                panels + part * part_elements<T>(M, N, K));
   });
 }
 
