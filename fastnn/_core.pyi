@@ -16,12 +16,18 @@ __all__: list[str] = [
     "batch_norm_backward",
     "batch_norm_forward",
     "batch_norm_inference",
+    "col2im",
+    "conv2d_backward",
+    "conv2d_forward",
+    "conv_transpose2d_backward",
+    "conv_transpose2d_forward",
     "dropout_backward",
     "dropout_forward",
     "embedding_backward",
     "embedding_backward_rows",
     "embedding_forward",
     "grad_norm",
+    "im2col",
     "isa",
     "log_softmax_backward",
     "log_softmax_forward",
@@ -124,6 +130,64 @@ def batch_norm_inference(
     epsilon: float = 1e-06,
     out: typing.Any = None,
 ) -> typing.Any: ...
+def col2im(
+    col: typing.Any,
+    input_shape: typing.Any,
+    kernel: typing.Any,
+    stride: typing.Any = (1, 1),
+    padding: typing.Any = (0, 0),
+    out: typing.Any = None,
+) -> typing.Any: ...
+def conv2d_backward(
+    dout: typing.Any,
+    x: typing.Any,
+    W: typing.Any,
+    stride: typing.Any = (1, 1),
+    padding: typing.Any = (0, 0),
+    dilation: typing.Any = (1, 1),
+    groups: typing.Any = 1,
+    algorithm: typing.Any = "auto",
+    dx: typing.Any = None,
+    dW: typing.Any = None,
+    db: typing.Any = None,
+) -> typing.Any: ...
+def conv2d_forward(
+    x: typing.Any,
+    W: typing.Any,
+    b: typing.Any,
+    stride: typing.Any = (1, 1),
+    padding: typing.Any = (0, 0),
+    dilation: typing.Any = (1, 1),
+    groups: typing.Any = 1,
+    activation: typing.Any = "identity",
+    alpha: float = 0.0,
+    algorithm: typing.Any = "auto",
+    out: typing.Any = None,
+) -> typing.Any: ...
+def conv_transpose2d_backward(
+    dout: typing.Any,
+    x: typing.Any,
+    W: typing.Any,
+    stride: typing.Any = (1, 1),
+    padding: typing.Any = (0, 0),
+    output_padding: typing.Any = (0, 0),
+    dilation: typing.Any = (1, 1),
+    groups: typing.Any = 1,
+    dx: typing.Any = None,
+    dW: typing.Any = None,
+    db: typing.Any = None,
+) -> typing.Any: ...
+def conv_transpose2d_forward(
+    x: typing.Any,
+    W: typing.Any,
+    b: typing.Any,
+    stride: typing.Any = (1, 1),
+    padding: typing.Any = (0, 0),
+    output_padding: typing.Any = (0, 0),
+    dilation: typing.Any = (1, 1),
+    groups: typing.Any = 1,
+    out: typing.Any = None,
+) -> typing.Any: ...
 def dropout_backward(dout: typing.Any, mask: typing.Any, scale: float = 1.0, dx: typing.Any = None) -> typing.Any: ...
 def dropout_forward(
     x: typing.Any, ratio: float, key: typing.Any, scale: float = 1.0, out: typing.Any = None, mask: typing.Any = None
@@ -132,6 +196,9 @@ def embedding_backward(dout: typing.Any, index: typing.Any, V: typing.Any, dW: t
 def embedding_backward_rows(dout: typing.Any, index: typing.Any, V: typing.Any) -> typing.Any: ...
 def embedding_forward(W: typing.Any, index: typing.Any, out: typing.Any = None) -> typing.Any: ...
 def grad_norm(grads: typing.Any) -> typing.Any: ...
+def im2col(
+    x: typing.Any, kernel: typing.Any, stride: typing.Any = (1, 1), padding: typing.Any = (0, 0), out: typing.Any = None
+) -> typing.Any: ...
 def isa() -> str:
     """
     The instruction set in use.

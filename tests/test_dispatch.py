@@ -35,14 +35,14 @@ def test_native_backend_is_under_test():
     assert Path(fastnn.backends.native._core.__file__).name.startswith("_core.")
 
 
-@pytest.mark.xfail(reason="conv is not compiled yet", strict=True)
+@pytest.mark.xfail(reason="rnn is not compiled yet", strict=True)
 def test_native_has_every_operation():
     from fastnn import _core
 
     assert [op for op in backends.OPS if not hasattr(_core, op)] == []
 
 
-@pytest.mark.xfail(reason="conv is not compiled yet", strict=True)
+@pytest.mark.xfail(reason="rnn is not compiled yet", strict=True)
 def test_argument_names_are_the_reference_ones():
     """pybind11 functions have no inspect.signature: the names come from their docstrings."""
     from fastnn import _core

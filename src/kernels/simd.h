@@ -124,6 +124,36 @@ inline void store_partial(double* p, Simd<double> v, idx n) {
   std::memcpy(p, &v, size_t(n) * sizeof(double));
 #endif
 }
+// A vector from two places: lanes [0, n) from p, lanes [n, end) from q (whose lane n is q[n]), the rest 0; nothing else
+// is touched.
+inline Simd<float> load_joined(const float* p, const float* q, idx n, idx end) {
+#if defined(__AVX512F__)
+  const __mmask16 first = (__mmask16)((1u << n) - 1), all = (__mmask16)((1u << end) - 1);
+  return (Simd<float>)_mm512_mask_loadu_ps(_mm512_maskz_loadu_ps(first, p), (__mmask16)(all & ~first), q);
+#elif defined(__AVX2__)
+  const __m256i first = (__m256i)first_lanes<float>(n), all = (__m256i)first_lanes<float>(end);
+  return (Simd<float>)_mm256_or_ps(_mm256_maskload_ps(p, first),
+                                   _mm256_maskload_ps(q, _mm256_andnot_si256(first, all)));
+#else
+  Simd<float> v{};
+  for (idx i = 0; i < end; ++i) v[i] = i < n ? p[i] : q[i];
+  return v;
+#endif
+}
+inline Simd<double> load_joined(const double* p, const double* q, idx n, idx end) {
+#if defined(__AVX512F__)
+  const __mmask8 first = (__mmask8)((1u << n) - 1), all = (__mmask8)((1u << end) - 1);
+  return (Simd<double>)_mm512_mask_loadu_pd(_mm512_maskz_loadu_pd(first, p), (__mmask8)(all & ~first), q);
+#elif defined(__AVX2__)
+  const __m256i first = (__m256i)first_lanes<double>(n), all = (__m256i)first_lanes<double>(end);
+  return (Simd<double>)_mm256_or_pd(_mm256_maskload_pd(p, first),
+                                    _mm256_maskload_pd(q, _mm256_andnot_si256(first, all)));
+#else
+  Simd<double> v{};
+  for (idx i = 0; i < end; ++i) v[i] = i < n ? p[i] : q[i];
+  return v;
+#endif
+}
 
 // a * b + c, fused where the ISA has it (contraction is off, so this is the only place).
 #if defined(__AVX512F__)

@@ -66,6 +66,24 @@ template <class T> struct RandomKernels {
   void (*dropout_backward)(Vec<const T> dout, const uint64_t* mask, T scale, T* dx);
 };
 
+// How a convolution is computed; a choice that does not apply (or does not exist for T) is the direct one.
+enum class ConvAlgorithm : int { automatic, direct, winograd };
+template <class T> struct ConvKernels {
+  // Scratch in bytes of any of the three below; grows with N.
+  idx (*workspace)(const ConvShape& s, ConvAlgorithm algorithm);
+  void (*forward)(const ConvShape& s, ConvAlgorithm algorithm, const T* x, const T* W, const T* b, Activation kind,
+                  T alpha, T* out, void* scratch);
+  // dx (+ b of every channel, if not null), which is also the forward pass of a transposed convolution.
+  void (*backward_input)(const ConvShape& s, ConvAlgorithm algorithm, const T* dout, const T* W, const T* b, T* dx,
+                         void* scratch);
+  // dW, and db (F) if not null; both are added to what is there when `accumulate`.
+  void (*backward_weight)(const ConvShape& s, ConvAlgorithm algorithm, const T* dout, const T* x, T* dW, T* db,
+                          bool accumulate, void* scratch);
+  void (*channel_sums)(const T* x, idx N, idx C, idx area, T* sums);  // over samples and positions of x (N, C, area)
+  void (*im2col)(const ConvShape& s, const T* x, T* col);             // s: F, groups and dilation do not count
+  void (*col2im)(const ConvShape& s, const T* col, T* x);
+};
+
 enum class Optimizer : int { sgd, momentum, nesterov, adagrad, rmsprop, adam };
 template <class T> struct OptimArray {
   T* p;        // parameter
@@ -101,6 +119,7 @@ template <class T> struct Kernels {
   RandomKernels<T> random;
   OptimKernels<T> optim;
   EmbeddingKernels<T> embedding;
+  ConvKernels<T> conv;
 };
 
 struct KernelTable {
@@ -112,7 +131,7 @@ struct KernelTable {
   Kernels<double> f64;
 };
 
-#define FASTNN_FAMILIES(X) X(affine) X(activation) X(softmax) X(norm) X(random) X(optim) X(embedding)
+#define FASTNN_FAMILIES(X) X(affine) X(activation) X(softmax) X(norm) X(random) X(optim) X(embedding) X(conv)
 
 extern const KernelTable* active_table;
 template <class T> const Kernels<T>& active();

@@ -1,0 +1,734 @@
+// Convolution of x (N, C, H, W) with filters (F, C / groups, kh, kw), its gradients, and patch matrices.
+//
+// No patch matrix is made. Padding and strides are done away with once, by a copy of the sample's rows at hand: zeros
+// around it, and a plane for each remainder of the position modulo the stride. Then tap k of the output position p is
+// at image[offset[k] + p's place]: the sum over k is a matrix product whose second factor is read from the image. An
+// output of forward and dx is one chain of fused multiply-adds in ascending k, wherever rows are cut; one of dW is such
+// a chain over some rows of a sample, and these sums are added in order.
+#pragma once
+#include "activation.h"
+#include "gemm.h"
+#include "table.h"
+
+namespace FASTNN_NS {
+namespace {
+
+// ---- one axis -------------------------------------------------------------------------------------------------------
+
+constexpr idx max_of(idx a, idx b) { return a > b ? a : b; }
+constexpr idx greatest_divisor(idx a, idx b) { return b == 0 ? a : greatest_divisor(b, a % b); }
+
+// Output position o and tap t meet at the input's o * s + t * d - p. Taps t whose t * d have the same remainder modulo
+// s read the same plane, at distance t * d / s.
+struct Axis {
+  idx size, count, taps, s, p, d;  // of the input, of the output, of the filter
+  idx period() const { return s / greatest_divisor(s, d); }
+  idx planes() const { return min_of(taps, period()); }
+  idx plane(idx t) const { return t % period(); }
+  idx remainder(idx plane) const { return plane * d % s; }
+  idx shift(idx t) const { return t * d / s; }
+  idx reach() const { return shift(taps - 1); }
+  bool plain() const { return s == 1 && p == 0; }
+};
+inline Axis rows_of(const ConvShape& s) { return {s.H, s.OH, s.kh, s.sh, s.ph, s.dh}; }
+inline Axis columns_of(const ConvShape& s) { return {s.W, s.OW, s.kw, s.sw, s.pw, s.dw}; }
+
+// ---- from images to images with zeros around them -------------------------------------------------------------------
+
+// to (rows, cols) = from[h0 + i * sh][w0 + j * sw], zero outside of (H, W); without `borders` these zeros are there.
+struct Window {
+  idx H, W, h0, sh, w0, sw, rows, cols;
+};
+template <class T> void copy_window(const Window& w, const T* from, T* to, bool borders) {
+  const auto outside = [](idx first, idx step) { return first < 0 ? (-first + step - 1) / step : 0; };
+  const auto inside = [](idx first, idx step, idx size) { return first < size ? (size - 1 - first) / step + 1 : 0; };
+  const idx top = min_of(outside(w.h0, w.sh), w.rows), left = min_of(outside(w.w0, w.sw), w.cols);
+  const idx bottom = max_of(min_of(inside(w.h0, w.sh, w.H), w.rows), top),
+            right = max_of(min_of(inside(w.w0, w.sw, w.W), w.cols), left);
+  if (borders) {
+    for (idx i = 0; i < top * w.cols; ++i) to[i] = 0;
+    for (idx i = bottom * w.cols; i < w.rows * w.cols; ++i) to[i] = 0;
+  }
+  for (idx i = top; i < bottom; ++i) {
+    const T* const row = from + (w.h0 + i * w.sh) * w.W + w.w0;
+    T* const y = to + i * w.cols;
+    if (borders) {
+      for (idx j = 0; j < left; ++j) y[j] = 0;
+      for (idx j = right; j < w.cols; ++j) y[j] = 0;
+    }
+    if (w.sw == 1)
+      for_vectors<T>(left, right, [=](auto at) { at.put(y, at(row)); });
+    else
+      for (idx j = left; j < right; ++j) y[j] = row[j * w.sw];
+  }
+}
+
+// ---- y (M, rows, cols) = A (M, K) @ image at the offsets ------------------------------------------------------------
+
+template <class T> struct Correlation {
+  idx M, K, rows, cols;
+  const T* A;         // (M, K)
+  const idx* offset;  // (K)
+  const T* image;
+  idx pitch;  // between rows of the image
+  T* out;
+  idx plane, row, step;  // strides of out
+  const T* bias;         // (M), or null
+  T floor;
+};
+
+// A tile of it: MR rows of A by NV vectors of positions.
+template <class T> struct ConvTile {
+  idx K, rows, n;  // rows of A, positions
+  const T* A;
+  idx as;
+  const idx* offset;
+  const T* image;
+  const idx *first, *second;  // places of a vector's two pieces (see load_joined) ...
+  const idx* joint;           // ... and how many lanes are of the first
+  T* panel;
+  T* c;
+  idx cs;
+  const T* bias;
+  T floor;
+  bool resume;
+};
+// The patches come from the image and go to the panel (kGather), or are there.
+template <class T, int MR, int NV, bool kGather> void conv_tile(const ConvTile<T>& t) {
+  constexpr idx L = lanes<T>;
+  const idx K = t.K, last = t.n - (NV - 1) * L;
+  T* panel = t.panel;
+  const T* a[MR];
+  T* c[MR];
+#pragma GCC unroll 8
+  for (int i = 0; i < MR; ++i) {
+    a[i] = t.A + min_of(i, t.rows - 1) * t.as;
+    c[i] = t.c + min_of(i, t.rows - 1) * t.cs;
+  }
+  Simd<T> acc[MR][NV];
+#pragma GCC unroll 8
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 3
+    for (int v = 0; v < NV; ++v) acc[i][v] = !t.resume ? Simd<T>{} : load_partial(c[i] + v * L, v == NV - 1 ? last : L);
+  idx first[NV], second[NV], joint[NV];
+  if constexpr (kGather)
+#pragma GCC unroll 3
+    for (int v = 0; v < NV; ++v) first[v] = t.first[v], second[v] = t.second[v], joint[v] = t.joint[v];
+  for (idx k = 0; k < K; ++k, panel += NV * L) {
+    Simd<T> b[NV];
+#pragma GCC unroll 3
+    for (int v = 0; v < NV; ++v) {
+      if constexpr (kGather) {
+        const T* const p = t.image + t.offset[k];
+        b[v] = load_joined(p + first[v], p + second[v], joint[v], v == NV - 1 ? last : L);
+        store(panel + v * L, b[v]);
+      } else {
+        b[v] = load(panel + v * L);
+      }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i) {
+      const Simd<T> s = broadcast<T>(a[i][k]);
+#pragma GCC unroll 3
+      for (int v = 0; v < NV; ++v) acc[i][v] = fma(s, b[v], acc[i][v]);
+    }
+  }
+  const Simd<T> floor = broadcast(t.floor);
+#pragma GCC unroll 8
+  for (int i = 0; i < MR; ++i) {
+    if (i >= t.rows) break;
+    const Simd<T> bias = broadcast(t.bias ? t.bias[i] : T(-0.0));  // y + -0 is y
+#pragma GCC unroll 3
+    for (int v = 0; v < NV; ++v)
+      store_partial(c[i] + v * L, finished<T>(acc[i][v], bias, floor), v == NV - 1 ? last : L);
+  }
+}
+template <class T> using ConvTileFunction = void (*)(const ConvTile<T>&);
+template <class T, bool kGather, int NV = kNV> ConvTileFunction<T> pick_conv_tile(idx rows, idx vectors) {
+  if constexpr (NV > 1)
+    if (vectors < NV) return pick_conv_tile<T, kGather, NV - 1>(rows, vectors);
+  if constexpr (!kGather) {
+    if (rows <= 4) return conv_tile<T, 4, NV, false>;
+    if (kMR > 6 && rows <= 6) return conv_tile<T, 6, NV, false>;
+  }
+  return conv_tile<T, kMR, NV, kGather>;
+}
+
+// Positions [begin, begin + n) of the taps to panel[k * width + i].
+template <class T>
+void pack_positions(const Correlation<T>& c, const idx* offset, idx K, idx begin, idx n, T* panel, idx width) {
+  idx place[kNR<T>], count[kNR<T>];
+  idx pieces = 0;
+  for (idx i = 0; i < n; ++pieces) {
+    const idx row = (begin + i) / c.cols, col = begin + i - row * c.cols;
+    place[pieces] = idx(row * c.pitch + col), count[pieces] = idx(min_of(c.cols - col, n - i));
+    i += count[pieces];
+  }
+  for (idx k = 0; k < K; ++k) {
+    T* to = panel + k * width;
+    for (idx i = 0; i < pieces; ++i) {  // what a vector writes too much is written over
+      const T* const from = c.image + offset[k] + place[i];
+      for (idx j = 0; j < count[i]; j += lanes<T>)
+        store(to + j, load_partial(from + j, min_of(count[i] - j, lanes<T>)));
+      to += count[i];
+    }
+  }
+}
+
+// Elements of scratch of correlate(): a panel, and a tile on its way to an output with a step.
+template <class T> constexpr idx correlate_elements(idx K) {
+  return round_up((min_of(K, kKC) + kMR + 1) * kNR<T> + lanes<T>, 64);
+}
+template <class T> void correlate_wide(const Correlation<T>& c, T* scratch) {
+  constexpr idx L = lanes<T>;
+  const idx P = c.rows * c.cols, k_blocks = c.K == 0 ? 1 : (c.K + kKC - 1) / kKC;
+  const bool contiguous = c.step == 1 && (c.row == c.cols || c.rows == 1), joined = kMaskedLoads && c.cols >= L - 1;
+  T* const buffer = scratch;
+  T* const panel = scratch + kMR * kNR<T>;
+  for (idx p = 0; p < k_blocks; ++p) {
+    const idx k0 = c.K * p / k_blocks, kc = c.K * (p + 1) / k_blocks - k0;
+    const bool finish = p == k_blocks - 1;
+    for (idx begin = 0; begin < P; begin += kNR<T>) {
+      const idx n = min_of(P - begin, kNR<T>), vectors = (n + L - 1) / L;
+      idx first[kNV], second[kNV], joint[kNV];
+      if (joined) {
+        for (idx v = 0; v < vectors; ++v) {
+          const idx row = (begin + v * L) / c.cols, col = begin + v * L - row * c.cols;
+          joint[v] = idx(min_of(min_of(c.cols - col, n - v * L), L));
+          first[v] = idx(row * c.pitch + col), second[v] = idx((row + 1) * c.pitch) - joint[v];
+        }
+      } else {
+        pack_positions(c, c.offset + k0, kc, begin, n, panel, vectors * L);
+      }
+      const idx row0 = begin / c.cols, col0 = begin - row0 * c.cols;
+      for (idx m = 0; m < c.M;) {
+        ConvTile<T> t{.K = kc,
+                      .rows = min_of(c.M - m, kMR),
+                      .n = n,
+                      .A = c.A + m * c.K + k0,
+                      .as = c.K,
+                      .offset = c.offset + k0,
+                      .image = c.image,
+                      .first = first,
+                      .second = second,
+                      .joint = joint,
+                      .panel = panel,
+                      .c = c.out + m * c.plane + begin,
+                      .cs = c.plane,
+                      .bias = finish && c.bias ? c.bias + m : nullptr,
+                      .floor = finish ? c.floor : -T(INFINITY),
+                      .resume = p > 0};
+        T* const out = c.out + m * c.plane;
+        const auto each = [&](auto f) {  // f(element of out, element of the tile)
+          for (idx i = 0; i < t.rows; ++i)
+            for (idx j = 0, row = row0, col = col0; j < n; ++j) {
+              f(out[i * c.plane + row * c.row + col * c.step], buffer[i * kNR<T> + j]);
+              if (++col == c.cols) col = 0, ++row;
+            }
+        };
+        if (!contiguous) {
+          t.c = buffer, t.cs = kNR<T>;
+          if (t.resume) each([](T& y, T& b) { b = y; });
+        }
+        (joined && m == 0 ? pick_conv_tile<T, true>(t.rows, vectors) : pick_conv_tile<T, false>(t.rows, vectors))(t);
+        if (!contiguous) each([](T& y, T& b) { y = b; });
+        m += t.rows;
+      }
+    }
+  }
+}
+
+// Few rows of A: patches are used where they are, by vectors along the rows of the output; the image may be read a
+// vector beyond its end.
+template <class T, int MR, int NV> void narrow_tile(const Correlation<T>& c, idx m, const idx* place, Simd<T>* y) {
+  const idx K = c.K;
+  const T *const a = c.A + m * K, *p[NV];
+#pragma GCC unroll 8
+  for (int v = 0; v < NV; ++v) p[v] = c.image + place[v];
+  Simd<T> acc[MR][NV] = {};
+  for (idx k = 0; k < K; ++k) {
+    const idx offset = c.offset[k];
+    Simd<T> s[MR];
+#pragma GCC unroll 4
+    for (int i = 0; i < MR; ++i) s[i] = broadcast<T>(a[i * K + k]);
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) {
+      const Simd<T> b = load(p[v] + offset);
+#pragma GCC unroll 4
+      for (int i = 0; i < MR; ++i) acc[i][v] = fma(s[i], b, acc[i][v]);
+    }
+  }
+  const Simd<T> floor = broadcast(c.floor);
+#pragma GCC unroll 4
+  for (int i = 0; i < MR; ++i) {
+    const Simd<T> bias = broadcast(c.bias ? c.bias[m + i] : T(-0.0));
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) y[i * NV + v] = finished<T>(acc[i][v], bias, floor);
+  }
+}
+constexpr bool kManyRegisters = kMR == 8;
+constexpr idx kNarrow = kMR;  // rows of A below which it pays
+template <class T> void correlate_narrow(const Correlation<T>& c) {
+  constexpr idx L = lanes<T>;
+  constexpr int V1 = kManyRegisters ? 8 : 6, V2 = kManyRegisters ? 8 : 4, V4 = kManyRegisters ? 6 : 2;
+  const idx across = (c.cols + L - 1) / L, count = c.rows * across;
+  for (idx m = 0, rows; m < c.M; m += rows) {
+    rows = c.M - m >= 4 ? 4 : c.M - m >= 2 ? 2 : 1;
+    const idx NV = rows == 4 ? V4 : rows == 2 ? V2 : V1;
+    for (idx v0 = 0; v0 < count; v0 += NV) {
+      idx place[8];
+      Simd<T> y[4 * 8];
+      const idx n = min_of(count - v0, NV), row0 = v0 / across, col0 = v0 - row0 * across;
+      for (idx v = 0, row = row0, col = col0; v < NV; ++v) {  // the last one over and over
+        place[v] = idx(row * c.pitch + col * L);
+        if (v < n - 1 && ++col == across) col = 0, ++row;
+      }
+      if (rows == 4)
+        narrow_tile<T, 4, V4>(c, m, place, y);
+      else if (rows == 2)
+        narrow_tile<T, 2, V2>(c, m, place, y);
+      else
+        narrow_tile<T, 1, V1>(c, m, place, y);
+      for (idx i = 0; i < rows; ++i)
+        for (idx v = 0, row = row0, col = col0; v < n; ++v) {
+          T* const out = c.out + (m + i) * c.plane + row * c.row + col * L * c.step;
+          const idx width = min_of(c.cols - col * L, L);
+          if (c.step == 1)
+            store_partial(out, y[i * NV + v], width);
+          else
+            for (idx j = 0; j < width; ++j) out[j * c.step] = y[i * NV + v][j];
+          if (++col == across) col = 0, ++row;
+        }
+    }
+  }
+}
+template <class T> void correlate(const Correlation<T>& c, T* scratch) {
+  if (c.M < kNarrow)
+    correlate_narrow(c);
+  else
+    correlate_wide(c, scratch);
+}
+
+// ---- how the work is cut --------------------------------------------------------------------------------------------
+
+// Blocks of `rows` rows of a sample's output; a block's image has at most about `most` bytes, so that it stays in L2.
+inline idx row_blocks(idx rows, idx reach, idx row_bytes, idx most) {
+  const idx fit = max_of(most / max_of(row_bytes, 1) - reach, max_of(reach, 1));
+  return (rows + fit - 1) / fit;
+}
+constexpr idx kImageBytes = 256 * 1024;
+
+// ---- forward --------------------------------------------------------------------------------------------------------
+
+template <class T> struct ForwardPlan {
+  Axis h, w;
+  idx Cg, Fg, K, blocks, rows, pitch, plane, image, parts, work;
+  bool in_place;
+  explicit ForwardPlan(const ConvShape& s) : h(rows_of(s)), w(columns_of(s)) {
+    Cg = s.C / s.groups, Fg = s.F / s.groups, K = Cg * s.kh * s.kw;
+    work = 2 * s.N * s.F * s.OH * s.OW * K;
+    in_place = h.plain() && w.plain() && Fg >= kNarrow;
+    pitch = in_place ? s.W : s.OW + w.reach();
+    const idx sample = work / s.N, planes = Cg * h.planes() * w.planes();
+    blocks = row_blocks(s.OH, h.reach(), planes * pitch * idx(sizeof(T)), kImageBytes);
+    if (s.N < 8) blocks = max_of(blocks, min_of(min_of(s.OH, (8 + s.N - 1) / s.N), sample / (2 * kGrain)));
+    rows = (s.OH + blocks - 1) / blocks, blocks = (s.OH + rows - 1) / rows;
+    plane = in_place ? s.H * s.W : (rows + h.reach()) * pitch;
+    image = in_place ? 0 : round_up(planes * plane + lanes<T>, 64);
+    parts = min_of(max_parts(work), s.N * blocks);
+  }
+  idx part() const { return image + correlate_elements<T>(K); }
+  idx bytes() const { return round_up(K * idx(sizeof(idx)), 64) + parts * part() * idx(sizeof(T)); }
+};
+
+template <class T> void conv_forward(const ConvShape& s, ConvAlgorithm, const T* x, const T* W, const T* b,
+                                     Activation kind, T alpha, T* out, void* scratch) {
+  const ForwardPlan<T> plan(s);
+  const Axis &h = plan.h, &w = plan.w;
+  idx* const offset = static_cast<idx*>(scratch);
+  T* const parts_memory = reinterpret_cast<T*>(static_cast<char*>(scratch) + round_up(plan.K * idx(sizeof(idx)), 64));
+  const idx row_planes = h.planes(), column_planes = w.planes();
+  for (idx c = 0, k = 0; c < plan.Cg; ++c)
+    for (idx i = 0; i < s.kh; ++i)
+      for (idx j = 0; j < s.kw; ++j)
+        offset[k++] = ((c * row_planes + h.plane(i)) * column_planes + w.plane(j)) * plan.plane +
+                      h.shift(i) * plan.pitch + w.shift(j);
+  const idx items = s.N * plan.blocks, parts = min_of(team(plan.work), plan.parts), area = s.OH * s.OW;
+  parallel_for(parts, plan.work, [&](idx part) {
+    T *const image = parts_memory + part * plan.part(), *const rest = image + plan.image;
+    const idx first = items * part / parts;
+    for (idx item = first; item < items * (part + 1) / parts; ++item) {
+      const idx n = item / plan.blocks, y0 = item % plan.blocks * plan.rows, rows = min_of(s.OH - y0, plan.rows);
+      for (idx g = 0; g < s.groups; ++g) {
+        const T* const from = x + (n * s.C + g * plan.Cg) * s.H * s.W;
+        if (!plan.in_place)
+          for (idx c = 0, to = 0; c < plan.Cg; ++c)
+            for (idx i = 0; i < row_planes; ++i)
+              for (idx j = 0; j < column_planes; ++j, to += plan.plane)
+                copy_window<T>({s.H, s.W, y0 * s.sh + h.remainder(i) - s.ph, s.sh, w.remainder(j) - s.pw, s.sw,
+                                plan.rows + h.reach(), plan.pitch},
+                               from + c * s.H * s.W, image + to, plan.blocks > 1 || (item == first && g == 0));
+        T* const y = out + (n * s.F + g * plan.Fg) * area + y0 * s.OW;
+        correlate<T>({.M = plan.Fg,
+                      .K = plan.K,
+                      .rows = rows,
+                      .cols = s.OW,
+                      .A = W + g * plan.Fg * plan.K,
+                      .offset = offset,
+                      .image = plan.in_place ? from + y0 * s.W : image,
+                      .pitch = plan.pitch,
+                      .out = y,
+                      .plane = area,
+                      .row = s.OW,
+                      .step = 1,
+                      .bias = b ? b + g * plan.Fg : nullptr,
+                      .floor = kind == Activation::relu ? T(0) : -T(INFINITY)},
+                     rest);
+        if (kind != Activation::identity && kind != Activation::relu)
+          for (idx f = 0; f < plan.Fg; ++f) activation_row<T>(int(kind), alpha, y + f * area, rows * s.OW);
+      }
+    }
+  });
+}
+
+// ---- dx -------------------------------------------------------------------------------------------------------------
+
+// Input position i = j * s + r - p is met by the taps with t * d % s = r, at the output j - t * d / s: a correlation of
+// dout for each remainder r, whose results lie s apart.
+struct Remainder {
+  idx begin, end, first, taps;  // j; first tap, their number (they are period() apart)
+};
+inline Remainder remainder_of(const Axis& a, idx r) {
+  Remainder m{(a.p - r + a.s - 1) / a.s, (a.size - 1 + a.p - r) / a.s + 1, 0, 0};
+  for (idx t = 0; t < a.planes(); ++t)
+    if (a.remainder(t) == r) m.first = t, m.taps = (a.taps - 1 - t) / a.period() + 1;
+  return m;
+}
+
+template <class T> struct BackwardInputPlan {
+  Axis h, w;
+  idx Cg, Fg, K, j0, jobs, w0, blocks, rows, pitch, plane, image, parts, work;
+  bool in_place;
+  explicit BackwardInputPlan(const ConvShape& s) : h(rows_of(s)), w(columns_of(s)) {
+    Cg = s.C / s.groups, Fg = s.F / s.groups, K = Fg * s.kh * s.kw;
+    work = 2 * s.N * s.F * s.OH * s.OW * (s.C / s.groups) * s.kh * s.kw;
+    j0 = s.ph / s.sh, w0 = s.pw / s.sw;
+    jobs = (s.H - 1 + s.ph) / s.sh - j0 + 1;
+    const idx columns = (s.W - 1 + s.pw) / s.sw - w0 + 1;
+    in_place = h.plain() && w.plain() && s.kh == 1 && s.kw == 1 && Cg >= kNarrow;
+    pitch = columns + w.reach();
+    blocks = row_blocks(jobs, h.reach(), Fg * pitch * idx(sizeof(T)), kImageBytes);
+    if (s.N < 8) blocks = max_of(blocks, min_of(min_of(jobs, (8 + s.N - 1) / s.N), work / s.N / (2 * kGrain)));
+    rows = (jobs + blocks - 1) / blocks, blocks = (jobs + rows - 1) / rows;
+    plane = in_place ? s.H * s.W : (rows + h.reach()) * pitch;
+    image = in_place ? 0 : round_up(Fg * plane + lanes<T>, 64);
+    parts = min_of(max_parts(work), s.N * blocks);
+  }
+  idx filters() const { return round_up(Cg * K, 64); }  // of one group, rearranged
+  idx part() const { return image + correlate_elements<T>(K); }
+  idx bytes(idx groups) const {
+    return round_up(K * idx(sizeof(idx)), 64) + (groups * filters() + parts * part()) * idx(sizeof(T));
+  }
+};
+
+template <class T> void conv_backward_input(const ConvShape& s, ConvAlgorithm, const T* dout, const T* W, const T* b,
+                                            T* dx, void* scratch) {
+  const BackwardInputPlan<T> plan(s);
+  const Axis &h = plan.h, &w = plan.w;
+  idx* const offset = static_cast<idx*>(scratch);
+  T* const filters = reinterpret_cast<T*>(static_cast<char*>(scratch) + round_up(plan.K * idx(sizeof(idx)), 64));
+  T* const parts_memory = filters + s.groups * plan.filters();
+  const idx kernel = s.kh * s.kw, area = s.H * s.W;
+  // For every pair of remainders: the filters' taps of it, (Cg, Fg * taps), and where they read.
+  const auto for_remainders = [&](auto f) {
+    idx k = 0;
+    for (idx r = 0; r < min_of(s.sh, s.H + s.ph); ++r) {
+      const Remainder y = remainder_of(h, r);
+      if (y.begin >= y.end) continue;
+      for (idx q = 0; q < min_of(s.sw, s.W + s.pw); ++q) {
+        const Remainder z = remainder_of(w, q);
+        if (z.begin >= z.end) continue;
+        f(r, q, y, z, k);
+        k += plan.Fg * y.taps * z.taps;
+      }
+    }
+  };
+  for_remainders([&](idx, idx, const Remainder& y, const Remainder& z, idx k) {
+    const idx taps = y.taps * z.taps;
+    for (idx f = 0; f < plan.Fg; ++f)
+      for (idx i = 0; i < y.taps; ++i)
+        for (idx j = 0; j < z.taps; ++j)
+          offset[k + f * taps + i * z.taps + j] = f * plan.plane +
+                                                  (h.reach() - h.shift(y.first + i * h.period())) * plan.pitch +
+                                                  w.reach() - w.shift(z.first + j * w.period());
+    parallel_for(s.groups * plan.Cg, s.F * plan.Cg * kernel * 8, [=, &plan, &s](idx gc) {
+      const idx g = gc / plan.Cg, c = gc % plan.Cg;
+      T* to = filters + g * plan.filters() + k * plan.Cg + c * plan.Fg * taps;
+      for (idx f = 0; f < plan.Fg; ++f) {
+        const T* const from = W + ((g * plan.Fg + f) * plan.Cg + c) * kernel;
+        for (idx i = 0; i < y.taps; ++i)
+          for (idx j = 0; j < z.taps; ++j)
+            *to++ = from[(y.first + i * plan.h.period()) * s.kw + z.first + j * plan.w.period()];
+      }
+    });
+  });
+  const idx items = s.N * plan.blocks, parts = min_of(team(plan.work), plan.parts);
+  parallel_for(parts, plan.work, [&](idx part) {
+    T *const image = parts_memory + part * plan.part(), *const rest = image + plan.image;
+    const idx first = items * part / parts;
+    for (idx item = first; item < items * (part + 1) / parts; ++item) {
+      const idx n = item / plan.blocks, j0 = plan.j0 + item % plan.blocks * plan.rows,
+                j1 = min_of(plan.j0 + plan.jobs, j0 + plan.rows);
+      for (idx g = 0; g < s.groups; ++g) {
+        const T* const from = dout + (n * s.F + g * plan.Fg) * s.OH * s.OW;
+        if (!plan.in_place)
+          for (idx f = 0; f < plan.Fg; ++f)
+            copy_window<T>({s.OH, s.OW, j0 - h.reach(), 1, plan.w0 - w.reach(), 1, plan.rows + h.reach(), plan.pitch},
+                           from + f * s.OH * s.OW, image + f * plan.plane,
+                           plan.blocks > 1 || (item == first && g == 0));
+        for_remainders([&](idx r, idx q, const Remainder& y, const Remainder& z, idx k) {
+          const idx begin = max_of(y.begin, j0), end = min_of(y.end, j1);
+          if (begin >= end) return;
+          const idx place = (begin - j0) * plan.pitch + z.begin - plan.w0;
+          correlate<T>(
+              {.M = plan.Cg,
+               .K = plan.Fg * y.taps * z.taps,
+               .rows = end - begin,
+               .cols = z.end - z.begin,
+               .A = filters + g * plan.filters() + k * plan.Cg,
+               .offset = offset + k,
+               .image = (plan.in_place ? from + j0 * s.OW : image) + place,
+               .pitch = plan.pitch,
+               .out = dx + (n * s.C + g * plan.Cg) * area + (begin * s.sh + r - s.ph) * s.W + z.begin * s.sw + q - s.pw,
+               .plane = area,
+               .row = s.sh * s.W,
+               .step = s.sw,
+               .bias = b ? b + g * plan.Cg : nullptr,
+               .floor = -T(INFINITY)},
+              rest);
+        });
+      }
+    }
+  });
+}
+
+// ---- dW, db ---------------------------------------------------------------------------------------------------------
+
+// to[j * ts + i] = from[i * fs + j], i < rows, j < cols. kFill: lanes beyond the rows become 0 in whole vectors; else
+// `to` has only `rows` of them, and is added to when `accumulate`.
+template <class T, bool kFill>
+void transpose_to(const T* from, idx rows, idx cols, idx fs, T* to, idx ts, bool accumulate) {
+  constexpr idx L = lanes<T>;
+  for (idx i = 0; i < (kFill ? ts : rows); i += L)
+    for (idx j = 0; j < cols; j += L) {
+      const idx n = min_of(cols - j, L), m = min_of(rows - i, L);
+      Simd<T> v[L];
+#pragma GCC unroll 16
+      for (idx q = 0; q < L; ++q) v[q] = q < m ? load_partial(from + (i + q) * fs + j, n) : Simd<T>{};
+      transpose<T>(v);
+      for (idx q = 0; q < n; ++q) {
+        T* const y = to + (j + q) * ts + i;
+        if (kFill)
+          store(y, v[q]);
+        else
+          store_partial(y, accumulate ? v[q] + load_partial(y, m) : v[q], m);
+      }
+    }
+}
+
+// sums (MR, NV vectors) += the sum over positions of x at tap i times dout: panel (rows * cols, NV vectors).
+template <class T> struct WeightTile {
+  idx rows, cols, pitch;
+  const T* const* x;  // a place for each of MR taps
+  const T* panel;
+  T* sums;
+};
+template <class T, int MR, int NV> void weight_tile(const WeightTile<T>& t) {
+  constexpr idx L = lanes<T>;
+  const T *x[MR], *panel = t.panel;
+#pragma GCC unroll 8
+  for (int i = 0; i < MR; ++i) x[i] = t.x[i];
+  Simd<T> acc[MR][NV] = {};
+  const idx cols = t.cols;
+  for (idx row = 0, p = 0; row < t.rows; ++row, p += t.pitch)
+    for (idx j = p; j < p + cols; ++j, panel += NV * L) {
+      Simd<T> d[NV];
+#pragma GCC unroll 3
+      for (int v = 0; v < NV; ++v) d[v] = load(panel + v * L);
+#pragma GCC unroll 8
+      for (int i = 0; i < MR; ++i) {
+        const Simd<T> s = broadcast<T>(x[i][j]);
+#pragma GCC unroll 3
+        for (int v = 0; v < NV; ++v) acc[i][v] = fma(s, d[v], acc[i][v]);
+      }
+    }
+#pragma GCC unroll 8
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 3
+    for (int v = 0; v < NV; ++v) {
+      T* const y = t.sums + (i * NV + v) * L;
+      store(y, load(y) + acc[i][v]);
+    }
+}
+template <class T> using WeightTileFunction = void (*)(const WeightTile<T>&);
+template <class T, int NV = kNV, int MR = kMR> WeightTileFunction<T> pick_weight_tile(idx taps, idx vectors) {
+  if constexpr (NV > 1 && MR == kMR)
+    if (vectors < NV) return pick_weight_tile<T, NV - 1>(taps, vectors);
+  if constexpr (MR > 1)
+    if (taps < MR) return pick_weight_tile<T, NV, MR - 1>(taps, vectors);
+  return weight_tile<T, MR, NV>;
+}
+
+template <class T> struct BackwardWeightPlan {
+  Axis h, w;
+  idx Cg, Fg, K, blocks, rows, pitch, plane, planes, image, ones, f_blocks, vectors, sample_blocks, panel, sums, work;
+  bool in_place;
+  explicit BackwardWeightPlan(const ConvShape& s) : h(rows_of(s)), w(columns_of(s)) {
+    constexpr idx L = lanes<T>;
+    Cg = s.C / s.groups, Fg = s.F / s.groups, K = Cg * s.kh * s.kw;
+    work = 2 * s.N * s.F * s.OH * s.OW * K;
+    in_place = h.plain() && w.plain();
+    pitch = in_place ? s.W : s.OW + w.reach();
+    planes = Cg * h.planes() * w.planes();
+    rows = max_of(min_of(s.OH, 224 / max_of(s.OW, 1)), 1);
+    blocks = (s.OH + rows - 1) / rows, rows = (s.OH + blocks - 1) / blocks, blocks = (s.OH + rows - 1) / rows;
+    plane = in_place ? s.H * s.W : (rows + h.reach()) * pitch;
+    image = in_place ? 0 : round_up(planes * plane, 64);
+    ones = round_up(rows * pitch, 64);
+    const idx all = (Fg + L - 1) / L;
+    f_blocks = (all + kNV - 1) / kNV, vectors = (all + f_blocks - 1) / f_blocks,
+    f_blocks = (all + vectors - 1) / vectors;
+    panel = round_up(rows * s.OW, L) * vectors * L;
+    sums = (K + 1) * vectors * L;
+    // Sums of some samples are kept apart, so that threads may add: as many as memory and work allow.
+    const idx most = (s.N * (s.C * s.H * s.W + s.F * s.OH * s.OW) / 16 + 32768) / max_of(sums * f_blocks * s.groups, 1);
+    idx wanted = max_of(min_of(min_of(s.N, 8), min_of(most, work / (2 * kGrain))), 1);
+    for (sample_blocks = 1; 2 * sample_blocks <= wanted;) sample_blocks *= 2;
+  }
+  idx items(idx groups) const { return sample_blocks * groups * f_blocks; }
+  idx parts(idx groups) const { return min_of(max_parts(work), items(groups)); }
+  idx part() const { return round_up(image + panel, 64); }
+  idx tables() const { return round_up(K * idx(sizeof(idx)), 64); }
+  idx bytes(idx groups) const {
+    return tables() + (ones + round_up(items(groups) * sums, 64) + parts(groups) * part()) * idx(sizeof(T));
+  }
+};
+
+template <class T> void conv_backward_weight(const ConvShape& s, ConvAlgorithm, const T* dout, const T* x, T* dW, T* db,
+                                             bool accumulate, void* scratch) {
+  constexpr idx L = lanes<T>;
+  const BackwardWeightPlan<T> plan(s);
+  const Axis &h = plan.h, &w = plan.w;
+  idx* const offset = static_cast<idx*>(scratch);
+  T* const ones = reinterpret_cast<T*>(static_cast<char*>(scratch) + plan.tables());
+  T *const sums_memory = ones + plan.ones, *const parts_memory =
+                                               sums_memory + round_up(plan.items(s.groups) * plan.sums, 64);
+  for (idx i = 0; i < plan.ones; ++i) ones[i] = 1;  // db is the gradient of a tap that always reads 1
+  const idx row_planes = h.planes(), column_planes = w.planes();
+  for (idx c = 0, k = 0; c < plan.Cg; ++c)
+    for (idx i = 0; i < s.kh; ++i)
+      for (idx j = 0; j < s.kw; ++j)
+        offset[k++] = ((c * row_planes + h.plane(i)) * column_planes + w.plane(j)) * plan.plane +
+                      h.shift(i) * plan.pitch + w.shift(j);
+  const idx items = plan.items(s.groups), parts = min_of(team(plan.work), plan.parts(s.groups)), area = s.OH * s.OW;
+  const idx width = plan.vectors * L, taps = plan.K + (db ? 1 : 0), tiles = (taps + kMR - 1) / kMR;
+  parallel_for(parts, plan.work, [&](idx part) {
+    T *const image = parts_memory + part * plan.part(), *const panel = image + plan.image;
+    for (idx item = items * part / parts; item < items * (part + 1) / parts; ++item) {
+      const idx block = item / (s.groups * plan.f_blocks), g = item / plan.f_blocks % s.groups,
+                f0 = item % plan.f_blocks * width, filters = min_of(plan.Fg - f0, width);
+      T* const sums = sums_memory + item * plan.sums;
+      for (idx i = 0; i < plan.sums; ++i) sums[i] = 0;
+      const idx n0 = s.N * block / plan.sample_blocks, n1 = s.N * (block + 1) / plan.sample_blocks;
+      for (idx n = n0; n < n1; ++n)
+        for (idx y0 = 0; y0 < s.OH; y0 += plan.rows) {
+          const idx rows = min_of(s.OH - y0, plan.rows);
+          const T* const from = x + (n * s.C + g * plan.Cg) * s.H * s.W;
+          if (!plan.in_place)
+            for (idx c = 0, to = 0; c < plan.Cg; ++c)
+              for (idx i = 0; i < row_planes; ++i)
+                for (idx j = 0; j < column_planes; ++j, to += plan.plane)
+                  copy_window<T>({s.H, s.W, y0 * s.sh + h.remainder(i) - s.ph, s.sh, w.remainder(j) - s.pw, s.sw,
+                                  plan.rows + h.reach(), plan.pitch},
+                                 from + c * s.H * s.W, image + to, plan.blocks > 1 || n == n0);
+          transpose_to<T, true>(dout + (n * s.F + g * plan.Fg + f0) * area + y0 * s.OW, filters, rows * s.OW, area,
+                                panel, width, false);
+          const T* const base = plan.in_place ? from + y0 * s.W : image;
+          for (idx tile = 0; tile < tiles; ++tile) {
+            const idx k0 = taps * tile / tiles, k1 = taps * (tile + 1) / tiles;
+            const T* places[kMR];
+            for (idx k = k0; k < k1; ++k) places[k - k0] = k < plan.K ? base + offset[k] : ones;
+            pick_weight_tile<T>(k1 - k0, plan.vectors)({rows, s.OW, plan.pitch, places, panel, sums + k0 * width});
+          }
+        }
+    }
+  });
+  // The blocks of samples in order, then back to dW (F, K).
+  parallel_for(s.groups * plan.f_blocks, plan.items(s.groups) * plan.sums, [&](idx item) {
+    T* const sums = sums_memory + item * plan.sums;
+    for (idx block = 1; block < plan.sample_blocks; ++block) {
+      const T* const more = sums + block * s.groups * plan.f_blocks * plan.sums;
+      for (idx i = 0; i < plan.sums; i += L) store(sums + i, load(sums + i) + load(more + i));
+    }
+    const idx f0 = item / plan.f_blocks * plan.Fg + item % plan.f_blocks * width,
+              filters = min_of((item / plan.f_blocks + 1) * plan.Fg - f0, width);
+    transpose_to<T, false>(sums, plan.K, filters, width, dW + f0 * plan.K, plan.K, accumulate);
+    if (db) transpose_to<T, false>(sums + plan.K * width, 1, filters, width, db + f0, 1, accumulate);
+  });
+}
+
+// ---- the rest -------------------------------------------------------------------------------------------------------
+
+template <class T> idx conv_workspace(const ConvShape& s, ConvAlgorithm) {
+  const idx forward = ForwardPlan<T>(s).bytes(), dx = BackwardInputPlan<T>(s).bytes(s.groups),
+            dW = BackwardWeightPlan<T>(s).bytes(s.groups);
+  return max_of(forward, max_of(dx, dW));
+}
+
+// Over samples and positions of x (N, C, area).
+template <class T> void channel_sums(const T* x, idx N, idx C, idx area, T* sums) {
+  parallel_for(C, N * C * area * idx(sizeof(T)), [=](idx c) {
+    double sum = 0;
+    for (idx n = 0; n < N; ++n) {
+      const T* const row = x + (n * C + c) * area;
+      sum += double(sum_vectors<T>(0, area, [=](auto at) { return at(row); })[0]);
+    }
+    sums[c] = T(sum);
+  });
+}
+
+// Patches of x (N, C, H, W) as rows: col (N * OH * OW, C * kh * kw).
+template <class T> void im2col(const ConvShape& s, const T* x, T* col) {
+  const idx width = s.C * s.kh * s.kw;
+  parallel_for(s.N * s.OH, s.N * s.OH * s.OW * width * idx(sizeof(T)), [&](idx item) {
+    const idx n = item / s.OH, y = item % s.OH;
+    T* to = col + item * s.OW * width;
+    for (idx z = 0; z < s.OW; ++z)
+      for (idx c = 0; c < s.C; ++c)
+        for (idx i = 0; i < s.kh; ++i)
+          for (idx j = 0; j < s.kw; ++j) {
+            const idx row = y * s.sh + i - s.ph, column = z * s.sw + j - s.pw;
+            const bool inside = row >= 0 && row < s.H && column >= 0 && column < s.W;
+            *to++ = inside ? x[((n * s.C + c) * s.H + row) * s.W + column] : T(0);
+          }
+  });
+}
+template <class T> void col2im(const ConvShape& s, const T* col, T* x) {
+  const idx width = s.C * s.kh * s.kw;
+  parallel_for(s.N, s.N * s.OH * s.OW * width * idx(sizeof(T)), [&](idx n) {
+    T* const image = x + n * s.C * s.H * s.W;
+    for (idx i = 0; i < s.C * s.H * s.W; ++i) image[i] = 0;
+    const T* from = col + n * s.OH * s.OW * width;
+    for (idx y = 0; y < s.OH; ++y)
+      for (idx z = 0; z < s.OW; ++z)
+        for (idx c = 0; c < s.C; ++c)
+          for (idx i = 0; i < s.kh; ++i)
+            for (idx j = 0; j < s.kw; ++j, ++from) {
+              const idx row = y * s.sh + i - s.ph, column = z * s.sw + j - s.pw;
+              if (row >= 0 && row < s.H && column >= 0 && column < s.W) image[(c * s.H + row) * s.W + column] += *from;
+            }
+  });
+}
+
+}  // namespace
+}  // namespace FASTNN_NS
