@@ -369,6 +369,43 @@ template <class T> inline SimdMask<T> from_bits(uint32_t bits) {
   return ((SimdMask<T>{} + I(bits)) & bit) != 0;
 }
 
+// Lanes of integers (0 ... 255) as bytes at p, the first n of them (n > lanes: all), and back; beyond n come zeros.
+template <class T> struct SimdBytes;
+template <> struct SimdBytes<float> {
+  typedef uint8_t type __attribute__((vector_size(kVecBytes / 4)));
+};
+template <> struct SimdBytes<double> {
+  typedef uint8_t type __attribute__((vector_size(kVecBytes / 8)));
+};
+template <class T> inline void store_bytes(uint8_t* p, SimdMask<T> v, idx n) {
+  const auto bytes = __builtin_convertvector(v, typename SimdBytes<T>::type);
+  if (n >= lanes<T>) {
+    std::memcpy(p, &bytes, sizeof bytes);
+    return;
+  }
+#if defined(__AVX512F__)
+  __m128i wide{};
+  std::memcpy(&wide, &bytes, sizeof bytes);
+  _mm_mask_storeu_epi8(p, (__mmask16)((1u << n) - 1), wide);
+#else
+  for (idx i = 0; i < n; ++i) p[i] = bytes[i];
+#endif
+}
+template <class T> inline SimdMask<T> load_bytes(const uint8_t* p, idx n) {
+  typename SimdBytes<T>::type bytes{};
+  if (n >= lanes<T>) {
+    std::memcpy(&bytes, p, sizeof bytes);
+  } else {
+#if defined(__AVX512F__)
+    const __m128i wide = _mm_maskz_loadu_epi8((__mmask16)((1u << n) - 1), p);
+    std::memcpy(&bytes, &wide, sizeof bytes);
+#else
+    for (idx i = 0; i < n; ++i) bytes[i] = p[i];
+#endif
+  }
+  return __builtin_convertvector(bytes, SimdMask<T>);
+}
+
 // 64-bit products of the low 32 bits of each 64-bit lane.
 typedef uint64_t SimdU64 __attribute__((vector_size(kVecBytes)));
 inline SimdU64 widening_product(SimdU64 a, SimdU64 b) {

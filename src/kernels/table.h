@@ -53,6 +53,16 @@ template <class T> struct SoftmaxKernels {
   void (*difference_backward)(Vec<const T> y, const T* t, T scale, T* dx);  // scale (y - t)
 };
 
+template <class T> struct PoolKernels {  // arg: uint8, int32 for windows of more than 256
+  idx (*max_workspace)(const PoolShape& s);
+  void (*max_forward)(const T* x, const PoolShape& s, T* out, void* arg, void* scratch);
+  bool (*places_fit)(const void* arg, idx n, idx size);
+  void (*max_backward)(const T* dout, const void* arg, const PoolShape& s, T* dx);
+  idx (*avg_workspace)(const PoolShape& s);
+  void (*avg_forward)(const T* x, const PoolShape& s, bool count_include_pad, T* out, void* scratch);
+  void (*avg_backward)(const T* dout, const PoolShape& s, bool count_include_pad, T* dx, void* scratch);
+};
+
 template <class T> struct NormKernels {  // every (D) vector belongs to the columns of x (N, D)
   void (*forward)(Mat<const T> x, const T* gamma, const T* beta, T epsilon, Mat<T> out, T* mean, T* var);
   void (*inference)(Mat<const T> x, const T* gamma, const T* beta, const T* mean, const T* var, T epsilon, Mat<T> out);
@@ -115,6 +125,7 @@ template <class T> struct Kernels {
   AffineKernels<T> affine;
   ActivationKernels<T> activation;
   SoftmaxKernels<T> softmax;
+  PoolKernels<T> pool;
   NormKernels<T> norm;
   RandomKernels<T> random;
   OptimKernels<T> optim;
@@ -131,7 +142,7 @@ struct KernelTable {
   Kernels<double> f64;
 };
 
-#define FASTNN_FAMILIES(X) X(affine) X(activation) X(softmax) X(norm) X(random) X(optim) X(embedding) X(conv)
+#define FASTNN_FAMILIES(X) X(affine) X(activation) X(softmax) X(norm) X(random) X(optim) X(embedding) X(conv) X(pool)
 
 extern const KernelTable* active_table;
 template <class T> const Kernels<T>& active();

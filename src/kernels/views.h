@@ -29,4 +29,10 @@ struct ConvShape {
   idx N, C, H, W, F, kh, kw, sh, sw, ph, pw, dh, dw, groups, OH, OW;
 };
 
+// Pooling of planes (planes, H, W) into (planes, OH, OW): windows of kh x kw, s stride, p padding. Arrays and windows
+// have fewer than 2^31 elements.
+struct PoolShape {
+  idx planes, H, W, OH, OW, kh, kw, sh, sw, ph, pw;
+};
+
 }  // namespace fastnn
