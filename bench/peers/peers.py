@@ -83,6 +83,20 @@ class TorchCompile(Torch):
         return self.lib.compile(f, dynamic=False)
 
 
+class TorchChannelsLast(Torch):
+    """Images in the layout (N, H, W, C), which PyTorch's convolutions and pooling prefer; nothing without images."""
+
+    name = "torch-channels-last"
+
+    def array(self, a):
+        format = self.lib.channels_last if a.ndim == 4 else self.lib.preserve_format
+        return super().array(a).to(memory_format=format)
+
+    def prepare(self, workload, inputs):
+        images = any(getattr(a, "ndim", 0) == 4 for a in inputs.values())
+        return super().prepare(workload, inputs) if images else None
+
+
 class Jax(Peer):
     name = language = module = "jax"
     distributions = ("jax", "jaxlib")
@@ -158,4 +172,4 @@ class Fastnn(Peer):
         self.lib.set_num_threads(threads)
 
 
-PEERS = {peer.name: peer for peer in (NumPy, Books, Numba, Torch, TorchCompile, Jax, OnnxRuntime, Fastnn)}
+PEERS = {peer.name: peer for peer in (NumPy, Books, Numba, Torch, TorchChannelsLast, TorchCompile, Jax, OnnxRuntime, Fastnn)}

@@ -3,7 +3,6 @@
 import operator
 
 from .. import backends
-from ..backends import numpy_backend
 from ._check import Call
 
 
@@ -25,7 +24,7 @@ def _batch_norm_forward(x, gamma, beta, epsilon, out, mean, var):
     call.check_out("out", out, x.shape)
     call.check_out("mean", mean, x.shape[1:2])
     call.check_out("var", var, x.shape[1:2])
-    return call.deliver(_table(x).batch_norm_forward(x, gamma, beta, float(epsilon)), out, mean, var)
+    return call.deliver(backends.checked.batch_norm_forward(x, gamma, beta, float(epsilon)), out, mean, var)
 
 
 def batch_norm_inference(x, gamma, beta, mean, var, epsilon=1e-6, out=None):
@@ -42,7 +41,7 @@ def _batch_norm_inference(x, gamma, beta, mean, var, epsilon, out):
     x, gamma, beta, mean, var = call.floats(x=x, gamma=gamma, beta=beta, mean=mean, var=var)
     _columns(call, x, gamma=gamma, beta=beta, mean=mean, var=var)
     call.check_out("out", out, x.shape)
-    return call.deliver(_table(x).batch_norm_inference(x, gamma, beta, mean, var, float(epsilon)), out)
+    return call.deliver(backends.checked.batch_norm_inference(x, gamma, beta, mean, var, float(epsilon)), out)
 
 
 def batch_norm_backward(dout, x, gamma, mean, var, epsilon=1e-6, dx=None, dgamma=None, dbeta=None):
@@ -63,7 +62,7 @@ def _batch_norm_backward(dout, x, gamma, mean, var, epsilon, dx, dgamma, dbeta):
     call.check_out("dx", dx, x.shape)
     call.check_out("dgamma", dgamma, x.shape[1:2])
     call.check_out("dbeta", dbeta, x.shape[1:2])
-    result = _table(x).batch_norm_backward(dout, x, gamma, mean, var, float(epsilon))
+    result = backends.checked.batch_norm_backward(dout, x, gamma, mean, var, float(epsilon))
     return call.deliver(result, dx, dgamma, dbeta)
 
 
@@ -153,10 +152,6 @@ def _group_norm_backward(dout, x, gamma, groups, mean, rstd, dx, dgamma, dbeta):
     call.check_out("dgamma", dgamma, x.shape[1:2])
     call.check_out("dbeta", dbeta, x.shape[1:2])
     return call.deliver(backends.checked.group_norm_backward(dout, x, gamma, groups, mean, rstd), dx, dgamma, dbeta)
-
-
-def _table(x):
-    return numpy_backend if x.ndim > 2 and backends.active_name == "native" else backends.checked
 
 
 def _columns(call, x, **vectors):

@@ -55,12 +55,54 @@ py::object dropout_backward(py::handle dout_, py::handle mask_, Real scale, py::
   });
 }
 
+// out = x * bit * scale by channel of x (N, C, ...).
+template <class T> void run_channels(const In<T>& x, idx channels, const uint64_t* mask, T scale, T* out) {
+  const idx S = channels > 0 ? x.size() / channels : 0;
+  run_rows(channels, 4.0 * double(x.size()), [&](idx begin, idx end) {
+    active<T>().random.channel_dropout(x.data() + begin * S, begin, end - begin, S, mask, scale, out + begin * S);
+  });
+}
+
+py::object dropout2d_forward(py::handle x_, Real ratio, py::handle key_, Real scale, py::handle out_,
+                             py::handle mask_) {
+  return by_dtype(x_, [&]<class T>() -> py::object {
+    const In<T> x(x_);
+    uint64_t key;
+    if (!x || x.nd() < 2 || !(ratio >= 0 && ratio <= 1) || !scale.ok || !parse_key(key_, key)) return py::none();
+    Out<T> out(out_, x.nd(), x.shape(), {x.range()});
+    if (!out) return py::none();
+    const idx channels = x.dim(0) * x.dim(1);
+    Out<uint8_t> mask(mask_, {mask_bytes(channels)}, {x.range(), out.range()});
+    if (!mask || !mask_words(mask)) return py::none();
+    active<T>().random.draw_mask(channels, ratio, key, mask_words(mask));
+    run_channels(x, channels, mask_words(mask), T(scale), out.data());
+    return py::make_tuple(out.object(), mask.object());
+  });
+}
+
+py::object dropout2d_backward(py::handle dout_, py::handle mask_, Real scale, py::handle dx_) {
+  return by_dtype(dout_, [&]<class T>() -> py::object {
+    const In<T> dout(dout_);
+    const In<uint8_t> mask(mask_, 1);
+    if (!dout || dout.nd() < 2 || !mask || !scale.ok) return py::none();
+    const idx channels = dout.dim(0) * dout.dim(1);
+    if (mask.dim(0) != mask_bytes(channels) || !mask_words(mask)) return py::none();
+    Out<T> dx(dx_, dout.nd(), dout.shape(), {dout.range(), mask.range()});
+    if (!dx) return py::none();
+    run_channels(dout, channels, mask_words(mask), T(scale), dx.data());
+    return dx.object();
+  });
+}
+
 }  // namespace
 
 void bind_random(py::module_& m) {
   m.def("dropout_forward", dropout_forward, "x"_a, "ratio"_a, "key"_a, "scale"_a = Real{1.0}, "out"_a = py::none(),
         "mask"_a = py::none());
   m.def("dropout_backward", dropout_backward, "dout"_a, "mask"_a, "scale"_a = Real{1.0}, "dx"_a = py::none());
+  m.def("dropout2d_forward", dropout2d_forward, "x"_a, "ratio"_a, "key"_a, "scale"_a = Real{1.0}, "out"_a = py::none(),
+        "mask"_a = py::none());
+  m.def("dropout2d_backward", dropout2d_backward, "dout"_a, "mask"_a, "scale"_a = Real{1.0}, "dx"_a = py::none());
 }
 
 }  // namespace fastnn

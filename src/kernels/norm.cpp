@@ -3,7 +3,17 @@
 namespace FASTNN_NS {
 namespace {
 template <class T> constexpr NormKernels<T> kernels() {
-  return {.forward = batch_norm_forward<T>, .inference = batch_norm_inference<T>, .backward = batch_norm_backward<T>};
+  return {.partials = batch_norm_partials,
+          .forward = batch_norm_forward<T>,
+          .inference = batch_norm_inference<T>,
+          .backward = batch_norm_backward<T>,
+          .channel_workspace = channel_partials<Moments>,
+          .channel_forward = channel_norm_forward<T>,
+          .channel_inference = channel_norm_inference<T>,
+          .channel_backward = channel_norm_backward<T>,
+          .group_forward = group_norm_forward<T>,
+          .group_partials = group_norm_partials,
+          .group_backward = group_norm_backward<T>};
 }
 }  // namespace
 void fill_norm(KernelTable& table) {

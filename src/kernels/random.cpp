@@ -3,7 +3,10 @@
 namespace FASTNN_NS {
 namespace {
 template <class T> constexpr RandomKernels<T> kernels() {
-  return {.dropout_forward = dropout_forward<T>, .dropout_backward = dropout_backward<T>};
+  return {.dropout_forward = dropout_forward<T>,
+          .dropout_backward = dropout_backward<T>,
+          .draw_mask = draw_mask,
+          .channel_dropout = channel_dropout<T>};
 }
 }  // namespace
 void fill_random(KernelTable& table) {

@@ -1,7 +1,6 @@
 // Dropout: a counter-based generator inside the loop, the mask as bits.
 #pragma once
-#include "parallel.h"
-#include "simd.h"
+#include "loops.h"
 #include "table.h"
 
 namespace FASTNN_NS {
@@ -82,15 +81,22 @@ template <class T, class F> void for_mask_words(idx n, idx cost, F f) {  // f(wo
   });
 }
 
+struct KeepLimit {  // kept: words >= limit, if any
+  uint32_t limit;
+  uint64_t some;
+  explicit KeepLimit(double ratio) {
+    const double exact = ratio * 16777216.0;                                      // 2^24
+    const int64_t threshold = int64_t(exact) + (double(int64_t(exact)) < exact);  // of the top 24 bits of a word
+    limit = uint32_t(threshold << 8), some = threshold < (int64_t(1) << 24) ? ~uint64_t(0) : 0;
+  }
+};
+
 template <class T>
 void dropout_forward(Vec<const T> x, idx first_word, double ratio, uint64_t key, T scale, T* out, uint64_t* mask) {
   const PhiloxKeys keys(key);
-  const double exact = ratio * 16777216.0;                                      // 2^24
-  const int64_t threshold = int64_t(exact) + (double(int64_t(exact)) < exact);  // of the top 24 bits of a word
-  const uint32_t limit = uint32_t(threshold << 8);
-  const uint64_t some = threshold < (int64_t(1) << 24) ? ~uint64_t(0) : 0;
+  const KeepLimit keep(ratio);
   for_mask_words<T>(x.n, 8, [=, &keys](idx word, idx begin, idx n) {
-    uint64_t bits = keep_bits(uint64_t(first_word + word), keys, limit) & some;
+    uint64_t bits = keep_bits(uint64_t(first_word + word), keys, keep.limit) & keep.some;
     if (n < 64) bits &= (uint64_t(1) << n) - 1;
     mask[word] = bits;
     apply_bits(x.data + begin, bits, broadcast(scale), n, out + begin);
@@ -100,6 +106,25 @@ void dropout_forward(Vec<const T> x, idx first_word, double ratio, uint64_t key,
 template <class T> void dropout_backward(Vec<const T> dout, const uint64_t* mask, T scale, T* dx) {
   for_mask_words<T>(dout.n, 4, [=](idx word, idx begin, idx n) {
     apply_bits(dout.data + begin, mask[word], broadcast(scale), n, dx + begin);
+  });
+}
+
+// Keep bits of n elements.
+inline void draw_mask(idx n, double ratio, uint64_t key, uint64_t* mask) {
+  const PhiloxKeys keys(key);
+  const KeepLimit keep(ratio);
+  for (idx word = 0; word * 64 < n; ++word) {
+    mask[word] = keep_bits(uint64_t(word), keys, keep.limit) & keep.some;
+    if (n - word * 64 < 64) mask[word] &= (uint64_t(1) << (n - word * 64)) - 1;
+  }
+}
+
+// dx = dout * bit * scale for channels `first` and on, of S elements each.
+template <class T>
+void channel_dropout(const T* dout, idx first, idx channels, idx S, const uint64_t* mask, T scale, T* dx) {
+  parallel_for(channels, 4 * channels * S, [=](idx i) {
+    const Simd<T> factor = mask[(first + i) / 64] >> ((first + i) % 64) & 1 ? broadcast(scale) : Simd<T>{};
+    for_vectors<T>(i * S, (i + 1) * S, [=](auto at) { at.put(dx, at(dout) * factor); });
   });
 }
 

@@ -63,17 +63,36 @@ template <class T> struct PoolKernels {  // arg: uint8, int32 for windows of mor
   void (*avg_backward)(const T* dout, const PoolShape& s, bool count_include_pad, T* dx, void* scratch);
 };
 
-template <class T> struct NormKernels {  // every (D) vector belongs to the columns of x (N, D)
-  void (*forward)(Mat<const T> x, const T* gamma, const T* beta, T epsilon, Mat<T> out, T* mean, T* var);
+template <class T> struct NormKernels {
+  // Columns: every (D) vector belongs to those of x (N, D). `partial`: partials(N, D) numbers.
+  idx (*partials)(idx N, idx D);
+  void (*forward)(Mat<const T> x, const T* gamma, const T* beta, T epsilon, Mat<T> out, T* mean, T* var, T* partial);
   void (*inference)(Mat<const T> x, const T* gamma, const T* beta, const T* mean, const T* var, T epsilon, Mat<T> out);
   void (*backward)(Mat<const T> dout, Mat<const T> x, const T* gamma, const T* mean, const T* var, T epsilon, Mat<T> dx,
-                   T* dgamma, T* dbeta);
+                   T* dgamma, T* dbeta, T* partial);
+  // Channels: every vector (C); dout, out and dx are laid out as x. `scratch`: channel_workspace(N, C, S) bytes.
+  idx (*channel_workspace)(idx N, idx C, idx S);
+  void (*channel_forward)(Channels<const T> x, const T* gamma, const T* beta, T epsilon, T* out, T* mean, T* var,
+                          void* scratch);
+  void (*channel_inference)(Channels<const T> x, const T* gamma, const T* beta, const T* mean, const T* var, T epsilon,
+                            T* out);
+  void (*channel_backward)(const T* dout, Channels<const T> x, const T* gamma, const T* mean, const T* var, T epsilon,
+                           T* dx, T* dgamma, T* dbeta, void* scratch);
+  // Groups: gamma and beta (G K), mean and rstd (N, G). `partial`: group_partials(s) numbers.
+  void (*group_forward)(const T* x, const GroupShape& s, const T* gamma, const T* beta, T epsilon, T* out, T* mean,
+                        T* rstd);
+  idx (*group_partials)(const GroupShape& s);
+  void (*group_backward)(const T* dout, const T* x, const GroupShape& s, const T* gamma, const T* mean, const T* rstd,
+                         T* dx, T* dgamma, T* dbeta, T* partial);
 };
 
 template <class T> struct RandomKernels {
   // Elements 64 * first_word and on of a larger array: a part has the bits of the whole.
   void (*dropout_forward)(Vec<const T> x, idx first_word, double ratio, uint64_t key, T scale, T* out, uint64_t* mask);
   void (*dropout_backward)(Vec<const T> dout, const uint64_t* mask, T scale, T* dx);
+  void (*draw_mask)(idx n, double ratio, uint64_t key, uint64_t* mask);
+  // Whole channels, from `first` on, of S elements: dx = dout * bit * scale.
+  void (*channel_dropout)(const T* dout, idx first, idx channels, idx S, const uint64_t* mask, T scale, T* dx);
 };
 
 // How a convolution is computed; a choice that does not apply (or does not exist for T) is the direct one.

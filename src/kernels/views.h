@@ -35,4 +35,15 @@ struct PoolShape {
   idx planes, H, W, OH, OW, kh, kw, sh, sw, ph, pw;
 };
 
+// Channels (or some of them) of images (N, C, S); `stride` from image to image.
+template <class T> struct Channels {
+  T* data;
+  idx N, C, S, stride;
+};
+
+// Images of G groups of K channels of S elements.
+struct GroupShape {
+  idx N, G, K, S;
+};
+
 }  // namespace fastnn
