@@ -172,4 +172,6 @@ class Fastnn(Peer):
         self.lib.set_num_threads(threads)
 
 
-PEERS = {peer.name: peer for peer in (NumPy, Books, Numba, Torch, TorchChannelsLast, TorchCompile, Jax, OnnxRuntime, Fastnn)}
+PEERS = {
+    peer.name: peer for peer in (NumPy, Books, Numba, Torch, TorchChannelsLast, TorchCompile, Jax, OnnxRuntime, Fastnn)
+}

@@ -19,7 +19,8 @@ template <class T, int NV> struct Columns {
   }
 };
 
-// ---- batch normalisation of the columns of x (N, D); statistics, gamma and beta (D) ----------------------------------
+// ---- batch normalisation of the columns of x (N, D); statistics, gamma and beta (D)
+// ----------------------------------
 
 constexpr int kColumnVectors = 4;  // enough running sums to hide the latency of an addition
 constexpr idx kBlockRows = 1024;   // of a column: 256 KiB of four vectors stay in L2
@@ -62,9 +63,9 @@ template <class T> void add_partials(const T* partial, idx blocks, idx D, T* dga
 }
 
 // out = (x - m) k + b of some rows.
-template <class T, int NV>
-inline void normalise_rows(Mat<const T> x, Mat<T> out, idx j, Columns<T, NV> columns, idx begin, idx end,
-                           const Simd<T> (&m)[NV], const Simd<T> (&k)[NV], const Simd<T> (&b)[NV]) {
+template <class T, int NV> inline void normalise_rows(Mat<const T> x, Mat<T> out, idx j, Columns<T, NV> columns,
+                                                      idx begin, idx end, const Simd<T> (&m)[NV],
+                                                      const Simd<T> (&k)[NV], const Simd<T> (&b)[NV]) {
   for (idx i = begin; i < end; ++i)
     for (int v = 0; v < NV; ++v) columns.put(out.row(i) + j, v, fma(columns.get(x.row(i) + j, v) - m[v], k[v], b[v]));
 }
@@ -85,9 +86,8 @@ template <class T> void batch_norm_inference(Mat<const T> x, const T* gamma, con
 }
 
 // Mean and sum of squared deviations of some rows: the mean of x - x[0], then of (x - mean)^2.
-template <class T, int NV>
-inline void column_moments(Mat<const T> x, idx j, Columns<T, NV> columns, idx begin, idx end, Simd<T> (&m)[NV],
-                           Simd<T> (&squares)[NV]) {
+template <class T, int NV> inline void column_moments(Mat<const T> x, idx j, Columns<T, NV> columns, idx begin, idx end,
+                                                      Simd<T> (&m)[NV], Simd<T> (&squares)[NV]) {
   const T per_row = T(1) / T(end > begin ? end - begin : 1);
   for (int v = 0; v < NV; ++v) m[v] = end > begin ? columns.get(x.row(begin) + j, v) : Simd<T>{};
   sum_rows<T, NV>(begin, end, squares, [&](idx i, int v) { return columns.get(x.row(i) + j, v) - m[v]; });
@@ -186,14 +186,16 @@ template <class T> void batch_norm_backward(Mat<const T> dout, Mat<const T> x, c
   for_columns<T>(N, D, blocks, gradient);
 }
 
-// ---- batch normalisation of the channels of x (N, C, S): statistics over N and S --------------------------------------
+// ---- batch normalisation of the channels of x (N, C, S): statistics over N and S
+// --------------------------------------
 
 // The elements of a channel in blocks of about 4096, a block being several images' or a piece of one: in L1 while its
 // two passes run, and short enough that sums in T are exact enough.
 struct ChannelBlocks {
   static constexpr idx kSize = 4096;
   idx N, S, images, pieces;
-  ChannelBlocks(idx N, idx S) : N(N), S(S), images(S > 0 && S < kSize ? kSize / S : 1), pieces((S + kSize - 1) / kSize) {}
+  ChannelBlocks(idx N, idx S)
+      : N(N), S(S), images(S > 0 && S < kSize ? kSize / S : 1), pieces((S + kSize - 1) / kSize) {}
   idx count() const { return (N + images - 1) / images * pieces; }
   struct Block {
     idx image, images, begin, length;  // elements begin ... of each of the images
@@ -281,8 +283,8 @@ template <class T, class F> inline void for_block(const ChannelBlocks::Block& bl
     for_vectors<T>(block.begin, block.begin + block.length, [&](auto at) { f(n, at); });
 }
 
-template <class T>
-inline void normalise_block(const ChannelBlocks::Block& block, const T* x, T* out, idx stride, T mean, T scale, T beta) {
+template <class T> inline void normalise_block(const ChannelBlocks::Block& block, const T* x, T* out, idx stride,
+                                               T mean, T scale, T beta) {
   const Simd<T> m = broadcast(mean), k = broadcast(scale), b = broadcast(beta);
   for_block<T>(block, [=](idx n, auto at) { at.put(out + n * stride, fma(at(x + n * stride) - m, k, b)); });
 }
@@ -305,9 +307,7 @@ template <class T> void channel_norm_forward(Channels<const T> x, const T* gamma
   const idx S = x.S, stride = x.stride;
   for_channels<Moments>(
       x.C, ChannelBlocks(x.N, S), 4 * x.N * x.C * S * idx(sizeof(T)), scratch,
-      [=](idx c, auto block) {
-        return block_moments<T>(block, [=](idx n) { return x.data + n * stride + c * S; });
-      },
+      [=](idx c, auto block) { return block_moments<T>(block, [=](idx n) { return x.data + n * stride + c * S; }); },
       [=](idx c, const Moments& all) { mean[c] = T(all.mean), var[c] = T(all.var()); },
       [=](idx c, auto block) {
         const T scale = gamma[c] * reciprocal_root(var[c] + epsilon);
@@ -325,8 +325,8 @@ template <class T> void channel_norm_backward(const T* dout, Channels<const T> x
         const Simd<T> m = broadcast(mean[c]);
         const auto here = [=](const T* p, idx n) { return p + n * stride + c * S; };
         const Simd<T> sum = sum_block<T>(block, [=](idx n, auto at) { return at(here(dout, n)); });
-        const Simd<T> product = sum_block<T>(
-            block, [=](idx n, auto at) { return at(here(dout, n)) * (at(here(x.data, n)) - m); });
+        const Simd<T> product =
+            sum_block<T>(block, [=](idx n, auto at) { return at(here(dout, n)) * (at(here(x.data, n)) - m); });
         return {double(sum[0]), double(product[0])};
       },
       [=](idx c, const Products& all) {
@@ -343,7 +343,8 @@ template <class T> void channel_norm_backward(const T* dout, Channels<const T> x
       });
 }
 
-// ---- layer and group normalisation: statistics over the K channels of a group, or the K numbers of a row (S = 1) ------
+// ---- layer and group normalisation: statistics over the K channels of a group, or the K numbers of a row (S = 1)
+// ------
 
 template <class T> void group_norm_forward(const T* x, const GroupShape& s, const T* gamma, const T* beta, T epsilon,
                                            T* out, T* mean, T* rstd) {
@@ -354,13 +355,10 @@ template <class T> void group_norm_forward(const T* x, const GroupShape& s, cons
     T* const to = out + row * length;
     const ChannelBlocks blocks(1, length);
     Moments all;
-    for (idx b = 0; b < blocks.count(); ++b)
-      all.add(block_moments<T>(blocks[b], [=](idx) { return from; }));
+    for (idx b = 0; b < blocks.count(); ++b) all.add(block_moments<T>(blocks[b], [=](idx) { return from; }));
     const T m = mean[row] = T(all.mean), r = rstd[row] = reciprocal_root(T(all.var()) + epsilon);
     if (s.S == 1)
-      for_vectors<T>(0, s.K, [=](auto at) {
-        at.put(to, fma(at(gamma + first) * r, at(from) - m, at(beta + first)));
-      });
+      for_vectors<T>(0, s.K, [=](auto at) { at.put(to, fma(at(gamma + first) * r, at(from) - m, at(beta + first))); });
     else
       for (idx k = 0; k < s.K; ++k)
         normalise_block({0, 1, k * s.S, s.S}, from, to, 0, m, gamma[first + k] * r, beta[first + k]);
@@ -377,9 +375,8 @@ inline idx group_norm_partials(const GroupShape& s) {  // numbers of scratch
 }
 
 // dx = rstd (g - mean(g) - xn mean(g xn)), g = dout gamma, xn = (x - mean) rstd.
-template <class T>
-inline void group_gradient(const T* dout, const T* x, const GroupShape& s, const T* gamma, T mean, T rstd, T* dx, T* dgamma,
-                           T* dbeta) {
+template <class T> inline void group_gradient(const T* dout, const T* x, const GroupShape& s, const T* gamma, T mean,
+                                              T rstd, T* dx, T* dgamma, T* dbeta) {
   const idx length = s.K * s.S;
   const T per_element = T(1) / T(length > 0 ? length : 1);
   T sum = 0, product = 0;  // of g and of g (x - mean)
@@ -401,14 +398,14 @@ inline void group_gradient(const T* dout, const T* x, const GroupShape& s, const
       Products all;
       for (idx b = 0; b < blocks.count(); ++b)
         all.add({double(sum_block<T>(blocks[b], [=](idx, auto at) { return at(dout + k * s.S); })[0]),
-                 double(sum_block<T>(blocks[b], [=](idx, auto at) {
-                   return at(dout + k * s.S) * (at(x + k * s.S) - mean);
-                 })[0])});
+                 double(sum_block<T>(blocks[b],
+                                     [=](idx, auto at) { return at(dout + k * s.S) * (at(x + k * s.S) - mean); })[0])});
       dbeta[k] += T(all.sum), dgamma[k] += T(all.product) * rstd;
       sum += gamma[k] * T(all.sum), product += gamma[k] * T(all.product);
     }
   }
-  const Simd<T> b = broadcast(sum * per_element), a = broadcast(-product * per_element * rstd * rstd), r = broadcast(rstd);
+  const Simd<T> b = broadcast(sum * per_element), a = broadcast(-product * per_element * rstd * rstd),
+                r = broadcast(rstd);
   const auto gradient = [=](auto at, Simd<T> g) { at.put(dx, fma(at(x) - mean, a, g - b) * r); };
   if (s.S == 1)
     for_vectors<T>(0, s.K, [=](auto at) { gradient(at, at(dout) * at(gamma)); });
@@ -417,8 +414,8 @@ inline void group_gradient(const T* dout, const T* x, const GroupShape& s, const
       for_vectors<T>(k * s.S, (k + 1) * s.S, [=](auto at) { gradient(at, at(dout) * gamma[k]); });
 }
 
-template <class T> void group_norm_backward(const T* dout, const T* x, const GroupShape& s, const T* gamma, const T* mean,
-                                            const T* rstd, T* dx, T* dgamma, T* dbeta, T* partial) {
+template <class T> void group_norm_backward(const T* dout, const T* x, const GroupShape& s, const T* gamma,
+                                            const T* mean, const T* rstd, T* dx, T* dgamma, T* dbeta, T* partial) {
   const idx images = group_block(s), blocks = (s.N + images - 1) / images, C = s.G * s.K, length = s.K * s.S;
   parallel_for(blocks * s.G, 6 * s.N * s.G * length * idx(sizeof(T)), [=](idx task) {
     const idx block = task / s.G, g = task % s.G;

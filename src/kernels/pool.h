@@ -1,5 +1,5 @@
-// Pooling of planes (P, H, W), an image's channels, into (P, OH, OW); windows of kh x kw. What lies outside of the plane
-// counts as -inf for the maximum and 0 for the mean.
+// Pooling of planes (P, H, W), an image's channels, into (P, OH, OW); windows of kh x kw. What lies outside of the
+// plane counts as -inf for the maximum and 0 for the mean.
 #pragma once
 #include "loops.h"
 #include "table.h"
@@ -75,8 +75,6 @@ template <class T> inline void put_pairs(T* p, Simd<T> even, Simd<T> odd, idx n)
     store_partial(p + L, b, 2 * n - L);
 }
 
-
-
 // ---- maximum -------------------------------------------------------------------------------------------------------
 
 template <class T> constexpr T kLowest = -T(__builtin_inff());
@@ -136,7 +134,8 @@ template <class T> idx largest_of_run(const T* p, idx n) {
   const auto take = [&](int k, Simd<T> x) { largest[k] = larger(x, largest[k]), number &= x == x; };
   for (; i + 4 * lanes<T> <= n; i += 4 * lanes<T>)
     for (int k = 0; k < 4; ++k) take(k, load(p + i + k * lanes<T>));
-  for (; i < n; i += lanes<T>) take(0, n - i < lanes<T> ? Partial<T>{i, n - i}.keep(get(p + i, n - i), p[0]) : load(p + i));
+  for (; i < n; i += lanes<T>)
+    take(0, n - i < lanes<T> ? Partial<T>{i, n - i}.keep(get(p + i, n - i), p[0]) : load(p + i));
   if (to_bits(~number)) return find(p, n, [](Simd<T> x) { return x != x; });
   const Simd<T> top = max_of_lanes<T>(larger(larger(largest[0], largest[1]), larger(largest[2], largest[3])));
   return find(p, n, [=](Simd<T> x) { return x == top; });
@@ -177,7 +176,8 @@ template <class T> idx max_pool_workspace(const PoolShape& s) {
   return windows_are_runs(s) || halves(s) ? 0 : pool_parts<T>(s) * Band::of<T>(s).template bytes<T>(s);
 }
 
-template <class T> void max_band(const T* x, const PoolShape& s, const Band& band, idx top, T* copy, T* out, Places arg, idx at) {
+template <class T>
+void max_band(const T* x, const PoolShape& s, const Band& band, idx top, T* copy, T* out, Places arg, idx at) {
   using I = SimdMask<T>;
   const idx bottom = smaller_of(s.OH, top + band.rows), row = band.phases * band.length;
   const Taps first(top, s.kh, s.sh, s.ph, s.H), last(bottom - 1, s.kh, s.sh, s.ph, s.H);
@@ -255,8 +255,7 @@ template <class T> struct Cleared {
 };
 
 // dx = dout where arg points, added in the order of the windows. An arg in the padding points nowhere.
-template <class T, class Place>
-void scatter_to_plane(const T* dout, const Place* arg, const PoolShape& s, T* dx) {
+template <class T, class Place> void scatter_to_plane(const T* dout, const Place* arg, const PoolShape& s, T* dx) {
   Cleared<T> cleared{dx, s.W};
   for (idx oy = 0; oy < s.OH; ++oy) {
     const idx top = oy * s.sh - s.ph;
@@ -330,7 +329,10 @@ template <class T> void max_pool_backward(const T* dout, const void* arg, const 
 struct Counts {
   idx kernel, stride, padding, low, high;
   Counts(idx kernel, idx stride, idx padding, idx size, bool with_padding)
-      : kernel(kernel), stride(stride), padding(padding), low(with_padding ? -padding : 0),
+      : kernel(kernel),
+        stride(stride),
+        padding(padding),
+        low(with_padding ? -padding : 0),
         high(with_padding ? size + padding : size) {}
   idx operator()(idx o) const {
     const idx start = o * stride - padding;
@@ -405,8 +407,7 @@ template <class T> void mean_of_plane(const T* x, const PoolShape& s, bool with_
 }
 
 // out = the mean of each window.
-template <class T>
-void avg_pool_forward(const T* x, const PoolShape& s, bool with_padding, T* out, void* scratch) {
+template <class T> void avg_pool_forward(const T* x, const PoolShape& s, bool with_padding, T* out, void* scratch) {
   const idx in_size = s.H * s.W, out_size = s.OH * s.OW;
   const MeanRows size = MeanRows::of<T>(s);
   const bool by_halves = halves(s), runs = windows_are_runs(s);
@@ -472,8 +473,7 @@ template <class T> void mean_to_halves(const T* dout, const PoolShape& s, T* dx)
 }
 
 // dx = dout / count, added to each element of the window in the order of the windows.
-template <class T>
-void avg_pool_backward(const T* dout, const PoolShape& s, bool with_padding, T* dx, void* scratch) {
+template <class T> void avg_pool_backward(const T* dout, const PoolShape& s, bool with_padding, T* dx, void* scratch) {
   const idx in_size = s.H * s.W, out_size = s.OH * s.OW;
   const MeanRows size = MeanRows::of<T>(s);
   const bool by_halves = halves(s), whole = windows_are_runs(s) && s.OH == 1 && s.kh == s.H && s.ph == 0;

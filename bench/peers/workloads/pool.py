@@ -175,7 +175,12 @@ class MaxPoolForward(_Pool):
 
     def onnx(self, onnx):
         node = onnx.helper.make_node(
-            "MaxPool", ["x"], ["out"], kernel_shape=[self.kernel] * 2, strides=[self.stride] * 2, pads=[self.padding] * 4
+            "MaxPool",
+            ["x"],
+            ["out"],
+            kernel_shape=[self.kernel] * 2,
+            strides=[self.stride] * 2,
+            pads=[self.padding] * 4,
         )
         return [node], ["out"], []
 
