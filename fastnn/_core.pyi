@@ -13,6 +13,8 @@ __all__: list[str] = [
     "affine_backward",
     "affine_forward",
     "available_isas",
+    "avg_pool2d_backward",
+    "avg_pool2d_forward",
     "batch_norm_backward",
     "batch_norm_forward",
     "batch_norm_inference",
@@ -21,17 +23,25 @@ __all__: list[str] = [
     "conv2d_forward",
     "conv_transpose2d_backward",
     "conv_transpose2d_forward",
+    "dropout2d_backward",
+    "dropout2d_forward",
     "dropout_backward",
     "dropout_forward",
     "embedding_backward",
     "embedding_backward_rows",
     "embedding_forward",
     "grad_norm",
+    "group_norm_backward",
+    "group_norm_forward",
     "im2col",
     "isa",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "log_softmax_backward",
     "log_softmax_forward",
     "matmul",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
     "max_threads",
     "momentum_update",
     "nesterov_update",
@@ -101,6 +111,25 @@ def available_isas() -> list:
     Instruction sets that can be used here, best first.
     """
 
+def avg_pool2d_backward(
+    dout: typing.Any,
+    input_shape: typing.Any,
+    kernel: typing.Any,
+    stride: typing.Any,
+    padding: typing.Any,
+    ceil_mode: typing.Any,
+    count_include_pad: typing.Any,
+    dx: typing.Any = None,
+) -> typing.Any: ...
+def avg_pool2d_forward(
+    x: typing.Any,
+    kernel: typing.Any,
+    stride: typing.Any,
+    padding: typing.Any,
+    ceil_mode: typing.Any = False,
+    count_include_pad: typing.Any = True,
+    out: typing.Any = None,
+) -> typing.Any: ...
 def batch_norm_backward(
     dout: typing.Any,
     x: typing.Any,
@@ -188,6 +217,10 @@ def conv_transpose2d_forward(
     groups: typing.Any = 1,
     out: typing.Any = None,
 ) -> typing.Any: ...
+def dropout2d_backward(dout: typing.Any, mask: typing.Any, scale: float = 1.0, dx: typing.Any = None) -> typing.Any: ...
+def dropout2d_forward(
+    x: typing.Any, ratio: float, key: typing.Any, scale: float = 1.0, out: typing.Any = None, mask: typing.Any = None
+) -> typing.Any: ...
 def dropout_backward(dout: typing.Any, mask: typing.Any, scale: float = 1.0, dx: typing.Any = None) -> typing.Any: ...
 def dropout_forward(
     x: typing.Any, ratio: float, key: typing.Any, scale: float = 1.0, out: typing.Any = None, mask: typing.Any = None
@@ -196,6 +229,27 @@ def embedding_backward(dout: typing.Any, index: typing.Any, V: typing.Any, dW: t
 def embedding_backward_rows(dout: typing.Any, index: typing.Any, V: typing.Any) -> typing.Any: ...
 def embedding_forward(W: typing.Any, index: typing.Any, out: typing.Any = None) -> typing.Any: ...
 def grad_norm(grads: typing.Any) -> typing.Any: ...
+def group_norm_backward(
+    dout: typing.Any,
+    x: typing.Any,
+    gamma: typing.Any,
+    groups: typing.Any,
+    mean: typing.Any,
+    rstd: typing.Any,
+    dx: typing.Any = None,
+    dgamma: typing.Any = None,
+    dbeta: typing.Any = None,
+) -> typing.Any: ...
+def group_norm_forward(
+    x: typing.Any,
+    gamma: typing.Any,
+    beta: typing.Any,
+    groups: typing.Any,
+    epsilon: float = 1e-05,
+    out: typing.Any = None,
+    mean: typing.Any = None,
+    rstd: typing.Any = None,
+) -> typing.Any: ...
 def im2col(
     x: typing.Any, kernel: typing.Any, stride: typing.Any = (1, 1), padding: typing.Any = (0, 0), out: typing.Any = None
 ) -> typing.Any: ...
@@ -204,9 +258,46 @@ def isa() -> str:
     The instruction set in use.
     """
 
+def layer_norm_backward(
+    dout: typing.Any,
+    x: typing.Any,
+    gamma: typing.Any,
+    mean: typing.Any,
+    rstd: typing.Any,
+    dx: typing.Any = None,
+    dgamma: typing.Any = None,
+    dbeta: typing.Any = None,
+) -> typing.Any: ...
+def layer_norm_forward(
+    x: typing.Any,
+    gamma: typing.Any,
+    beta: typing.Any,
+    epsilon: float = 1e-05,
+    out: typing.Any = None,
+    mean: typing.Any = None,
+    rstd: typing.Any = None,
+) -> typing.Any: ...
 def log_softmax_backward(dout: typing.Any, y: typing.Any, dx: typing.Any = None) -> typing.Any: ...
 def log_softmax_forward(x: typing.Any, out: typing.Any = None) -> typing.Any: ...
 def matmul(a: typing.Any, b: typing.Any, out: typing.Any = None) -> typing.Any: ...
+def max_pool2d_backward(
+    dout: typing.Any,
+    arg: typing.Any,
+    input_shape: typing.Any,
+    kernel: typing.Any,
+    stride: typing.Any,
+    padding: typing.Any,
+    dx: typing.Any = None,
+) -> typing.Any: ...
+def max_pool2d_forward(
+    x: typing.Any,
+    kernel: typing.Any,
+    stride: typing.Any,
+    padding: typing.Any,
+    ceil_mode: typing.Any = False,
+    out: typing.Any = None,
+    arg: typing.Any = None,
+) -> typing.Any: ...
 def max_threads() -> int:
     """
     Threads that a large call made now would use.
