@@ -8,39 +8,47 @@ namespace FASTNN_NS {
 namespace {
 
 // One rule a kind: y = forward(x), dx = backward(dout, saved), saved = y for sigmoid and tanh, x for the others.
+// kLong: see for_vectors.
 template <class T> struct Identity {
   using V = Simd<T>;
+  static constexpr bool kLong = false;
   V forward(V x) const { return x; }
   V backward(V dout, V) const { return dout; }
 };
 template <class T> struct Step {
   using V = Simd<T>;
+  static constexpr bool kLong = false;
   V forward(V x) const { return x > 0 ? V{} + 1 : V{}; }
   V backward(V, V) const { return V{}; }
 };
 template <class T> struct Sigmoid {
   using V = Simd<T>;
+  static constexpr bool kLong = true;
   V forward(V x) const { return sigmoid(x); }
   V backward(V dout, V y) const { return dout * (y * (1 - y)); }
 };
 template <class T> struct Tanh {
   using V = Simd<T>;
+  static constexpr bool kLong = true;
   V forward(V x) const { return tanh(x); }
   V backward(V dout, V y) const { return dout * (1 - y * y); }
 };
 template <class T> struct Relu {
   using V = Simd<T>;
+  static constexpr bool kLong = false;
   V forward(V x) const { return x <= 0 ? V{} : x; }
   V backward(V dout, V x) const { return x <= 0 ? V{} : dout; }
 };
 template <class T> struct LeakyRelu {
   using V = Simd<T>;
+  static constexpr bool kLong = false;
   T alpha;
   V forward(V x) const { return x <= 0 ? x * alpha : x; }
   V backward(V dout, V x) const { return x <= 0 ? dout * alpha : dout; }
 };
 template <class T> struct Elu {  // scale * (x or alpha (exp(x) - 1)): SELU too
   using V = Simd<T>;
+  static constexpr bool kLong = true;
   T alpha, scale;
   V forward(V x) const { return x > 0 ? x * scale : expm1_of_negative(at_most(x, 0)) * (alpha * scale); }
   V backward(V dout, V x) const {
@@ -49,11 +57,13 @@ template <class T> struct Elu {  // scale * (x or alpha (exp(x) - 1)): SELU too
 };
 template <class T> struct Softplus {
   using V = Simd<T>;
+  static constexpr bool kLong = true;
   V forward(V x) const { return softplus(x); }
   V backward(V dout, V x) const { return dout * sigmoid(x); }
 };
 template <class T> struct Softsign {
   using V = Simd<T>;
+  static constexpr bool kLong = false;
   V forward(V x) const { return x / (abs(x) + 1); }
   V backward(V dout, V x) const {
     const V d = abs(x) + 1;
@@ -62,12 +72,14 @@ template <class T> struct Softsign {
 };
 template <class T> struct HardSigmoid {
   using V = Simd<T>;
+  static constexpr bool kLong = false;
   static constexpr T slope = T(1) / 6;
   V forward(V x) const { return at_least(at_most(x * slope + T(0.5), 1), 0); }
   V backward(V dout, V x) const { return abs(x) >= 3 ? V{} : dout * slope; }
 };
 template <class T> struct Swish {
   using V = Simd<T>;
+  static constexpr bool kLong = true;
   V forward(V x) const { return x * sigmoid(x); }
   V backward(V dout, V x) const {  // s + x s (1 - s), s (1 - s) = e / (1 + e)^2 with e = exp(-|x|)
     const V e = exp_of_negative(-abs(x)), r = 1 / (e + 1);
@@ -76,6 +88,7 @@ template <class T> struct Swish {
 };
 template <class T> struct Gelu {
   using V = Simd<T>;
+  static constexpr bool kLong = true;
   V forward(V x) const { return x * normal_cdf(x); }
   V backward(V dout, V x) const {
     const V density = exp_of_negative(x * x * T(-0.5)) * T(0.39894228040143267794);  // 1 / sqrt(2 pi)
@@ -84,6 +97,7 @@ template <class T> struct Gelu {
 };
 template <class T> struct GeluTanh {  // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u = a (x + b x^3)
   using V = Simd<T>;
+  static constexpr bool kLong = true;
   static constexpr T a = T(0.79788456080286535588), b = T(0.044715);
   V forward(V x) const { return x * sigmoid(x * (2 * a) * fma(x * x, V{} + b, V{} + 1)); }
   V backward(V dout, V x) const {
@@ -95,6 +109,7 @@ template <class T> struct GeluTanh {  // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u
 };
 template <class T> struct Mish {  // tanh(log(1 + w)) = n / (n + 2) with w = exp(x), n = w^2 + 2 w; 1 for x > 20
   using V = Simd<T>;
+  static constexpr bool kLong = true;
   static constexpr T high = 20;
   V forward(V x) const {
     const V w = exp(at_most(x, high)), n = w * (w + 2);
@@ -106,6 +121,11 @@ template <class T> struct Mish {  // tanh(log(1 + w)) = n / (n + 2) with w = exp
     return dout * fma(x, slope, x > high ? V{} + 1 : n * r);
   }
 };
+
+// Sigmoid and tanh need only products of y.
+template <class Rule> constexpr bool kLongBackward = Rule::kLong;
+template <class T> constexpr bool kLongBackward<Sigmoid<T>> = false;
+template <class T> constexpr bool kLongBackward<Tanh<T>> = false;
 
 template <class T, class F> inline void with_rule(Activation kind, T alpha, F f) {
   switch (kind) {
@@ -143,18 +163,20 @@ template <class T, class F> inline void with_rule(Activation kind, T alpha, F f)
 }
 
 template <class T> void activation_forward(Activation kind, T alpha, Vec<const T> x, T* out) {
-  with_rule(kind, alpha, [=](auto rule) { map(out, x.n, [=](auto at) { return rule.forward(at(x.data)); }); });
+  with_rule(kind, alpha, [=](auto rule) {
+    map<T, rule.kLong>(out, x.n, [=](auto at) { return rule.forward(at(x.data)); });
+  });
 }
 
 template <class T> void activation_backward(Activation kind, T alpha, Vec<const T> dout, const T* saved, T* dx) {
-  with_rule(kind, alpha,
-            [=](auto rule) { map(dx, dout.n, [=](auto at) { return rule.backward(at(dout.data), at(saved)); }); });
+  with_rule(kind, alpha, [=](auto rule) {
+    map<T, kLongBackward<decltype(rule)>>(dx, dout.n, [=](auto at) { return rule.backward(at(dout.data), at(saved)); });
+  });
 }
 
-// y[0, n) = kind(y) in place, for the end of a matrix product.
+// y[0, n) = kind(y) in place, for the end of a matrix product: by the table, so that the rules are compiled once.
 template <class T> void activation_row(int kind, T alpha, T* y, idx n) {
-  with_rule(Activation(kind), alpha,
-            [=](auto rule) { for_vectors<T>(0, n, [=](auto at) { at.put(y, rule.forward(at(y))); }); });
+  active<T>().activation.forward(Activation(kind), alpha, {y, n}, y);
 }
 
 // out = x where x > 0 or x is NaN, else 0; bit i of mask says which.

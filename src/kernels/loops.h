@@ -9,8 +9,9 @@ namespace {
 // A vector's place in arrays of one length: at(p) is the vector of p[i], p[i + 1], ...
 template <class T> struct Whole {
   idx i;
+  bool past_caches = false;  // where put() stores
   Simd<T> operator()(const T* p) const { return plain(load(p + i)); }
-  void put(T* p, Simd<T> v) const { store(p + i, v); }
+  void put(T* p, Simd<T> v) const { past_caches ? stream(p + i, v) : store(p + i, v); }
   Simd<T> keep(Simd<T> v, T) const { return v; }
 };
 template <class T> struct Partial {
@@ -21,17 +22,29 @@ template <class T> struct Partial {
     return first_lanes<T>(n) ? v : Simd<T>{} + otherwise;
   }  // beyond the end
 };
+// Whole where n >= lanes<T>, else Partial: one body for a whole loop.
+template <class T> struct Either {
+  idx i, n;
+  bool past_caches = false;
+  Simd<T> operator()(const T* p) const { return n < lanes<T> ? Partial<T>{i, n}(p) : Whole<T>{i}(p); }
+  void put(T* p, Simd<T> v) const { n < lanes<T> ? Partial<T>{i, n}.put(p, v) : Whole<T>{i, past_caches}.put(p, v); }
+  Simd<T> keep(Simd<T> v, T otherwise) const { return n < lanes<T> ? Partial<T>{i, n}.keep(v, otherwise) : v; }
+};
 
-// f(at) for every vector of [begin, end).
+// f(at) for every vector of [begin, end). A long f (one with exp or log) is compiled once, a short one for whole vectors
+// and for the last: branches in the loop would cost it a sixth.
 template <class T, class F> inline void for_vectors(idx begin, idx end, F f) {
   idx i = begin;
   for (; i + lanes<T> <= end; i += lanes<T>) f(Whole<T>{i});
   if (i < end) f(Partial<T>{i, end - i});
 }
+template <class T, class F> inline void for_vectors_long(idx begin, idx end, F f, bool past_caches = false) {
+  for (idx i = begin; i < end; i += lanes<T>) f(Either<T>{i, end - i, past_caches});
+}
 
 // Sum of f(at) over [begin, end) in every lane: runs of 16 vectors in each of `sums` running sums, so that rounding
 // does not add up (10,000 terms of both signs in float32: error 4.8e-5 with one run, 0.8e-5 so). Four sums hide the
-// latency of an addition; where f takes longer, one is as fast and a sixth of the code.
+// latency of an addition; where f is long, one is as fast and a sixth of the code.
 template <class T, int sums = 4, class F> inline Simd<T> sum_vectors(idx begin, idx end, F f) {
   constexpr idx L = lanes<T>, run = 16 * sums * L;
   Simd<T> total{};
@@ -41,8 +54,8 @@ template <class T, int sums = 4, class F> inline Simd<T> sum_vectors(idx begin, 
     if constexpr (sums > 1)
       for (; i + sums * L <= stop; i += sums * L)
         for (idx k = 0; k < sums; ++k) s[k] += f(Whole<T>{i + k * L});
-    for (; i + L <= stop; i += L) s[0] += f(Whole<T>{i});
-    if (const Partial<T> last{i, stop - i}; last.n > 0) s[0] += last.keep(f(last), 0);
+    const auto add = [&](auto at) { s[0] += at.keep(f(at), 0); };
+    sums > 1 ? for_vectors<T>(i, stop, add) : for_vectors_long<T>(i, stop, add);
     for (int k = sums / 2; k > 0; k /= 2)
       for (int j = 0; j < k; ++j) s[j] += s[j + k];
     total += s[0];
@@ -64,16 +77,17 @@ template <class T, class F> inline void for_blocks(idx n, F f) {
 }
 
 // out = f(at) over [0, n), in parallel.
-template <class T, class F> inline void map(T* out, idx n, F f) {
+template <class T, bool kLong = false, class F> inline void map(T* out, idx n, F f) {
   const bool past_caches = n * idx(sizeof(T)) >= kStreamBytes && reinterpret_cast<uintptr_t>(out) % kVecBytes == 0;
   for_blocks<T>(n, [=](idx begin, idx end, idx) {
-    if (past_caches) {
-      const idx whole = begin + (end - begin) / lanes<T> * lanes<T>;
-      for (idx i = begin; i < whole; i += lanes<T>) stream(out + i, f(Whole<T>{i}));
-      begin = whole;
-      stream_fence();
+    const auto put = [=](auto at) { at.put(out, f(at)); };
+    if constexpr (kLong) {
+      for_vectors_long<T>(begin, end, put, past_caches);
+    } else {
+      for (; past_caches && begin + lanes<T> <= end; begin += lanes<T>) put(Whole<T>{begin, true});
+      for_vectors<T>(begin, end, put);
     }
-    for_vectors<T>(begin, end, [=](auto at) { at.put(out, f(at)); });
+    if (past_caches) stream_fence();
   });
 }
 

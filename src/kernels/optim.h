@@ -21,28 +21,34 @@ template <class T> idx optim_elements(const OptimArray<T>* arrays, idx count) {
   return n;
 }
 
-// The body of a block, compiled once for the serial and the parallel loop.
-template <class T, class F>
-__attribute__((noinline)) void run_part(const F& f, const OptimArray<T>& a, idx begin, idx end, idx block) {
-  f(a, begin, end, block);
+// The loops of for_blocks, compiled once for all rules.
+template <class T> using PartBody = void (*)(const void* f, const OptimArray<T>& a, idx begin, idx end, idx block);
+template <class T>
+FASTNN_ONCE void run_parts(const OptimArray<T>* arrays, idx count, idx cost, PartBody<T> body, const void* f) {
+  const idx work = cost * optim_elements(arrays, count);
+  const auto run = [=](const OptimArray<T>& a, idx begin, idx block) {
+    body(f, a, begin, a.n - begin < kOptimBlock ? a.n : begin + kOptimBlock, block);
+  };
+  if (team(work) == 1) {  // the common small network: no search for the array of a block
+    idx block = 0;
+    for (idx i = 0; i < count; ++i)
+      for (idx begin = 0; begin < arrays[i].n; begin += kOptimBlock) run(arrays[i], begin, block++);
+    return;
+  }
+  parallel_for(optim_blocks(arrays, count), work, [=](idx block) {
+    idx i = 0, first = 0;
+    while (first + blocks_of(arrays[i].n) <= block) first += blocks_of(arrays[i++].n);
+    run(arrays[i], (block - first) * kOptimBlock, block);
+  });
 }
 
 // f(array, begin, end, block) for every block of every array; `cost` scalar operations an element.
-template <class T, class F> void for_blocks(const OptimArray<T>* arrays, idx count, idx cost, F f) {
-  if (team(cost * optim_elements(arrays, count)) ==
-      1) {  // the common small network: no search for the array of a block
-    idx block = 0;
-    for (idx i = 0; i < count; ++i)
-      for (idx begin = 0; begin < arrays[i].n; begin += kOptimBlock)
-        run_part(f, arrays[i], begin, arrays[i].n - begin < kOptimBlock ? arrays[i].n : begin + kOptimBlock, block++);
-    return;
-  }
-  parallel_for(optim_blocks(arrays, count), cost * optim_elements(arrays, count), [=](idx block) {
-    idx i = 0, first = 0;
-    while (first + blocks_of(arrays[i].n) <= block) first += blocks_of(arrays[i++].n);
-    const idx begin = (block - first) * kOptimBlock, rest = arrays[i].n - begin;
-    run_part(f, arrays[i], begin, begin + (rest < kOptimBlock ? rest : kOptimBlock), block);
-  });
+template <class T, class F> void for_blocks(const OptimArray<T>* arrays, idx count, idx cost, const F& f) {
+  const PartBody<T> body = [](const void* g, const OptimArray<T>& a, idx begin, idx end, idx block) {
+    const F own = *static_cast<const F*>(g);
+    own(a, begin, end, block);
+  };
+  run_parts(arrays, count, cost, body, &f);
 }
 
 // One rule each: step() changes the parameter p and the states s and t, given the gradient g.
@@ -115,14 +121,14 @@ struct Adam {  // lr is the bias-corrected step size; decay = 0, or learning rat
   }
 };
 
-template <bool modified, class T, class Rule>
-inline void optim_vector(const OptimArray<T>& a, idx i, idx n, const Rule& rule, const OptimSettings& o) {
-  const auto get = [=](const T* from) { return n == lanes<T> ? load(from + i) : load_partial(from + i, n); };
-  const auto put = [=](T* to, Simd<T> v) { n == lanes<T> ? store(to + i, v) : store_partial(to + i, v, n); };
+template <class T, class Rule>
+inline void optim_vector(const OptimArray<T>& a, idx i, idx n, const Rule& rule, bool modified, const OptimSettings& o) {
+  const auto get = [=](const T* from) { return n >= lanes<T> ? load(from + i) : load_partial(from + i, n); };
+  const auto put = [=](T* to, Simd<T> v) { n >= lanes<T> ? store(to + i, v) : store_partial(to + i, v, n); };
   Simd<T> p = get(a.p), g = get(a.g), s{}, t{};
   if constexpr (Rule::kStates >= 1) s = get(a.s);
   if constexpr (Rule::kStates >= 2) t = get(a.t);
-  if constexpr (modified) {
+  if (modified) {
     g *= broadcast(T(o.grad_scale));
     if (o.clip_value > 0) g = min_nan(max_nan(g, broadcast(T(-o.clip_value))), broadcast(T(o.clip_value)));
     g = fma(broadcast(T(o.weight_decay)), p, g);
@@ -133,20 +139,16 @@ inline void optim_vector(const OptimArray<T>& a, idx i, idx n, const Rule& rule,
   if constexpr (Rule::kStates >= 2) put(a.t, t);
 }
 
-template <bool modified, class T, class Rule>
+template <class T, class Rule>
 void optim_update(const OptimArray<T>* arrays, idx count, const Rule& rule, const OptimSettings& o) {
-  for_blocks(arrays, count, 8, [&](const OptimArray<T>& a, idx begin, idx end, idx) {
-    idx i = begin;
-    for (; i + lanes<T> <= end; i += lanes<T>) optim_vector<modified>(a, i, lanes<T>, rule, o);
-    if (i < end) optim_vector<modified>(a, i, end - i, rule, o);
+  const bool modified = o.grad_scale != 1 || o.clip_value > 0 || o.weight_decay != 0;
+  for_blocks(arrays, count, 8, [=](const OptimArray<T>& a, idx begin, idx end, idx) {
+    for (idx i = begin; i < end; i += lanes<T>) optim_vector(a, i, end - i, rule, modified, o);
   });
 }
 
 template <class T> void update(Optimizer kind, const OptimArray<T>* arrays, idx count, const OptimSettings& o) {
-  const auto with = [&](const auto& rule) {
-    const bool plain = o.grad_scale == 1 && !(o.clip_value > 0) && o.weight_decay == 0;
-    plain ? optim_update<false>(arrays, count, rule, o) : optim_update<true>(arrays, count, rule, o);
-  };
+  const auto with = [&](const auto& rule) { optim_update(arrays, count, rule, o); };
   switch (kind) {
     case Optimizer::sgd:
       return with(Sgd<T>(o));

@@ -15,6 +15,13 @@ namespace FASTNN_NS {
 namespace {
 using namespace fastnn;
 
+// For a function that is to exist once, whatever its callers pass (GCC makes a copy for a body it knows).
+#if defined(__clang__)
+#define FASTNN_ONCE __attribute__((noinline))
+#else
+#define FASTNN_ONCE __attribute__((noinline, noclone))
+#endif
+
 // Below this much work a thread is not worth waking: a region costs 1 us while workers spin, 72 us once they sleep.
 constexpr idx kGrain = idx(1) << 22;
 
@@ -34,21 +41,28 @@ inline int team(idx work) {
 #endif
 }
 
-// The body of a block, compiled once for the serial and the parallel loop.
-template <class F> __attribute__((noinline)) void run_block(const F& f, idx block) { f(block); }
-
-// f(block) for every block in [0, count): blocks are cut by size alone, so results do not depend on the team.
-template <class F> inline void parallel_for(idx count, idx work, F f) {
+// The loops of parallel_for, compiled once for all bodies: a body is one function, and no copy of it for the team.
+using BlockBody = void (*)(const void* f, idx block);
+FASTNN_ONCE inline void run_blocks(idx count, idx work, BlockBody body, const void* f) {
   int threads = team(work);
   if (threads > count) threads = int(count);
   if (threads <= 1) {
-    for (idx i = 0; i < count; ++i) run_block(f, i);
+    for (idx i = 0; i < count; ++i) body(f, i);
     return;
   }
 #if defined(_OPENMP)
 #pragma omp parallel for num_threads(threads) schedule(static)
-  for (idx i = 0; i < count; ++i) run_block(f, i);
+  for (idx i = 0; i < count; ++i) body(f, i);
 #endif
+}
+
+// f(block) for every block in [0, count): blocks are cut by size alone, so results do not depend on the team.
+template <class F> inline void parallel_for(idx count, idx work, const F& f) {
+  const BlockBody body = [](const void* g, idx block) {
+    const F own = *static_cast<const F*>(g);  // in registers: what f stores to cannot be its own pointers
+    own(block);
+  };
+  run_blocks(count, work, body, &f);
 }
 
 // f(thread, threads) once in each thread of the team; f may call barrier().

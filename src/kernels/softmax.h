@@ -171,7 +171,7 @@ double cross_entropy_forward(Mat<const T> x, CrossEntropyTarget<T> t, T epsilon,
       if (b[k] != 0 && !(epsilon > 0)) s[k] = row.sum[0];
     }
     double total = 0;
-    for_vectors<T>(0, end - begin, [&](auto at) {
+    for_vectors_long<T>(0, end - begin, [&](auto at) {
       T loss[lanes<T>];
       store(loss, at.keep(at(b) * log(at(s)) - at(a), 0));
       for (T l : loss) total += double(l);
