@@ -55,7 +55,8 @@ py::object log_softmax_backward(py::handle dout, py::handle y, py::handle dx) {
   return rows_backward(dout, y, dx, [](const auto& kernels) { return kernels.log_backward; });
 }
 
-// The target of a cross entropy over (N, V): labels, or targets of dtype T; with scratch behind the labels.
+// The target of a cross entropy over (N, V): labels, or targets of dtype T; with scratch behind the labels. One-hot
+// targets (of either dtype: the books' are float64 beside float32 scores) become labels, which gives the same bits.
 template <class T> class Target {
  public:
   Target(py::handle t, idx N, idx V, py::handle weight, py::handle ignore_index, double smoothing, idx scratch_numbers)
@@ -64,10 +65,16 @@ template <class T> class Target {
     if (!a || !weight_ || !(smoothing >= 0 && smoothing <= 1)) return;
     view_ = {nullptr, nullptr, weight_.data(), smoothing};
     if (a->nd == 2) {
-      if (type_of(a) != type_num<T> || a->dimensions[0] != N || a->dimensions[1] != V) return;
-      view_.targets = reinterpret_cast<const T*>(a->data);
-      range_ = {a->data, a->data + N * V * idx(sizeof(T))};
-      good_ = true;
+      if (a->dimensions[0] != N || a->dimensions[1] != V) return;
+      const bool plain = smoothing == 0 && weight.is_none();
+      if (plain && (read_one_hot<float>(a) || read_one_hot<double>(a))) {
+        view_.labels = scratch_.template as<int64_t>();
+        good_ = true;
+      } else if (type_of(a) == type_num<T>) {
+        view_.targets = reinterpret_cast<const T*>(a->data);
+        range_ = {a->data, a->data + N * V * idx(sizeof(T))};
+        good_ = true;
+      }
     } else if (a->nd == 1 && a->dimensions[0] == N) {
       int64_t ignore = 0;
       if (!ignore_index.is_none()) {
@@ -92,6 +99,12 @@ template <class T> class Target {
   }
 
  private:
+  template <class S> bool read_one_hot(const ArrayProxy* a) {
+    if (type_of(a) != type_num<S>) return false;
+    const Mat<const S> t = row_major(reinterpret_cast<const S*>(a->data), idx(a->dimensions[0]), idx(a->dimensions[1]));
+    return active<S>().softmax.one_hot_labels(t, scratch_.template as<int64_t>());
+  }
+
   idx V_;
   OptionalVec<T> weight_;
   Scratch scratch_;

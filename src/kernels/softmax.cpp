@@ -9,6 +9,7 @@ template <class T> constexpr SoftmaxKernels<T> kernels() {
           .log_backward = log_softmax_backward<T>,
           .row_blocks = row_blocks,
           .blocks = sum_blocks,
+          .one_hot_labels = one_hot_labels<T>,
           .cross_entropy_divisor = cross_entropy_divisor<T>,
           .cross_entropy_forward = cross_entropy_forward<T>,
           .cross_entropy_backward = cross_entropy_backward<T>,

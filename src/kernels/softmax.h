@@ -123,6 +123,29 @@ template <class T> inline T label_share(const CrossEntropyTarget<T>& t, int64_t 
 }
 template <class T> inline bool ignored(const CrossEntropyTarget<T>& t, idx i) { return t.labels && t.labels[i] < 0; }
 
+// labels[i] = the place of the 1 in row i of t (N, V). False unless every row is one 1 and zeros.
+template <class T> bool one_hot_labels(Mat<const T> t, int64_t* labels) {
+  const idx V = t.cols;
+  const auto read = [=](idx i) {
+    const T* const row = t.row(i);
+    int64_t label = -1;
+    bool good = true;
+    for_vectors<T>(0, V, [&](auto at) {
+      if (const uint32_t bits = to_bits(at(row) != 0); bits) {
+        good &= label < 0 && (bits & (bits - 1)) == 0;
+        label = at.i + __builtin_ctz(bits);
+      }
+    });
+    labels[i] = good && label >= 0 && row[label] == 1 ? label : -1;
+  };
+  if (t.rows > 0) read(0);  // soft targets show at once
+  if (t.rows == 0 || labels[0] < 0) return false;
+  for_rows<T>(t.rows, V, read);
+  bool good = true;
+  for (idx i = 0; i < t.rows; ++i) good &= labels[i] >= 0;
+  return good;
+}
+
 // What the sum of the losses is divided by: the weights of the counted labels, or the number of rows of targets.
 template <class T> double cross_entropy_divisor(const CrossEntropyTarget<T>& t, idx N) {
   if (t.targets) return double(N);

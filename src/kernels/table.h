@@ -45,6 +45,7 @@ template <class T> struct SoftmaxKernels {
   // `partial`: row_blocks(N, V) or blocks(n) numbers. Losses are sums, not yet divided.
   idx (*row_blocks)(idx N, idx V);
   idx (*blocks)(idx n);
+  bool (*one_hot_labels)(Mat<const T> t, int64_t* labels);  // false: t is not one-hot
   double (*cross_entropy_divisor)(const CrossEntropyTarget<T>& t, idx N);
   double (*cross_entropy_forward)(Mat<const T> x, CrossEntropyTarget<T> t, T epsilon, T* y, double* partial);
   void (*cross_entropy_backward)(Mat<const T> y, CrossEntropyTarget<T> t, double scale, T* dx);
