@@ -163,9 +163,8 @@ template <class T, class F> inline void with_rule(Activation kind, T alpha, F f)
 }
 
 template <class T> void activation_forward(Activation kind, T alpha, Vec<const T> x, T* out) {
-  with_rule(kind, alpha, [=](auto rule) {
-    map<T, rule.kLong>(out, x.n, [=](auto at) { return rule.forward(at(x.data)); });
-  });
+  with_rule(kind, alpha,
+            [=](auto rule) { map<T, rule.kLong>(out, x.n, [=](auto at) { return rule.forward(at(x.data)); }); });
 }
 
 template <class T> void activation_backward(Activation kind, T alpha, Vec<const T> dout, const T* saved, T* dx) {

@@ -31,8 +31,8 @@ template <class T> struct Either {
   Simd<T> keep(Simd<T> v, T otherwise) const { return n < lanes<T> ? Partial<T>{i, n}.keep(v, otherwise) : v; }
 };
 
-// f(at) for every vector of [begin, end). A long f (one with exp or log) is compiled once, a short one for whole vectors
-// and for the last: branches in the loop would cost it a sixth.
+// f(at) for every vector of [begin, end). A long f (one with exp or log) is compiled once, a short one for whole
+// vectors and for the last: branches in the loop would cost it a sixth.
 template <class T, class F> inline void for_vectors(idx begin, idx end, F f) {
   idx i = begin;
   for (; i + lanes<T> <= end; i += lanes<T>) f(Whole<T>{i});

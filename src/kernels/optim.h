@@ -121,8 +121,8 @@ struct Adam {  // lr is the bias-corrected step size; decay = 0, or learning rat
   }
 };
 
-template <class T, class Rule>
-inline void optim_vector(const OptimArray<T>& a, idx i, idx n, const Rule& rule, bool modified, const OptimSettings& o) {
+template <class T, class Rule> inline void optim_vector(const OptimArray<T>& a, idx i, idx n, const Rule& rule,
+                                                        bool modified, const OptimSettings& o) {
   const auto get = [=](const T* from) { return n >= lanes<T> ? load(from + i) : load_partial(from + i, n); };
   const auto put = [=](T* to, Simd<T> v) { n >= lanes<T> ? store(to + i, v) : store_partial(to + i, v, n); };
   Simd<T> p = get(a.p), g = get(a.g), s{}, t{};
