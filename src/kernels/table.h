@@ -141,6 +141,32 @@ template <class T> struct EmbeddingKernels {  // index: n rows of the table, all
   void (*sum_rows)(const T* dout, const int64_t* slot, idx n, idx D, idx seen, T* values);
 };
 
+enum class Cell : int { rnn, lstm, gru, gru_linear };  // gru_linear: reset after the product, as cuDNN
+// A recurrent layer over whole sequences. Step t of sequence n is row n * row_n + t * row_t of an array of steps.
+template <class T> struct Sequence {
+  Cell cell;
+  Activation activation;  // of Cell::rnn
+  idx N, steps, H, row_n, row_t;
+  bool reverse;
+  const int64_t* lengths;  // (N) or null: steps t < lengths[n] are taken
+  const T *Wh, *b_h, *peephole, *h0, *c0;
+  T *hs, *cs, *gates;  // results of forward, and what backward reads; before forward `gates` (rnn: hs) is x @ Wx + b
+  const T *dhs, *dcT;  // backward only, from here on
+  T *da, *du, *dh0, *dc0;  // da: gradient of x @ Wx + b; du: of the candidate's product with Wh (gru_linear)
+  T *before, *reset;       // of each step: the state that it started from; that times r (gru)
+  T* dpeephole;
+  void (*matmul)(Mat<const T> a, Mat<const T> b, Mat<T> out, void* scratch);
+  void* matmul_scratch;
+  T* scratch;
+};
+template <class T> struct RnnKernels {
+  idx (*workspace)(const Sequence<T>& s, bool backward);  // bytes of s.scratch, 64-byte aligned
+  // Steps [begin, end) of all, in the order of their computation; the first call prepares, that which reaches the last
+  // step finishes.
+  void (*forward)(const Sequence<T>& s, idx begin, idx end);
+  void (*backward)(const Sequence<T>& s, idx begin, idx end);
+};
+
 template <class T> struct Kernels {
   AffineKernels<T> affine;
   ActivationKernels<T> activation;
@@ -150,6 +176,7 @@ template <class T> struct Kernels {
   RandomKernels<T> random;
   OptimKernels<T> optim;
   EmbeddingKernels<T> embedding;
+  RnnKernels<T> rnn;
   ConvKernels<T> conv;
 };
 

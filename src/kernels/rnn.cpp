@@ -1,0 +1,13 @@
+#include "rnn.h"
+
+namespace FASTNN_NS {
+namespace {
+template <class T> constexpr RnnKernels<T> kernels() {
+  return {.workspace = rnn_workspace<T>, .forward = rnn_forward<T>, .backward = rnn_backward<T>};
+}
+}  // namespace
+void fill_rnn(KernelTable& table) {
+  table.f32.rnn = kernels<float>();
+  table.f64.rnn = kernels<double>();
+}
+}  // namespace FASTNN_NS

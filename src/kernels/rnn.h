@@ -1,0 +1,471 @@
+// Recurrent layers: the loop over the steps of rnn, LSTM and GRU. Formulas: rnn.py of numpy_backend.
+//
+// Wh is packed once a call; a step is its product with the states, tile by tile, and the cell's functions on each tile
+// while that is in L1. States are kept in compact (N, K) buffers, those that a product reads while others are written
+// twice. Threads take rows of the batch, which never meet, or where Wh is larger than a core's cache columns of Wh,
+// with a barrier a step. An element is one chain of fused multiply-adds in ascending k whatever the tile or the team.
+#pragma once
+#include "gemm.h"
+#include "loops.h"
+#include "table.h"
+#include "vmath.h"
+
+namespace FASTNN_NS {
+namespace {
+
+// The tile of a step: kStepRows rows by a group of columns, as many panels of kPanel vectors as it needs. Four vectors
+// are the four gates of one vector of units.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr idx kPanel = 4;
+#else
+constexpr idx kPanel = 2;
+#endif
+constexpr int kStepRows = 6, kGroupVectors = 4;
+constexpr idx kStepDepth = 512;  // of a panel that several tiles share
+constexpr idx kBufferRows = 96;  // whose tiles wait for the rest of a deep product
+
+// Columns [q * H + u, ...) of the gates q side by side: the matrix (K, gates * H), packed where `panels` is not null
+// into groups of `units` units.
+template <class T> struct Weights {
+  Mat<const T> matrix{};
+  idx H = 0, gates = 1, units = 0;
+  T* panels = nullptr;
+  idx K() const { return matrix.rows; }
+  idx groups() const { return (H + units - 1) / units; }
+  idx width(idx p) const { return min_of(H - p * units, units); }
+  idx vectors(idx p) const { return (gates * width(p) + lanes<T> - 1) / lanes<T>; }
+  T* group(idx p) const { return panels + p * K() * gates * units; }
+  idx elements() const { return groups() * K() * gates * units; }
+};
+template <class T> Weights<T> weights(Mat<const T> matrix, idx gates, idx H) {
+  const idx vectors = gates == 1 ? (H > 16 * lanes<T> ? 2 : 4) : gates == 2 ? 2 : 1;  // of units
+  return {matrix, H, gates, vectors * lanes<T>, nullptr};
+}
+template <class T> void pack_group(const Weights<T>& W, idx p) {
+  constexpr idx L = lanes<T>;
+  const Mat<const T> B = W.matrix;
+  const idx K = W.K(), u = p * W.units, w = W.width(p), columns = W.gates * w, vectors = W.vectors(p);
+  for (idx v = 0; v < vectors; ++v) {
+    const idx first = v / kPanel * kPanel, ld = min_of(vectors - first, kPanel) * L;
+    T* const to = W.group(p) + K * first * L + (v - first) * L;
+    if (w == W.units || W.gates == 1) {
+      const T* const from = B.data + (v * L / w * W.H + u + v * L % w) * B.cs;
+      pack_columns<T>({from, K, min_of(columns - v * L, L), B.rs, B.cs}, to, ld);
+    } else {  // units that do not fill a vector: their gates share it
+      for (idx i = 0; i < L; ++i) {
+        const idx j = min_of(v * L + i, columns - 1);
+        for (idx k = 0; k < K; ++k) to[k * ld + i] = B.data[k * B.rs + (j / w * W.H + u + j % w) * B.cs];
+      }
+    }
+  }
+}
+template <class T> void pack(const Weights<T>& W) {
+  parallel_for(W.groups(), 4 * W.elements(), [&](idx p) { pack_group(W, p); });
+}
+
+// c (MR rows, kGroupVectors vectors apart) = a (MR, K) @ b (K, NV vectors) (+ c when `resume`)
+template <class T, int MR, int NV> void step_tile(idx K, const T* a, idx as, const T* b, T* c, bool resume) {
+  constexpr idx L = lanes<T>, ld = kGroupVectors * L;
+  Simd<T> acc[MR][NV];
+#pragma GCC unroll 8
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) acc[i][v] = resume ? load(c + i * ld + v * L) : Simd<T>{};
+  for (idx k = 0; k < K; ++k, b += NV * L) {
+    Simd<T> bv[NV];
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) bv[v] = load(b + v * L);
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i) {
+      const Simd<T> s = broadcast<T>(a[i * as + k]);
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) acc[i][v] = fma(s, bv[v], acc[i][v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) store(c + i * ld + v * L, acc[i][v]);
+}
+template <class T> using StepTile = void (*)(idx K, const T* a, idx as, const T* b, T* c, bool resume);
+template <class T, int MR = kStepRows, int NV = kPanel> StepTile<T> pick_step_tile(idx rows, idx vectors) {
+  if constexpr (NV > 1 && MR == kStepRows)
+    if (vectors < NV) return pick_step_tile<T, MR, NV - 1>(rows, vectors);
+  if constexpr (MR > 1)
+    if (rows < MR) return pick_step_tile<T, MR - 1, NV>(rows, vectors);
+  return step_tile<T, MR, NV>;
+}
+
+// What a thread does of a step: rows [n0, n1), and this share of each matrix's groups.
+struct Part {
+  idx n0, n1, column, columns;
+};
+// a @ W for the rows and groups of the part, K = 0 for zeros; finish(n, rows, u, w, y, ld) on each finished tile: rows
+// n and on, units [u, u + w), the product for gate q at y[q * w], rows `ld` apart. a: (N, K).
+template <class T, class F> void product(const Weights<T>& W, const T* a, idx K, Part part, F finish) {
+  constexpr idx L = lanes<T>, ld = kGroupVectors * L;
+  alignas(64) T y[kBufferRows * ld];
+  const idx lda = W.K(), blocks = K == 0 ? 1 : (K + kStepDepth - 1) / kStepDepth, groups = W.groups();
+  for (idx p = groups * part.column / part.columns; p < groups * (part.column + 1) / part.columns; ++p) {
+    const idx vectors = W.vectors(p);
+    for (idx r0 = part.n0; r0 < part.n1; r0 += kBufferRows) {
+      const idx rows = min_of(part.n1 - r0, kBufferRows), tiles = (rows + kStepRows - 1) / kStepRows;
+      for (idx block = 0; block < blocks; ++block) {
+        const idx k0 = K * block / blocks, kc = K * (block + 1) / blocks - k0;
+        for (idx i = 0; i < tiles; ++i) {
+          const idx first = rows * i / tiles, count = rows * (i + 1) / tiles - first;
+          T* const c = y + first * ld;
+          for (idx v = 0; v < vectors; v += kPanel) {
+            const idx n = min_of(vectors - v, kPanel);
+            const T* const b = W.group(p) + (lda * v + k0 * n) * L;
+            pick_step_tile<T>(count, n)(kc, a + (r0 + first) * lda + k0, lda, b, c + v * L, block > 0);
+          }
+          if (block == blocks - 1) finish(r0 + first, count, p * W.units, W.width(p), c, ld);
+        }
+      }
+    }
+  }
+}
+// The same without packing, by one thread and the matrix product's own team; y: (N, gates * H).
+template <class T, class F>
+void plain_product(const Sequence<T>& s, const Weights<T>& W, const T* a, idx K, T* y, F finish) {
+  const idx N = s.N, ld = W.gates * W.H;
+  if (K)
+    s.matmul(row_major(a, N, K), W.matrix, row_major(y, N, ld), s.matmul_scratch);
+  else
+    std::memset(y, 0, size_t(N * ld) * sizeof(T));
+  constexpr idx kBlock = 16;
+  parallel_for((N + kBlock - 1) / kBlock, 64 * N * ld, [&](idx block) {
+    const idx n = block * kBlock;
+    finish(n, min_of(N - n, kBlock), idx(0), W.H, static_cast<const T*>(y + n * ld), ld);
+  });
+}
+
+template <class T> struct Carver {  // 64-byte aligned pieces of one block; null gives null, to see the size
+  T* base;
+  idx used = 0;
+  T* take(idx n) {
+    T* const piece = base ? base + used : nullptr;
+    used += round_up(n, 64);
+    return piece;
+  }
+};
+
+// Few products with Wh: packing costs more than it saves (one row reads Wh where it is at full speed).
+template <class T> bool packs(const Sequence<T>& s, bool backward) { return s.steps > 1 && (s.N > 1 || backward); }
+// Scratch of a call: packed weights, and states between the steps.
+template <class T> struct Loop {
+  const Sequence<T>& s;
+  idx N, H, G;
+  bool packed;
+  Weights<T> W, candidate;      // of GRU: z and r; the candidate
+  T *a[2], *b, *c, *y, *zeros;  // a: what the product with W reads, b: that with `candidate`; c: a running state
+  idx used;
+
+  Loop(const Sequence<T>& sequence, bool backward) : s(sequence), N(s.N), H(s.H), packed(packs(s, backward)) {
+    const bool gru = s.cell == Cell::gru;
+    const idx all = s.cell == Cell::rnn ? 1 : s.cell == Cell::lstm ? 4 : 3;
+    G = gru ? 2 : all;
+    Mat<const T> first{s.Wh, H, G * H, all * H, 1}, second{s.Wh + 2 * H, H, H, 3 * H, 1};
+    W = backward ? weights<T>(transposed(first), 1, H) : weights<T>(first, G, H);
+    if (gru) candidate = weights<T>(backward ? transposed(second) : second, 1, H);
+    Carver<T> carver{s.scratch};
+    if (packed) {
+      W.panels = carver.take(W.elements());
+      if (gru) candidate.panels = carver.take(candidate.elements());
+    }
+    for (T*& each : a) each = carver.take(N * W.K());
+    b = gru ? carver.take(N * H) : nullptr;
+    c = carver.take(N * H);
+    y = packed ? nullptr : carver.take(N * W.gates * H);
+    zeros = carver.take(H);
+    used = carver.used;
+  }
+  void pack_weights() const {
+    if (!packed) return;
+    pack(W);
+    if (candidate.H) pack(candidate);
+  }
+  idx time(idx step, bool backward) const { return s.reverse != backward ? s.steps - 1 - step : step; }
+  idx row(idx n, idx t) const { return n * s.row_n + t * s.row_t; }
+  bool taken(idx n, idx t) const { return !s.lengths || t < s.lengths[n]; }
+  // Row of the state before step t: of `states`, or the first one.
+  const T* before(const T* states, const T* first, idx n, idx t) const {
+    const bool begins = s.reverse ? t == s.steps - 1 || (s.lengths && t == s.lengths[n] - 1) : t == 0;
+    if (!begins) return states + row(n, s.reverse ? t + 1 : t - 1) * H;
+    return first ? first + n * H : zeros;
+  }
+  template <class F> void multiply(const Weights<T>& weights, const T* from, idx K, Part part, F finish) const {
+    if (packed)
+      product(weights, from, K, part, finish);
+    else
+      plain_product(s, weights, from, K, y, finish);
+  }
+  // f(step, part, wait) for the steps in every thread; wait: a barrier between what some write and others read.
+  template <class F> void run(idx begin, idx end, F f) const {
+    const idx work = 2 * N * H * W.K() * W.gates * (end - begin);
+    int threads = packed ? team(work) : 1;
+    const idx bytes = W.elements() * idx(sizeof(T)), groups = W.groups();
+    const bool by_rows = N >= 4 * threads && bytes <= kRowBytes;
+    if (threads > (by_rows ? N : groups)) threads = int(by_rows ? N : groups);
+    parallel_region(threads, [&](int thread, int count) {
+      const Part part =
+          by_rows || count == 1 ? Part{N * thread / count, N * (thread + 1) / count, 0, 1} : Part{0, N, thread, count};
+      const bool wait = part.columns > 1;
+      for (idx step = begin; step < end; ++step) f(step, part, wait);
+    });
+  }
+  static constexpr idx kRowBytes = idx(512) << 10;  // weights that stay in the L2 of each thread
+};
+
+template <class T> inline Simd<T> rnn_function(Activation kind, Simd<T> x) {
+  return kind == Activation::tanh ? tanh(x) : kind == Activation::relu ? (x <= 0 ? Simd<T>{} : x) : sigmoid(x);
+}
+template <class T> void clear(T* p, idx n) { std::memset(p, 0, size_t(n) * sizeof(T)); }
+template <class T> void copy(const T* from, idx n, T* to) { std::memcpy(to, from, size_t(n) * sizeof(T)); }
+
+template <class T> void rnn_forward(const Sequence<T>& s, idx begin, idx end) {
+  const Loop<T> loop(s, false);
+  const idx N = s.N, H = s.H;
+  const auto start = [=](T* state, const T* first) { first ? copy(first, N * H, state) : clear(state, N * H); };
+  if (begin == 0) {
+    loop.pack_weights();
+    clear(loop.zeros, H);
+    start(loop.a[0], s.h0);
+    if (s.cell == Cell::lstm) start(loop.c, s.c0);
+  }
+  loop.run(begin, end, [&](idx step, Part part, bool wait) {
+    const idx t = loop.time(step, false);
+    const T* const h = loop.a[step % 2];
+    T* const h_next = loop.a[(step + 1) % 2];
+    // f(row, n, row of the tile) for the rows of a tile; a step that is not taken keeps the state and gives zeros.
+    const auto rows = [&](idx n0, idx count, idx u, idx w, auto f) {
+      for (idx n = n0; n < n0 + count; ++n) {
+        const idx row = loop.row(n, t);
+        if (loop.taken(n, t)) {
+          f(row, n, n - n0);
+          continue;
+        }
+        const idx gates = s.cell == Cell::rnn ? 0 : s.cell == Cell::gru ? 3 : 4;
+        for (idx q = 0; q < gates; ++q) clear(s.gates + (row * gates + q) * H + u, w);
+        clear(s.hs + row * H + u, w);
+        if (s.cell == Cell::lstm) clear(s.cs + row * H + u, w);
+        copy(h + n * H + u, w, h_next + n * H + u);
+      }
+    };
+    if (s.cell == Cell::rnn) {
+      loop.multiply(loop.W, h, H, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
+        rows(n0, count, u, w, [&](idx row, idx n, idx r) {
+          T *const out = s.hs + row * H + u, *const next = h_next + n * H + u;
+          for_vectors<T>(0, w, [&](auto at) {
+            const Simd<T> v = rnn_function<T>(s.activation, at(out) + at(y + r * ld));
+            at.put(out, v);
+            at.put(next, v);
+          });
+        });
+      });
+    } else if (s.cell == Cell::lstm) {
+      loop.multiply(loop.W, h, H, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
+        rows(n0, count, u, w, [&](idx row, idx n, idx r) {
+          T *const gates = s.gates + row * 4 * H + u, *const state = loop.c + n * H + u;
+          T *const out = s.hs + row * H + u, *const cells = s.cs + row * H + u, *const next = h_next + n * H + u;
+          const T* const p = s.peephole ? s.peephole + u : nullptr;
+          for_vectors<T>(0, w, [&](auto at) {
+            const auto sum = [&](idx q) { return at(gates + q * H) + at(y + r * ld + q * w); };
+            const Simd<T> before = at(state);
+            Simd<T> f = sum(0), g = tanh(sum(1)), i = sum(2), o = sum(3);
+            if (p) f = fma(at(p), before, f), i = fma(at(p + H), before, i);
+            f = sigmoid(f), i = sigmoid(i);
+            const Simd<T> cell = fma(f, before, g * i);
+            if (p) o = fma(at(p + 2 * H), cell, o);
+            o = sigmoid(o);
+            const Simd<T> v = o * tanh(cell);
+            at.put(gates, f), at.put(gates + H, g), at.put(gates + 2 * H, i), at.put(gates + 3 * H, o);
+            at.put(state, cell), at.put(cells, cell), at.put(out, v), at.put(next, v);
+          });
+        });
+      });
+    } else if (s.cell == Cell::gru) {
+      loop.multiply(loop.W, h, H, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
+        for (idx n = n0; n < n0 + count; ++n) {  // also where not taken: zeroed below
+          T* const gates = s.gates + loop.row(n, t) * 3 * H + u;
+          const T *const state = h + n * H + u, *const sum = y + (n - n0) * ld;
+          T* const reset = loop.b + n * H + u;
+          for_vectors<T>(0, w, [&](auto at) {
+            const Simd<T> z = sigmoid(at(gates) + at(sum)), r = sigmoid(at(gates + H) + at(sum + w));
+            at.put(gates, z), at.put(gates + H, r), at.put(reset, r * at(state));
+          });
+        }
+      });
+      if (wait) barrier();
+      loop.multiply(loop.candidate, loop.b, H, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
+        rows(n0, count, u, w, [&](idx row, idx n, idx r) {
+          T *const gates = s.gates + row * 3 * H + u, *const out = s.hs + row * H + u, *const next = h_next + n * H + u;
+          const T *const state = h + n * H + u, *const sum = y + r * ld;
+          for_vectors<T>(0, w, [&](auto at) {
+            const Simd<T> z = at(gates), k = tanh(at(gates + 2 * H) + at(sum));
+            const Simd<T> v = fma(z, k, (1 - z) * at(state));
+            at.put(gates + 2 * H, k), at.put(out, v), at.put(next, v);
+          });
+        });
+      });
+    } else {
+      loop.multiply(loop.W, h, H, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
+        rows(n0, count, u, w, [&](idx row, idx n, idx q) {
+          T *const gates = s.gates + row * 4 * H + u, *const out = s.hs + row * H + u, *const next = h_next + n * H + u;
+          const T *const state = h + n * H + u, *const sum = y + q * ld, *const bias = s.b_h ? s.b_h + u : loop.zeros;
+          for_vectors<T>(0, w, [&](auto at) {
+            const Simd<T> z = sigmoid(at(gates) + at(sum)), r = sigmoid(at(gates + H) + at(sum + w));
+            const Simd<T> product = at(sum + 2 * w) + at(bias), k = tanh(fma(r, product, at(gates + 2 * H)));
+            const Simd<T> v = fma(z, k, (1 - z) * at(state));
+            at.put(gates, z), at.put(gates + H, r), at.put(gates + 2 * H, k), at.put(gates + 3 * H, product);
+            at.put(out, v), at.put(next, v);
+          });
+        });
+      });
+    }
+    if (wait) barrier();
+  });
+}
+
+// dpeephole (3, H) = sums of da times the c that each gate saw.
+template <class T> void peephole_gradient(const Loop<T>& loop) {
+  const Sequence<T>& s = loop.s;
+  const idx H = s.H;
+  clear(s.dpeephole, 3 * H);
+  for (idx n = 0; n < s.N; ++n)
+    for (idx t = 0; t < s.steps; ++t) {
+      const idx row = loop.row(n, t);
+      const T *const da = s.da + row * 4 * H, *const before = loop.before(s.cs, s.c0, n, t),
+                     *const after = s.cs + row * H;
+      T* const d = s.dpeephole;
+      for_vectors<T>(0, H, [&](auto at) {
+        at.put(d, fma(at(da), at(before), at(d)));
+        at.put(d + H, fma(at(da + 2 * H), at(before), at(d + H)));
+        at.put(d + 2 * H, fma(at(da + 3 * H), at(after), at(d + 2 * H)));
+      });
+    }
+}
+
+// The gradients da of x @ Wx + b, dh0, dc0, and what the products over all steps read. loop.a: da of the step before
+// (of GRU: z, r; gru_linear: z, r, du), loop.b: da of the candidate, loop.c: what dh gets besides the product.
+template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
+  const Loop<T> loop(s, true);
+  const idx N = s.N, H = s.H, K = loop.W.K(), G = s.cell == Cell::rnn ? 1 : s.cell == Cell::lstm ? 4 : 3;
+  const bool carries = s.lengths || s.cell == Cell::gru || s.cell == Cell::gru_linear;
+  if (begin == 0) {
+    loop.pack_weights();
+    clear(loop.zeros, H);
+    clear(loop.c, N * H);
+    if (s.cell == Cell::lstm) s.dcT ? copy(s.dcT, N * H, s.dc0) : clear(s.dc0, N * H);
+  }
+  // after the last step its product with Wh, which is dh0
+  loop.run(begin, end == s.steps ? end + 1 : end, [&](idx step, Part part, bool wait) {
+    const idx t = loop.time(step, true), depth = step == 0 ? 0 : K;
+    const T* const from = loop.a[(step + 1) % 2];
+    T* const to = loop.a[step % 2];
+    if (step == s.steps)
+      return loop.multiply(loop.W, from, depth, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
+        for (idx n = n0; n < n0 + count; ++n) {
+          T* const out = s.dh0 + n * H + u;
+          const T *const carry = loop.c + n * H + u, *const sum = y + (n - n0) * ld;
+          for_vectors<T>(0, w, [&](auto at) { at.put(out, at(sum) + at(carry)); });
+        }
+      });
+    loop.multiply(loop.W, from, depth, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
+      for (idx n = n0; n < n0 + count; ++n) {
+        const idx row = loop.row(n, t);
+        const T *const sum = y + (n - n0) * ld, *const dhs = s.dhs + row * H + u;
+        T *const carry = loop.c + n * H + u, *const da = s.da + row * G * H + u, *const next = to + n * K + u;
+        const T* const h_before = loop.before(s.hs, s.h0, n, t) + u;
+        copy(h_before, w, s.before + row * H + u);
+        if (!loop.taken(n, t)) {
+          for_vectors<T>(0, w, [&](auto at) { at.put(carry, at(carry) + at(sum)); });
+          for (idx q = 0; q < G; ++q) clear(da + q * H, w);
+          for (idx q = 0; q < K / H; ++q) clear(next + q * H, w);
+          if (s.cell == Cell::gru) clear(loop.b + n * H + u, w);
+          if (s.cell == Cell::gru_linear) clear(s.du + row * H + u, w);
+          continue;
+        }
+        const auto arriving = [&](auto at) {
+          const Simd<T> dh = at(dhs) + at(sum);
+          return carries ? dh + at(carry) : dh;
+        };
+        if (s.cell == Cell::rnn) {
+          const T* const out = s.hs + row * H + u;
+          for_vectors<T>(0, w, [&](auto at) {
+            const Simd<T> dh = arriving(at), y = at(out);
+            const Simd<T> d = s.activation == Activation::tanh   ? dh * (1 - y * y)
+                              : s.activation == Activation::relu ? (y <= 0 ? Simd<T>{} : dh)
+                                                                 : dh * (y * (1 - y));
+            at.put(da, d), at.put(next, d);
+            if (carries) at.put(carry, Simd<T>{});
+          });
+        } else if (s.cell == Cell::lstm) {
+          const T *const gates = s.gates + row * 4 * H + u, *const cells = s.cs + row * H + u;
+          const T *const c_before = loop.before(s.cs, s.c0, n, t) + u, *const p = s.peephole ? s.peephole + u : nullptr;
+          T* const dc = s.dc0 + n * H + u;
+          for_vectors<T>(0, w, [&](auto at) {
+            const Simd<T> f = at(gates), g = at(gates + H), i = at(gates + 2 * H), o = at(gates + 3 * H);
+            const Simd<T> dh = arriving(at), tc = tanh(at(cells));
+            const Simd<T> d_o = dh * tc * (o * (1 - o));
+            Simd<T> d = fma(dh * o, 1 - tc * tc, at(dc));
+            if (p) d = fma(at(p + 2 * H), d_o, d);
+            const Simd<T> d_f = d * at(c_before) * (f * (1 - f)), d_g = d * i * (1 - g * g),
+                          d_i = d * g * (i * (1 - i));
+            d *= f;
+            if (p) d = fma(at(p), d_f, fma(at(p + H), d_i, d));
+            at.put(dc, d);
+            at.put(da, d_f), at.put(da + H, d_g), at.put(da + 2 * H, d_i), at.put(da + 3 * H, d_o);
+            at.put(next, d_f), at.put(next + H, d_g), at.put(next + 2 * H, d_i), at.put(next + 3 * H, d_o);
+            if (carries) at.put(carry, Simd<T>{});
+          });
+        } else {
+          const bool linear = s.cell == Cell::gru_linear;
+          const T* const gates = s.gates + row * (linear ? 4 : 3) * H + u;
+          for_vectors<T>(0, w, [&](auto at) {
+            const Simd<T> z = at(gates), k = at(gates + 2 * H), dh = arriving(at);
+            const Simd<T> d_z = dh * (k - at(h_before)) * (z * (1 - z)), d_k = dh * z * (1 - k * k);
+            at.put(da, d_z), at.put(da + 2 * H, d_k), at.put(next, d_z);
+            at.put(carry, dh * (1 - z));
+            if (linear) {
+              const Simd<T> r = at(gates + H), d_u = d_k * r, d_r = d_k * at(gates + 3 * H) * (r * (1 - r));
+              at.put(da + H, d_r), at.put(next + H, d_r), at.put(next + 2 * H, d_u), at.put(s.du + row * H + u, d_u);
+            } else {
+              at.put(loop.b + n * H + u, d_k);
+            }
+          });
+        }
+      }
+    });
+    if (wait) barrier();
+    if (s.cell != Cell::gru) return;
+    loop.multiply(loop.candidate, loop.b, H, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
+      for (idx n = n0; n < n0 + count; ++n) {
+        const idx row = loop.row(n, t);
+        const T *const sum = y + (n - n0) * ld, *const gates = s.gates + row * 3 * H + u;
+        const T* const h_before = s.before + row * H + u;
+        T *const carry = loop.c + n * H + u, *const da = s.da + row * 3 * H + u, *const next = to + n * K + u;
+        T* const reset = s.reset + row * H + u;
+        if (!loop.taken(n, t)) {
+          clear(reset, w);
+          continue;
+        }
+        for_vectors<T>(0, w, [&](auto at) {
+          const Simd<T> r = at(gates + H), d = at(sum), h = at(h_before), d_r = d * h * (r * (1 - r));
+          at.put(da + H, d_r), at.put(next + H, d_r), at.put(reset, r * h);
+          at.put(carry, fma(d, r, at(carry)));
+        });
+      }
+    });
+    if (wait) barrier();
+  });
+  if (end == s.steps && s.dpeephole) peephole_gradient(loop);
+}
+
+template <class T> idx rnn_workspace(const Sequence<T>& s, bool backward) {
+  return Loop<T>(s, backward).used * idx(sizeof(T));
+}
+
+}  // namespace
+}  // namespace FASTNN_NS
