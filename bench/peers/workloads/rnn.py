@@ -1,8 +1,8 @@
 """Recurrent layers over whole sequences, and single steps: RNN, LSTM, GRU.
 
-Gates are in the books' order, GRU `gru` has the books' rule (reset before the product, as ONNX by default), `gru_linear`
-cuDNN's, the only one that PyTorch has. Every peer gets x in the layout it likes best (xt: time first). Results are lists
-of views, so that nobody pays for another peer's order of gates.
+Gates are in the books' order; `gru` has the books' rule (reset before the product, ONNX's default), `gru_linear`
+cuDNN's, the only one that PyTorch has. Every peer gets x in the layout it likes best (xt: time first). Results are
+lists of views, so that nobody pays for another peer's order of gates.
 """
 
 import numpy as np
@@ -322,7 +322,7 @@ class RecurrentTraining(RecurrentForward):
             for d in range(self.dirs):
                 f = lambda xt, Wx, Wh, b, d=d: run(xt, Wx, Wh, b, h0[d], c0[d], d == 1)  # noqa: E731
                 hs, back = jax.vjp(f, xt, Wx[d], Wh[d], b[d])
-                dx, dWx, dWh, db = back(dhst[d])
+                dx, dWx, dWh, _ = back(dhst[d])
                 states.append(hs)
                 total = total + dx
                 gradients += [[g[:, q * H : (q + 1) * H] for q in range(G)] for g in (dWx, dWh)]
