@@ -23,12 +23,16 @@ _TIMEOUT = 30  # s, for a mirror to answer
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file of a data set: `size` and hashes are those of the uncompressed contents; it may be kept as name.gz."""
+    """One file of a data set: `size` and hashes are those of the uncompressed contents; it may be kept as name.gz.
+
+    `packed`: what mirrors append to the name.
+    """
 
     name: str
     size: int
     md5: str
     sha256: str
+    packed: str = ".gz"
 
     def check(self, content: bytes, source: object) -> None:
         """Raise ValueError, naming `source`, unless `content` is exactly this file."""
@@ -135,7 +139,7 @@ def _fetch(file: DataFile, mirrors: Collection[str], folder: Path, failures: lis
         failures.append("to download it, first: pip install 'fastnn[data]'")
         return None
     for mirror in mirrors:
-        url = f"{mirror}{file.name}.gz"
+        url = f"{mirror}{file.name}{file.packed}"
         try:
             content = _download(url, limit=file.size)
             file.check(_uncompressed(content, file, url), url)
@@ -143,7 +147,7 @@ def _fetch(file: DataFile, mirrors: Collection[str], folder: Path, failures: lis
             failures.append(f"{url}: {type(error).__name__}: {error}")
             continue
         failures.clear()
-        path = folder / f"{file.name}.gz"
+        path = folder / f"{file.name}{file.packed}"
         write_atomically(path, content)
         return path
     return None
