@@ -1,4 +1,4 @@
-"""Questions and answers as strings of characters, for sequence-to-sequence models: addition and dates. Book 2 ch. 7, 8."""
+"""Questions and answers as strings of characters: addition and dates. Book 2 ch. 7 and 8."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Free Spoken Digit Dataset: 3,000 recordings of English digits by six speakers, 8 kHz (Jackson et al., CC BY-SA 4.0)."""
+"""Free Spoken Digit Dataset: 3,000 recordings of English digits by six speakers, 8 kHz; CC BY-SA 4.0."""
 
 import hashlib
 import io
@@ -16,8 +16,8 @@ _TEST = 5  # of 50 recordings of a digit by a speaker, those with index 0 ... 4:
 def load_data(points=1000, *, data_dir=None):
     """(x_train, t_train), (x_test, t_test): 2,700 and 300 waves x (n, points) float32 in [-1, 1), digits t (n,) uint8.
 
-    Waves are cut after `points` samples or filled up with zeros; the order is by name (digit, speaker, index). data_dir:
-    a folder that has recordings.zip, or the folder recordings of .wav files; looked at first.
+    Waves are cut after `points` samples or filled up with zeros; the order is by name (digit, speaker, index).
+    data_dir: a folder that has recordings.zip, or the folder recordings of .wav files; looked at first.
 
     Raises FileNotFoundError, with the places looked at, if they are nowhere; ValueError if they are not the 3,000.
     """

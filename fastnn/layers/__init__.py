@@ -28,6 +28,7 @@ from .activation import (
 from .base import Layer
 from .conv import Convolution, ConvTranspose2d
 from .dense import AddLayer, Affine, MatMul, MulLayer, Repeat, Sum
+from .embedding import Embedding, EmbeddingDot, NegativeSamplingLoss, UnigramSampler
 from .loss import MeanSquaredError, SigmoidWithLoss, Softmax, SoftmaxCrossEntropy, SoftmaxWithLoss
 from .norm import BatchNorm2d, BatchNormalization, GroupNorm, LayerNorm
 from .pool import AveragePooling, Flatten, GlobalAveragePooling, GlobalMaxPooling, Pooling
@@ -47,6 +48,8 @@ __all__ = [
     "Convolution",
     "Dropout",
     "Dropout2d",
+    "Embedding",
+    "EmbeddingDot",
     "Flatten",
     "GlobalAveragePooling",
     "GlobalMaxPooling",
@@ -60,6 +63,7 @@ __all__ = [
     "MeanSquaredError",
     "Mish",
     "MulLayer",
+    "NegativeSamplingLoss",
     "Pooling",
     "Relu",
     "Repeat",
@@ -75,4 +79,5 @@ __all__ = [
     "Sum",
     "Swish",
     "Tanh",
+    "UnigramSampler",
 ]

@@ -78,7 +78,8 @@ def _softmax_cross_entropy_forward(x, t, weight, ignore_index, label_smoothing, 
 def softmax_cross_entropy_backward(y, t, dout=1.0, weight=None, ignore_index=None, label_smoothing=0.0, dx=None):
     """Gradient of the exact loss times dout: y (N, V) the softmax, t as in the forward call -> dx (N, V).
 
-    Independent of epsilon, as in the books. Raises as softmax_cross_entropy_forward.
+    Independent of epsilon, as in the books. dx may be y: no second array is then needed. Raises as
+    softmax_cross_entropy_forward.
     """
     result = backends.active.softmax_cross_entropy_backward(y, t, dout, weight, ignore_index, label_smoothing, dx)
     if result is None:

@@ -142,7 +142,7 @@ py::object softmax_cross_entropy_backward(py::handle y_, py::handle t_, Real dou
     const idx N = y.dim(0), V = y.dim(1);
     const Target<T> t(t_, N, V, weight_, ignore_index, label_smoothing, 0);
     if (!t) return py::none();
-    Out<T> dx(dx_, 2, y.shape(), {y.range(), t.range(), t.weight_range()});
+    const Out<T> dx(dx_, 2, y.shape(), {dx_.is(y_) ? Range{} : y.range(), t.range(), t.weight_range()});
     if (!dx) return py::none();
     const double divisor = t.divisor(N), scale = divisor != 0 ? dout / divisor : 0;
     run_rows(N, work_of<T>(y.size()), [&](idx begin, idx end) {

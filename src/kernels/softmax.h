@@ -206,19 +206,19 @@ double cross_entropy_forward(Mat<const T> x, CrossEntropyTarget<T> t, T epsilon,
   return total;
 }
 
-// dx = (y sum(q) - q) scale by row; 0 where q is 0 in the whole row.
+// dx = (y sum(q) - q) scale by row; 0 where q is 0 in the whole row. dx may be y.
 template <class T> void cross_entropy_backward(Mat<const T> y, CrossEntropyTarget<T> t, double scale, T* dx) {
   const idx V = y.cols;
   for_rows<T>(y.rows, V, [=](idx i) {
     const T* const p = y.row(i);
     T* const d = dx + i * V;
     const int64_t label = t.labels ? t.labels[i] : -1;
-    const T at_label = label >= 0 ? label_share(t, label) : T(0);
+    const T at_label = label >= 0 ? label_share(t, label) : T(0), p_label = label >= 0 ? p[label] : T(0);
     if (!t.targets && (t.smoothing == 0 || label < 0)) {
       const T factor = T(double(at_label) * scale);
       if (at_label == 0) return for_vectors<T>(0, V, [=](auto at) { at.put(d, Simd<T>{}); });
       for_vectors<T>(0, V, [=](auto at) { at.put(d, at(p) * factor); });
-      d[label] = (p[label] - 1) * factor;
+      d[label] = (p_label - 1) * factor;
       return;
     }
     const SmoothPart<T> part(t, i, V);
@@ -229,7 +229,7 @@ template <class T> void cross_entropy_backward(Mat<const T> y, CrossEntropyTarge
     });
     if (label >= 0) {
       const Partial<T> at{label, 1};
-      at.put(d, (at(p) * total - (part(at) + at_label)) * factor);
+      at.put(d, (p_label * total - (part(at) + at_label)) * factor);
     }
   });
 }

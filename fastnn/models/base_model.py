@@ -1,0 +1,80 @@
+"""What the models of book 2 share: lists of parameters and gradients, and files of weights."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import time_layers as fastnn_layers
+from ..pickles import load_pickle, to_pickle
+from ..weights import load_weights, save_weights, write_atomically
+
+
+class BaseModel:
+    """A model with `params` and `grads`, lists of arrays; subclasses have forward and backward. Book 2, `common`.
+
+    dtype is that of the parameters; rng: None, a seed or a numpy.random.Generator.
+    """
+
+    layer_types = fastnn_layers
+    params: Any = None
+    grads: Any = None
+
+    def __init__(self, dtype="float32", rng=None):
+        self.dtype = np.dtype(dtype)
+        self.rng = np.random.default_rng(rng)
+
+    def forward(self, *args):
+        raise NotImplementedError
+
+    def backward(self, *args):
+        raise NotImplementedError
+
+    def _collect(self, *layers):
+        """`params` and `grads` of all layers, in order."""
+        self.params = [p for layer in layers for p in layer.params]
+        self.grads = [g for layer in layers for g in layer.grads]
+
+    def _table(self, V, D):
+        """Parameters of an embedding: deviation 0.01."""
+        return (self.rng.standard_normal((V, D)) / 100).astype(self.dtype)
+
+    def _weights(self, D, M):
+        """Deviation 1 / sqrt(D)."""
+        return (self.rng.standard_normal((D, M)) / np.sqrt(D)).astype(self.dtype)
+
+    def _zeros(self, M):
+        return np.zeros(M, self.dtype)
+
+    def _recurrent(self, gates, D, H):
+        """Wx (D, gates * H), Wh (H, gates * H), b."""
+        return self._weights(D, gates * H), self._weights(H, gates * H), self._zeros(gates * H)
+
+    def save_params(self, file_name=None):
+        """Write the parameters: .npz, .safetensors as they are; .pkl (default: <class>.pkl) in float16, as the book."""
+        path = Path(f"{type(self).__name__}.pkl" if file_name is None else file_name)
+        if path.suffix == ".pkl":
+            write_atomically(path, to_pickle([p.astype(np.float16) for p in self.params]))
+        else:
+            save_weights(path, {f"param{i}": p for i, p in enumerate(self.params)})
+
+    def load_params(self, file_name=None):
+        """Read what save_params or the book's wrote into the parameters, which stay the same arrays.
+
+        Raises FileNotFoundError for a missing file; ValueError, before anything is changed, for one that does not hold
+        arrays of these shapes.
+        """
+        path = Path(f"{type(self).__name__}.pkl" if file_name is None else file_name)
+        if not path.exists():
+            raise FileNotFoundError(f"No file: {path}")
+        if path.suffix == ".pkl":
+            arrays = load_pickle(path)
+        else:
+            named = load_weights(path)
+            arrays = [named.get(f"param{i}") for i in range(len(named))]
+        shapes = [np.shape(a) for a in arrays] if isinstance(arrays, list) else None
+        wanted = [p.shape for p in self.params]
+        if shapes != wanted or any(a is None for a in arrays):
+            raise ValueError(f"load_params: {path} holds {shapes} but {type(self).__name__} has {wanted}")
+        for p, a in zip(self.params, arrays, strict=True):
+            p[...] = a
