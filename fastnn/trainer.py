@@ -1,10 +1,13 @@
-"""The training loop of book 1."""
+"""The training loops of the books."""
 
+import time
 from typing import ClassVar
 
 import numpy as np
 
+from . import ops
 from . import optimizer as optimizers
+from .util import clip_grads
 
 OPTIMIZERS = {
     "sgd": optimizers.SGD,
@@ -87,3 +90,149 @@ class Trainer:
     def _print(self, text):
         if self.verbose:
             print(text)
+
+
+# ---- book 2 --------------------------------------------------------------------------------------------------------
+
+
+class ModelTrainer:
+    """Trains a model that has `forward(x, t)`, `backward()`, `params` and `grads`, lists of arrays. Book 2, `common`.
+
+    Parameters that layers share, or that are another one's transpose, are updated once, by the sum of their gradients.
+    `loss_list`: mean losses since the last print. rng: None, a seed or a numpy.random.Generator.
+    """
+
+    def __init__(self, model, optimizer, rng=None):
+        self.model = model
+        self.optimizer = optimizer
+        self.rng = np.random.default_rng(rng)
+        self.loss_list = []
+        self.eval_interval = None
+        self.current_epoch = 0
+
+    def fit(self, x, t, max_epoch=10, batch_size=32, max_grad=None, eval_interval=20):
+        """max_epoch epochs of len(x) // batch_size shuffled batches; the mean loss is printed every eval_interval."""
+        n = len(x)
+        iterations = n // batch_size
+        self.eval_interval = eval_interval
+        losses = []
+        start = time.time()
+        for _ in range(max_epoch):
+            order = self._order(n)
+            x, t = x[order], t[order]
+            for i in range(iterations):
+                batch = slice(i * batch_size, (i + 1) * batch_size)
+                losses.append(training_step(self.model, self.optimizer, x[batch], t[batch], max_grad))
+                if eval_interval is not None and i % eval_interval == 0:
+                    loss = float(sum(losses) / len(losses))
+                    losses = []
+                    _print_progress(self.current_epoch, i, iterations, start, f"loss {loss:.2f}")
+                    self.loss_list.append(loss)
+            self.current_epoch += 1
+
+    def _order(self, n):
+        return self.rng.permutation(n)
+
+    def plot(self, ylim=None):
+        """The curve of loss_list, by matplotlib."""
+        _plot(self.loss_list, "loss", self.eval_interval, ylim)
+
+
+class RnnlmTrainer:
+    """Trains a language model on a corpus that is read in order, batch_size places at once. Book 2 ch. 5.
+
+    `ppl_list`: perplexity since the last print. The model's state is carried over from batch to batch.
+    """
+
+    def __init__(self, model, optimizer):
+        self.model = model
+        self.optimizer = optimizer
+        self.time_idx = None
+        self.ppl_list = None
+        self.eval_interval = None
+        self.current_epoch = 0
+
+    def get_batch(self, x, t, batch_size, time_size):
+        """The next time_size words from batch_size places of x and t (n,): two int32 (batch_size, time_size)."""
+        starts = np.arange(batch_size)[:, np.newaxis] * (len(x) // batch_size)
+        places = (starts + self.time_idx + np.arange(time_size)) % len(x)
+        self.time_idx += time_size
+        return np.asarray(x)[places].astype(np.int32), np.asarray(t)[places].astype(np.int32)
+
+    def fit(self, xs, ts, max_epoch=10, batch_size=20, time_size=35, max_grad=None, eval_interval=20):
+        """max_epoch epochs of n // (batch_size * time_size) batches of the words xs and those after them ts, (n,)."""
+        iterations = len(xs) // (batch_size * time_size)
+        self.time_idx = 0
+        self.ppl_list = []
+        self.eval_interval = eval_interval
+        losses = []
+        start = time.time()
+        for _ in range(max_epoch):
+            for i in range(iterations):
+                batch = self.get_batch(xs, ts, batch_size, time_size)
+                losses.append(training_step(self.model, self.optimizer, *batch, max_grad))
+                if eval_interval is not None and i % eval_interval == 0:
+                    ppl = float(np.exp(sum(losses) / len(losses)))
+                    losses = []
+                    _print_progress(self.current_epoch, i, iterations, start, f"perplexity {ppl:.2f}")
+                    self.ppl_list.append(ppl)
+            self.current_epoch += 1
+
+    def plot(self, ylim=None):
+        """The curve of ppl_list, by matplotlib."""
+        _plot(self.ppl_list, "perplexity", self.eval_interval, ylim)
+
+
+def training_step(model, optimizer, x, t, max_grad=None):
+    """forward, backward, gradients of shared parameters merged and cut to the norm max_grad, update -> the loss."""
+    loss = model.forward(x, t)
+    model.backward()
+    params, grads = remove_duplicate(model.params, model.grads)
+    if max_grad is not None:
+        clip_grads(grads, max_grad)
+    optimizer.update(params, grads)
+    return loss
+
+
+def remove_duplicate(params, grads):
+    """(params, grads) as new lists without parameters that are the same array, or by value another one's transpose.
+
+    The gradient of what is left out is added, in place, to that of the parameter it equals (a RowGradient: to a new,
+    dense one). Book 2, `common`.
+    """
+    params, grads = list(params), list(grads)
+    for i, p in enumerate(params):  # the lists shrink behind i
+        j = i + 1
+        while j < len(params):
+            same = params[j] is p
+            if same or _is_transpose(p, params[j]):
+                if isinstance(grads[i], ops.RowGradient):
+                    grads[i] = np.asarray(grads[i])
+                grads[i] += np.asarray(grads[j] if same else np.asarray(grads[j]).T)
+                del params[j], grads[j]
+            else:
+                j += 1
+    return params, grads
+
+
+def _is_transpose(p, q):
+    if p.ndim != 2 or p.shape != q.shape[::-1]:
+        return False
+    if p.strides == q.strides[::-1] and p.__array_interface__["data"] == q.__array_interface__["data"]:
+        return True
+    return np.array_equal(p[:, :1].T, q[:1]) and np.array_equal(p.T, q)  # one row first: it nearly always decides
+
+
+def _print_progress(epoch, i, iterations, start, what):
+    print(f"| epoch {epoch + 1} |  iter {i + 1} / {iterations} | time {int(time.time() - start)}[s] | {what}")
+
+
+def _plot(values, what, eval_interval, ylim):
+    import matplotlib.pyplot as plt
+
+    if ylim is not None:
+        plt.ylim(*ylim)
+    plt.plot(np.arange(len(values)), values, label="train")
+    plt.xlabel(f"iterations (x{eval_interval})")
+    plt.ylabel(what)
+    plt.show()

@@ -312,3 +312,66 @@ def test_two_layer_net_of_book_2():
     assert all(g is h for g, h in zip(net.grads, [g for layer in net.layers for g in layer.grads], strict=True))
     book2.Trainer(net, book2.SGD(lr=1.0)).fit(x, t, max_epoch=2, batch_size=10, eval_interval=None)
     assert net.params[0].dtype == np.float64
+
+
+# ---- book 2: sequences and text ------------------------------------------------------------------------------------
+
+
+def test_recurrent_layers_of_book2_give_float32(rng):
+    for name, gates in ("TimeRNN", 1), ("TimeLSTM", 4), ("TimeGRU", 3):
+        weights = rng.standard_normal((3, gates * 2)), rng.standard_normal((2, gates * 2)), np.zeros(gates * 2)
+        layer = getattr(book2, name)(*weights)
+        assert layer.forward(rng.standard_normal((4, 5, 3))).dtype == np.float32 and layer.h.dtype == np.float64
+        assert layer.backward(rng.standard_normal((4, 5, 2))).dtype == np.float32
+        assert layer.grads[0].dtype == np.float64
+    gru = book2.TimeGRU(*weights[:2], True)
+    assert gru.stateful and len(gru.params) == 2
+    embedding = book2.TimeEmbedding(rng.standard_normal((4, 3)))
+    assert embedding.forward(np.array([[1, 2]])).dtype == np.float32
+    assert embedding.backward(np.ones((1, 2, 3), np.float32)) is None
+
+
+def test_time_dropout_of_book2_draws_from_numpys_generator(rng):
+    x, layer = rng.standard_normal((2, 3, 4)).astype(np.float32), book2.TimeDropout(0.25)
+    np.random.seed(3)
+    out = layer.forward(x)
+    np.random.seed(3)
+    mask = (np.random.rand(2, 3, 4) > 0.25) / np.float32(0.75)
+    np.testing.assert_allclose(out, x * mask, 1e-6)
+    np.testing.assert_allclose(layer.backward(x), x * mask, 1e-6)
+    layer.train_flg = False
+    assert layer.forward(x) is x
+
+
+def test_losses_over_time_of_book2(rng):
+    xs, ts = rng.standard_normal((2, 3, 4)).astype(np.float32), rng.integers(0, 4, (2, 3))
+    layer, simple = book2.TimeSoftmaxWithLoss(), book2.Simple_TimeSoftmaxWithLoss()
+    p = np.take_along_axis(book2.softmax(xs.reshape(6, 4)), ts.reshape(6, 1), 1)
+    loss = layer.forward(xs, ts)
+    assert type(loss) is np.float64 and loss == pytest.approx(-np.log(p).mean(), rel=1e-6)
+    assert simple.forward(xs, ts) == pytest.approx(-np.log(p + 1e-7).mean(), rel=1e-6)
+    np.testing.assert_allclose(simple.backward(), layer.backward(), 1e-6, 1e-8)
+    sigmoid = book2.TimeSigmoidWithLoss()
+    assert type(sigmoid.forward(xs[:, :, 0], ts > 1)) is np.float32 and sigmoid.backward().dtype == np.float32
+
+
+def test_sampler_of_book2_draws_from_numpys_generator():
+    corpus = np.array([0, 1, 2, 3, 4, 1, 2, 3])
+    sampler = book2.UnigramSampler(corpus, 0.75, 2)
+    p = np.bincount(corpus) ** 0.75
+    np.testing.assert_allclose(sampler.word_p, p / p.sum())
+    np.random.seed(5)
+    got = sampler.get_negative_sample(np.array([1, 3]))
+    np.random.seed(5)
+    for row, target in zip(got, [1, 3], strict=True):
+        q = sampler.word_p.copy()
+        q[target] = 0
+        assert row.tolist() == np.random.choice(5, size=2, replace=False, p=q / q.sum()).tolist()
+
+
+def test_small_things_of_book2():
+    x = np.ones(2)
+    assert book2.to_gpu(x) is book2.to_cpu(x) is x
+    with pytest.raises(TypeError, match="to_cpu: x is a list"):
+        book2.to_cpu([1])
+    assert all(hasattr(book2, name) for name in book2.__all__)

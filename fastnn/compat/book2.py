@@ -1,39 +1,98 @@
-"""Book 2: the classes of its `common` package and ch. 1 (dense chapters), with its draws, dtypes and kept labels."""
+"""Book 2: the classes of its `common` package and ch. 1, with its draws, dtypes and kept labels."""
 
 import sys
-import time
 
 import numpy as np
 
-from .. import layers, models
+from .. import layers, models, ops, text, time_layers, trainer
 from ..functions import cross_entropy_error, relu, rows, sigmoid, softmax
-from ..layers import MatMul, Sigmoid, Softmax
+from ..layers import Embedding, MatMul, Sigmoid, Softmax
+from ..layers.base import pack_mask
+from ..models import BaseModel
 from ..optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
+from ..text import (
+    analogy,
+    convert_one_hot,
+    cos_similarity,
+    create_co_matrix,
+    create_contexts_target,
+    eval_perplexity,
+    most_similar,
+    normalize,
+    ppmi,
+    preprocess,
+)
+from ..time_layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Attention,
+    AttentionWeight,
+    TimeAffine,
+    TimeAttention,
+    WeightSum,
+)
+from ..trainer import RnnlmTrainer, remove_duplicate
 from ..util import clip_grads
 from .book1 import Dropout
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "SGD",
     "AdaGrad",
     "Adam",
     "Affine",
+    "Attention",
+    "AttentionWeight",
+    "BaseModel",
     "Dropout",
+    "Embedding",
     "MatMul",
     "Momentum",
     "Nesterov",
     "RMSprop",
+    "RnnlmTrainer",
     "Sigmoid",
     "SigmoidWithLoss",
+    "Simple_TimeAffine",
+    "Simple_TimeSoftmaxWithLoss",
     "Softmax",
     "SoftmaxWithLoss",
+    "TimeAffine",
+    "TimeAttention",
+    "TimeBiLSTM",
+    "TimeDropout",
+    "TimeEmbedding",
+    "TimeGRU",
+    "TimeLSTM",
+    "TimeRNN",
+    "TimeSigmoidWithLoss",
+    "TimeSoftmaxWithLoss",
     "Trainer",
     "TwoLayerNet",
+    "UnigramSampler",
+    "WeightSum",
+    "analogy",
     "clip_grads",
+    "convert_one_hot",
+    "cos_similarity",
+    "create_co_matrix",
+    "create_contexts_target",
     "cross_entropy_error",
+    "eval_perplexity",
+    "eval_seq2seq",
+    "most_similar",
+    "normalize",
+    "ppmi",
+    "preprocess",
     "relu",
     "remove_duplicate",
     "sigmoid",
     "softmax",
+    "to_cpu",
+    "to_gpu",
 ]
 
 # ---- layers --------------------------------------------------------------------------------------------------------
@@ -77,85 +136,124 @@ class SigmoidWithLoss(layers.SigmoidWithLoss):
         return dx
 
 
+class _Float32:
+    # Results are float32 whatever the weights are.
+    def forward(self, *args):
+        return super().forward(*args).astype(np.float32, copy=False)
+
+    def backward(self, dout):
+        dx = super().backward(dout)
+        return None if dx is None else dx.astype(np.float32, copy=False)
+
+
+class TimeRNN(_Float32, time_layers.TimeRNN):
+    pass
+
+
+class TimeLSTM(_Float32, time_layers.TimeLSTM):
+    pass
+
+
+class TimeGRU(_Float32, time_layers.TimeGRU):
+    # TimeGRU(Wx, Wh, stateful): without a bias in older printings.
+    def __init__(self, Wx, Wh, b=None, stateful=False):
+        super().__init__(Wx, Wh, *((None, b) if isinstance(b, bool) else (b, stateful)))
+
+
+class TimeBiLSTM(_Float32, time_layers.TimeBiLSTM):
+    pass
+
+
+class TimeEmbedding(_Float32, time_layers.TimeEmbedding):
+    pass
+
+
+class TimeDropout(time_layers.TimeDropout):
+    # Draws from NumPy's global generator; evaluation returns its input.
+    def __init__(self, dropout_ratio=0.5):
+        super().__init__(dropout_ratio)
+
+    def forward(self, xs):
+        if not self.train_flg:
+            return xs
+        self._mask, self._shape = pack_mask(np.random.rand(*xs.shape) > self.dropout_ratio), xs.shape
+        return ops.dropout_backward(xs, self._mask, self._scale())
+
+    def backward(self, dout):
+        return ops.dropout_backward(dout, self._mask, self._scale())
+
+
+class TimeSoftmaxWithLoss(time_layers.TimeSoftmaxWithLoss):
+    # The loss is a NumPy number.
+    def forward(self, xs, ts):
+        return np.float64(super().forward(xs, ts))
+
+
+class TimeSigmoidWithLoss(time_layers.TimeSigmoidWithLoss):
+    # The loss is a NumPy number of the scores' dtype, the gradient float32.
+    def forward(self, xs, ts):
+        loss = super().forward(xs, ts)
+        return self.y.dtype.type(loss)
+
+    def backward(self, dout=1):
+        return super().backward(dout).astype(np.float32, copy=False)
+
+
+class Simple_TimeSoftmaxWithLoss(layers.SoftmaxWithLoss):
+    # 1e-7 inside the log, no ignored label; the mean over time of the steps' losses.
+    def forward(self, xs, ts):
+        self.cache = np.shape(xs)
+        return np.float64(super().forward(rows(xs), np.asarray(ts).reshape(-1)))
+
+    def backward(self, dout=1):
+        return super().backward(dout).reshape(self.cache).astype(np.float32, copy=False)
+
+
+class Simple_TimeAffine(TimeAffine):
+    # Results are float32; the book's backward does not run.
+    def forward(self, xs):
+        return super().forward(xs).astype(np.float32, copy=False)
+
+
+# ---- text ----------------------------------------------------------------------------------------------------------
+
+
+def to_cpu(x):
+    # There is no GPU.
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"to_cpu: x is a {type(x).__name__}; fastnn computes on the CPU, with NumPy's arrays")
+    return x
+
+
+to_gpu = to_cpu
+
+
+def eval_seq2seq(model, question, correct, id_to_char, verbose=False, is_reverse=False, verbos=False):
+    # verbos: older printings.
+    return text.eval_seq2seq(model, question, correct, id_to_char, verbose or verbos, is_reverse)
+
+
+class UnigramSampler(layers.UnigramSampler):
+    # Draws from NumPy's global generator, row by row.
+    def get_negative_sample(self, target):
+        samples = np.empty((len(target), self.sample_size), np.int32)
+        for i, word in enumerate(target):
+            p = self.word_p.copy()
+            p[word] = 0
+            samples[i] = np.random.choice(self.vocab_size, size=self.sample_size, replace=False, p=p / p.sum())
+        return samples
+
+
 # ---- training ------------------------------------------------------------------------------------------------------
 
 
-def remove_duplicate(params, grads):
-    """(params, grads) as new lists without parameters that are the same array, or by value another one's transpose.
-
-    The gradient of what is left out is added, in place, to that of the parameter it equals.
-    """
-    params, grads = list(params), list(grads)
-    for i, p in enumerate(params):  # the lists shrink behind i
-        j = i + 1
-        while j < len(params):
-            same = params[j] is p
-            if same or _is_transpose(p, params[j]):
-                grads[i] += grads[j] if same else grads[j].T
-                del params[j], grads[j]
-            else:
-                j += 1
-    return params, grads
-
-
-def _is_transpose(p, q):
-    if p.ndim != 2 or p.shape != q.shape[::-1]:
-        return False
-    return np.array_equal(p[:, :1].T, q[:1]) and np.array_equal(p.T, q)  # one row first: it nearly always decides
-
-
-class Trainer:
-    """Trains a model that has `forward(x, t)`, `backward()`, `params` and `grads`, lists of arrays."""
-
+class Trainer(trainer.ModelTrainer):
+    # Draws from NumPy's global generator.
     def __init__(self, model, optimizer):
-        self.model = model
-        self.optimizer = optimizer
-        self.loss_list = []
-        self.eval_interval = None
-        self.current_epoch = 0
+        super().__init__(model, optimizer)
 
-    def fit(self, x, t, max_epoch=10, batch_size=32, max_grad=None, eval_interval=20):
-        """max_epoch epochs of len(x) // batch_size shuffled batches; the mean loss is printed every eval_interval."""
-        n = len(x)
-        iterations = n // batch_size
-        self.eval_interval = eval_interval
-        losses = []
-        start = time.time()
-        for _ in range(max_epoch):
-            order = np.random.permutation(np.arange(n))
-            x, t = x[order], t[order]
-            for i in range(iterations):
-                batch = slice(i * batch_size, (i + 1) * batch_size)
-                losses.append(self._step(x[batch], t[batch], max_grad))
-                if eval_interval is not None and i % eval_interval == 0:
-                    loss = float(sum(losses) / len(losses))
-                    losses = []
-                    print(
-                        f"| epoch {self.current_epoch + 1} |  iter {i + 1} / {iterations} "
-                        f"| time {int(time.time() - start)}[s] | loss {loss:.2f}"
-                    )
-                    self.loss_list.append(loss)
-            self.current_epoch += 1
-
-    def _step(self, x, t, max_grad):
-        loss = self.model.forward(x, t)
-        self.model.backward()
-        params, grads = remove_duplicate(self.model.params, self.model.grads)
-        if max_grad is not None:
-            clip_grads(grads, max_grad)
-        self.optimizer.update(params, grads)
-        return loss
-
-    def plot(self, ylim=None):
-        """The curve of loss_list, by matplotlib."""
-        import matplotlib.pyplot as plt
-
-        if ylim is not None:
-            plt.ylim(*ylim)
-        plt.plot(np.arange(len(self.loss_list)), self.loss_list, label="train")
-        plt.xlabel(f"iterations (x{self.eval_interval})")
-        plt.ylabel("loss")
-        plt.show()
+    def _order(self, n):
+        return np.random.permutation(np.arange(n))
 
 
 # ---- ch. 1 ---------------------------------------------------------------------------------------------------------

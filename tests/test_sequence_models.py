@@ -1,0 +1,181 @@
+"""The models of book 2: gradients, training, files of weights, generation."""
+
+import numpy as np
+import pytest
+from every_backend import backend as backend
+from every_backend import on_every_backend
+
+from fastnn import models, optimizer, pickles, trainer
+from fastnn.text import convert_one_hot, create_contexts_target, eval_perplexity
+
+pytestmark = on_every_backend
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(8)
+
+
+def check_gradients(model, loss, places=6):
+    """Some places of every parameter by central differences; float64."""
+    loss()
+    model.backward()
+    params, grads = trainer.remove_duplicate(model.params, model.grads)
+    rng = np.random.default_rng(0)
+    for p, g in zip(params, [np.array(g) for g in grads], strict=True):
+        assert g.shape == p.shape
+        for _ in range(places):
+            i = tuple(rng.integers(0, n) for n in p.shape)
+            value, step = p[i], 1e-5
+            p[i] = value + step
+            above = loss()
+            p[i] = value - step
+            below = loss()
+            p[i] = value
+            assert g[i] == pytest.approx((above - below) / (2 * step), rel=2e-5, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ["SimpleRnnlm", "Rnnlm", "BetterRnnlm"])
+def test_language_models(rng, name):
+    size = {"dropout_ratio": 0.0} if name == "BetterRnnlm" else {}
+    model = getattr(models, name)(11, 6, 6, dtype="float64", rng=1, **size)
+    xs, ts = rng.integers(0, 11, (2, 5)), rng.integers(0, 11, (2, 5))
+
+    def loss():
+        model.reset_state()
+        return model.forward(xs, ts)
+
+    check_gradients(model, loss)
+    assert model.predict(xs).shape == (2, 5, 11)
+
+
+@pytest.mark.parametrize("name", ["Seq2seq", "PeekySeq2seq", "AttentionSeq2seq"])
+def test_sequence_to_sequence(rng, name):
+    model = getattr(models, name)(7, 3, 4, dtype="float64", rng=1)
+    xs, ts = rng.integers(0, 7, (3, 5)), rng.integers(0, 7, (3, 4))
+    check_gradients(model, lambda: model.forward(xs, ts))
+    together = model.generate(xs, 2, 6)
+    assert together.shape == (3, 6)
+    for i in range(3):
+        assert model.generate(xs[i : i + 1], 2, 6) == together[i].tolist()
+
+
+def test_word_vectors(rng):
+    corpus = rng.integers(0, 9, 60)
+    contexts, target = create_contexts_target(corpus, 2)
+    for name in "CBOW", "SkipGram":
+        model = getattr(models, name)(9, 4, 2, corpus, sample_size=3, dtype="float64", rng=1)
+        drawn = model.ns_loss.sampler.get_negative_sample(target if name == "CBOW" else contexts.reshape(-1))
+        model.ns_loss.sampler.get_negative_sample = lambda target, drawn=drawn: drawn
+        model.params[1][...] = rng.standard_normal((9, 4))
+        assert model.word_vecs is model.params[0]
+        check_gradients(model, lambda model=model: model.forward(contexts, target))
+        sparse = getattr(models, name)(9, 4, 2, corpus, sample_size=3, sparse=True, dtype="float64", rng=1)
+        sparse.ns_loss.sampler.get_negative_sample = lambda target, drawn=drawn: drawn
+        for p, q in zip(sparse.params, model.params, strict=True):
+            p[...] = q
+        for m in model, sparse:
+            m.forward(contexts, target)
+            m.backward()
+        for g, h in zip(sparse.grads, model.grads, strict=True):
+            np.testing.assert_allclose(np.asarray(g), h, 1e-9, 1e-12)
+    contexts, target = create_contexts_target(corpus, 1)
+    one_hot = convert_one_hot(contexts, 9), convert_one_hot(target, 9)
+    for name in "SimpleCBOW", "SimpleSkipGram":
+        model = getattr(models, name)(9, 4, dtype="float64", rng=1)
+        check_gradients(model, lambda model=model: model.forward(*one_hot))
+
+
+def test_classifier_by_both_directions(rng):
+    model = models.BiLSTMClassifier(3, 4, 5, dtype="float64", rng=1)
+    x, t = rng.standard_normal((4, 6, 3)), rng.integers(0, 5, 4)
+    for lengths in None, np.array([6, 1, 3, 4]):
+        check_gradients(model, lambda lengths=lengths: model.forward(x, t, lengths))
+    sgd = optimizer.Adam(0.05)
+    for _ in range(60):
+        trainer.training_step(model, sgd, x, t)
+    assert model.accuracy(x, t) == 1
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_language_model_learns(rng, sparse, capsys):
+    corpus = np.tile(np.array([0, 3, 1, 4, 2, 5]), 60)
+    model = models.RnnlmGen(6, 8, 8, rng=0, sparse=sparse)
+    fit = trainer.RnnlmTrainer(model, optimizer.SGD(5.0))
+    fit.fit(corpus[:-1], corpus[1:], max_epoch=12, batch_size=5, time_size=6, max_grad=0.5, eval_interval=5)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("| epoch 1 |  iter 1 / 11 | time 0[s] | perplexity ") and len(lines) == 36
+    assert fit.current_epoch == 12 and len(fit.ppl_list) == 36 and fit.ppl_list[-1] < 1.5 < fit.ppl_list[0]
+    model.reset_state()
+    assert eval_perplexity(model, corpus, 5, 6) < 1.5
+    model.reset_state()
+    words = model.generate(0, sample_size=13)
+    assert len(words) == 13 and sum(a == b for a, b in zip(words, np.tile(corpus[:6], 3).tolist(), strict=False)) > 6
+    model.reset_state()
+    assert 4 not in model.generate(0, skip_ids=[4], sample_size=30)
+
+
+def test_batches_of_a_language_model_are_the_books():
+    fit = trainer.RnnlmTrainer(None, None)
+    fit.time_idx = 0
+    xs = np.arange(100, 123)
+    for start in 0, 4, 8:
+        x, t = fit.get_batch(xs, xs + 1, 3, 4)
+        assert x.dtype == t.dtype == np.int32 and fit.time_idx == start + 4
+        for row in range(3):
+            assert x[row].tolist() == [xs[(row * 7 + start + k) % 23] for k in range(4)]
+            assert t[row].tolist() == (x[row] + 1).tolist()
+
+
+def test_states_of_generators():
+    model, better = models.RnnlmGen(5, 3, 3, rng=0), models.BetterRnnlmGen(5, 3, 3, rng=0)
+    for m in model, better:
+        m.predict(np.array([[1, 2]]))
+        state = m.get_state()
+        first = m.predict(np.array([[3]]))
+        m.set_state(state)
+        np.testing.assert_array_equal(m.predict(np.array([[3]])), first)
+        m.reset_state()
+        assert len(m.generate(1, sample_size=4)) == 4
+    assert model.get_state()[0].shape == (1, 3) and len(better.get_state()) == 2
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".npz", ".safetensors"])
+def test_weights_are_saved_and_loaded(tmp_path, suffix):
+    if suffix == ".safetensors":
+        pytest.importorskip("safetensors")
+    model, other = models.BetterRnnlm(5, 3, 3, rng=0), models.BetterRnnlm(5, 3, 3, rng=1)
+    path = tmp_path / f"weights{suffix}"
+    model.save_params(path)
+    arrays = list(other.params)
+    other.load_params(path)
+    for p, q, kept in zip(model.params, other.params, arrays, strict=True):
+        assert q is kept
+        np.testing.assert_array_equal(q, p.astype(np.float16) if suffix == ".pkl" else p)
+    assert other.params[-2].base is other.params[0]  # still tied
+    before = [p.copy() for p in other.params]
+    models.BetterRnnlm(5, 4, 4).save_params(path)
+    with pytest.raises(ValueError, match=r"\(5, 4\).* but BetterRnnlm has"):
+        other.load_params(path)
+    for p, q in zip(other.params, before, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_files_of_the_books(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = models.Rnnlm(5, 3, 3, rng=0)
+    with pytest.raises(FileNotFoundError, match=r"No file: Rnnlm\.pkl"):
+        model.load_params()
+    model.save_params()
+    arrays = pickles.load_pickle("Rnnlm.pkl")
+    assert isinstance(arrays, list) and all(a.dtype == np.float16 for a in arrays)
+    model.load_params()
+
+
+def test_the_base_class_and_bad_sizes():
+    base = models.BaseModel()
+    for method in base.forward, base.backward:
+        with pytest.raises(NotImplementedError):
+            method()
+    with pytest.raises(ValueError, match="wordvec_size is 3 but hidden_size is 4"):
+        models.BetterRnnlm(5, 3, 4)
