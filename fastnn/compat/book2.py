@@ -141,8 +141,8 @@ class _Float32:
     def forward(self, *args):
         return super().forward(*args).astype(np.float32, copy=False)
 
-    def backward(self, dout):
-        dx = super().backward(dout)
+    def backward(self, *douts):
+        dx = super().backward(*douts)
         return None if dx is None else dx.astype(np.float32, copy=False)
 
 

@@ -39,7 +39,7 @@ class TimeAffine(Layer):
         return out.reshape(*x.shape[:-1], W.shape[1])
 
     def backward(self, dout):
-        W, dW, db = self.params[0], *self.grads
+        W, (dW, db) = self.params[0], self.grads
         x, dout = rows(self.x), rows(dout)
         fits = x.dtype is dW.dtype and dout.dtype is dW.dtype
         if W.flags.c_contiguous:
