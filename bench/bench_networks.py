@@ -1,6 +1,6 @@
-"""The books' dense networks, image by image against batches of 100, on each backend.
+"""The books' networks, image by image against batches of 100, on each backend.
 
-pytest bench/bench_networks.py --benchmark-columns=median,iqr,ops: a call classifies IMAGES images either way.
+pytest bench/bench_networks.py --benchmark-columns=median,iqr,ops: a call classifies the same images either way.
 """
 
 import itertools
@@ -11,7 +11,8 @@ import pytest
 import fastnn
 from fastnn import layers, models, optimizer
 
-IMAGES, BATCH = 1000, 100
+BATCH = 100
+IMAGES = {"SimpleConvNet": 200, "DeepConvNet": 100}  # classified by a call; 1000 for the dense networks
 
 pytestmark = pytest.mark.benchmark(max_time=0.5, min_rounds=3)
 
@@ -37,7 +38,14 @@ NETWORKS = {
     "784-50-100-10": lambda: _dense(784, 50, 100, 10),
     "TwoLayerNet": lambda: models.TwoLayerNet(784, 50, 10, rng=0).predict,
     "MultiLayerNet": lambda: models.MultiLayerNet(784, [100] * 4, 10, rng=0).predict,
+    "SimpleConvNet": lambda: models.SimpleConvNet(rng=0).predict,
+    "DeepConvNet": lambda: models.DeepConvNet(rng=0).predict,
 }
+
+
+def images(rng, network, n):
+    shape = (1, 28, 28) if network in IMAGES else (784,)
+    return rng.random((n, *shape), np.float32)
 
 
 def classify(predict, x, batch):
@@ -49,8 +57,9 @@ def classify(predict, x, batch):
 @pytest.mark.parametrize("backend", fastnn.backends.available())
 @pytest.mark.parametrize("network", NETWORKS)
 def test_inference(benchmark, network, backend, batch):
-    benchmark.group = f"{network}: {IMAGES} images"
-    x = np.random.default_rng(1).random((IMAGES, 784), np.float32)
+    n = IMAGES.get(network, 1000)
+    benchmark.group = f"{network}: {n} images"
+    x = images(np.random.default_rng(1), network, n)
     with fastnn.use_backend(backend):
         predict = NETWORKS[network]()
         classify(predict, x[:BATCH], batch)
@@ -58,14 +67,15 @@ def test_inference(benchmark, network, backend, batch):
 
 
 @pytest.mark.parametrize("backend", fastnn.backends.available())
-@pytest.mark.parametrize("network", ["TwoLayerNet", "MultiLayerNet"])
+@pytest.mark.parametrize("network", ["TwoLayerNet", "MultiLayerNet", *IMAGES])
 def test_training_step(benchmark, network, backend):
-    benchmark.group = f"{network}: one step of SGD, batch {BATCH}"
+    Optimizer = optimizer.Adam if network in IMAGES else optimizer.SGD
+    benchmark.group = f"{network}: one step of {Optimizer.__name__}, batch {BATCH}"
     rng = np.random.default_rng(1)
-    x, t = rng.random((BATCH, 784), np.float32), rng.integers(0, 10, BATCH)
+    x, t = images(rng, network, BATCH), rng.integers(0, 10, BATCH)
     with fastnn.use_backend(backend):
         net = NETWORKS[network]().__self__
-        update = optimizer.SGD(0.01).update
+        update = Optimizer(0.001).update
 
         def step():
             update(net.params, net.gradient(x, t))

@@ -66,13 +66,13 @@ def images():
     return load_mnist(flatten=False)
 
 
-FAST = "native-avx2", "native-avx512"  # the others take 10 s to a minute
+FAST = "native-avx2", "native-avx512"  # the deep network takes 10 s or more on the others
 
 
 def _convnets():
     for name, model, count in ("simple", models.SimpleConvNet, 9600), ("deep", models.DeepConvNet, 9797):
         for target in cases.TARGETS:
-            marks = () if target in FAST else pytest.mark.nightly
+            marks = () if name == "simple" or target in FAST else pytest.mark.nightly
             yield pytest.param(name, model, count, target, marks=marks, id=f"{name}-{target}")
 
 
