@@ -228,14 +228,22 @@ void transform_products(const T* points, idx stride, idx step, idx tiles, T* y, 
   }
 }
 
+// Distance of the 36 points in memory: an odd number of cache lines, so that they do not share sets.
+template <class T> constexpr idx point_stride(idx elements) {
+  constexpr idx line = 64 / sizeof(T);
+  return (round_up(elements, line) / line | 1) * line;
+}
 // W to points (panels of kPanel columns f, kPoints, C, kPanel): element (f, c) is 9 numbers at W + f * fs + c * cs.
 constexpr int kVectors = 2;  // vectors of a panel of columns
 template <class T> constexpr idx kPanel = kVectors * lanes<T>;
+template <class T> idx filter_panel(idx C) { return kPoints * point_stride<T>(C * kPanel<T>); }
+template <class T> idx filter_points(idx F, idx C) { return (F + kPanel<T> - 1) / kPanel<T> * filter_panel<T>(C); }
 template <class T> void transform_filters(const T* W, idx F, idx C, idx fs, idx cs, bool flip, T* points) {
   constexpr idx L = lanes<T>;
+  const idx stride = point_stride<T>(C * kPanel<T>);
   parallel_for((F + L - 1) / L, 400 * F * C, [=](idx vector) {
     const idx f0 = vector * L, n = min_of(F - f0, L);
-    T* const panel = points + vector / kVectors * kPoints * C * kPanel<T> + vector % kVectors * L;
+    T* const panel = points + vector / kVectors * filter_panel<T>(C) + vector % kVectors * L;
     for (idx c = 0; c < C; ++c) {
       T g[round_up(9, L)][L];
 #pragma GCC unroll 3
@@ -259,12 +267,10 @@ template <class T> void transform_filters(const T* W, idx F, idx C, idx fs, idx 
 #pragma GCC unroll 6
       for (int i = 0; i < kPatch; ++i)
         filter_to_points<T>([&](int j) { return m[i][j]; },
-                            [&](int j, Simd<T> v) { store(panel + ((i * kPatch + j) * C + c) * kPanel<T>, v); });
+                            [&](int j, Simd<T> v) { store(panel + (i * kPatch + j) * stride + c * kPanel<T>, v); });
     }
   });
 }
-
-template <class T> idx filter_points(idx F, idx C) { return round_up(F, kPanel<T>) * C * kPoints; }
 
 // The register tile: rows of A by kVectors vectors. kUnit, 2 and 3 times as many rows.
 #if defined(__AVX512F__) || defined(__aarch64__)
@@ -312,18 +318,13 @@ void product_rows(idx rows, idx K, const T* a, idx as, const T* b, idx bs, T* c,
   }
 }
 
-// Distance of the 36 points in memory: an odd number of cache lines, so that they do not share sets.
-template <class T> constexpr idx point_stride(idx elements) {
-  constexpr idx line = 64 / sizeof(T);
-  return (round_up(elements, line) / line | 1) * line;
-}
 // What the two passes share: the padded channels, the cut, the scratch of a thread.
 template <class T> struct Plan {
   static constexpr idx L = lanes<T>;
   idx columns, others;  // of a tile's row: channels of its transformed input; of its products (or gradients)
   TileGrid grid;
   idx in, out, pixels, total;  // elements of scratch: a point of either; pixels of outputs; all of a thread
-  idx threads;                 // at most: their scratch is no larger than the images, whatever the team
+  idx parts, parts_total;  // threads at most, by size alone: their scratch is no larger than the images; grows with N
   Plan(const ConvShape& s, bool filters) {
     columns = round_up(s.C, L), others = filters ? round_up(s.F, L) : min_of(round_up(s.F, L), kPanel<T>);
     grid = tile_grid(s.N, s.OH, s.OW, (columns + (filters ? others : 0)) * kPoints * idx(sizeof(T)));
@@ -332,11 +333,13 @@ template <class T> struct Plan {
     in = point_stride<T>(tiles * columns), out = point_stride<T>(tiles * others);
     pixels = round_up(high * wide, L) * L;
     total = kPoints * (in + out) + pixels + (high + 2) * (wide + 2) * L;
-    threads = min_of(max_parts(work(s)), s.N * (s.C * s.H * s.W + s.F * s.OH * s.OW) / total);
-    if (threads < 1) threads = 1;
+    const idx images = image_elements(s), most = max_parts(work(s));
+    parts = min_of(most, images / total), parts = parts < 1 ? 1 : parts;
+    parts_total = min_of(most * total, images > total ? images : total);
   }
+  static idx image_elements(const ConvShape& s) { return s.N * (s.C * s.H * s.W + s.F * s.OH * s.OW); }
   static idx work(const ConvShape& s) { return 5 * s.N * s.OH * s.OW * s.F * s.C; }
-  int team_of(const ConvShape& s) const { return int(min_of(team(work(s)), threads)); }
+  int threads(const ConvShape& s) const { return int(min_of(team(work(s)), parts)); }
   // x (N, C, H, W) of a segment to the points of its tiles.
   void transform_input(const ConvShape& s, const Segment& part, const T* x, T* points, T* patch) const {
     const idx cols = grid.width * kTile + 2;
@@ -352,7 +355,7 @@ template <class T> struct Plan {
 
 template <class T> idx convolve_workspace(const ConvShape& s) {
   const Plan<T> plan(s, false);
-  return (filter_points<T>(s.F, s.C) + plan.threads * plan.total) * idx(sizeof(T));
+  return (filter_points<T>(s.F, s.C) + plan.parts_total) * idx(sizeof(T));
 }
 // out (N, F, OH, OW) from x (N, C, H, W); element (f, c) of W is 9 numbers at W + f * fs + c * cs, back to front if
 // `flip`.
@@ -364,7 +367,7 @@ template <class T> void convolve(const ConvShape& s, const T* x, const T* W, idx
   const idx wide = plan.others;
   T *const filters = static_cast<T*>(scratch), *const own = filters + filter_points<T>(s.F, s.C);
   transform_filters<T>(W, s.F, s.C, fs, cs, flip, filters);
-  parallel_region(plan.team_of(s), [&](int thread, int team) {
+  parallel_region(plan.threads(s), [&](int thread, int team) {
     T *const in = own + thread * plan.total, *const products = in + kPoints * plan.in,
              *const pixels = products + kPoints * plan.out, *const patch = pixels + plan.pixels;
     const Simd<T> floor = broadcast(end.relu ? T(0) : -T(INFINITY));
@@ -372,10 +375,10 @@ template <class T> void convolve(const ConvShape& s, const T* x, const T* W, idx
       const idx tiles = (g.begin(block + 1) - g.begin(block)) * g.width;
       for_segments(g, block, [&](const Segment& part) { plan.transform_input(s, part, x, in, patch); });
       for (idx f0 = 0; f0 < s.F; f0 += kPanel<T>) {
-        const T* const panel = filters + f0 * kPoints * s.C;
+        const T* const panel = filters + f0 / kPanel<T> * filter_panel<T>(s.C);
         const auto multiply = s.F - f0 > L ? product_rows<T, kVectors, true> : product_rows<T, 1, true>;
         for (idx p = 0; p < kPoints; ++p)
-          multiply(tiles, s.C, in + p * plan.in, plan.columns, panel + p * s.C * kPanel<T>, kPanel<T>,
+          multiply(tiles, s.C, in + p * plan.in, plan.columns, panel + p * point_stride<T>(s.C * kPanel<T>), kPanel<T>,
                    products + p * plan.out, wide);
         for (idx f = f0; f < min_of(f0 + kPanel<T>, s.F); f += L) {
           const idx channels = min_of(s.F - f, L);
@@ -401,23 +404,23 @@ template <class T> void convolve(const ConvShape& s, const T* x, const T* W, idx
 template <class T> idx gradient_parts(const ConvShape& s, const Plan<T>& plan) {
   const idx each = kPoints * point_stride<T>(plan.columns * plan.others);
   idx parts = 8;
-  while (parts > 1 && (2 * parts > plan.grid.blocks || 2 * parts * each > s.N * (s.C * s.H * s.W + s.F * s.OH * s.OW)))
-    parts /= 2;
+  while (parts > 1 && (2 * parts > plan.grid.blocks || 2 * parts * each > plan.image_elements(s))) parts /= 2;
   return parts;
 }
 template <class T> idx filter_gradients_workspace(const ConvShape& s) {
   const Plan<T> plan(s, true);
   const idx sums = gradient_parts<T>(s, plan) * kPoints * point_stride<T>(plan.columns * plan.others);
-  return (sums + plan.threads * plan.total) * idx(sizeof(T));
+  return (sums + plan.parts_total) * idx(sizeof(T));
 }
-// dW (F, C, 3, 3): the blocks are dealt to parts, whose sums over tiles are added in order.
-template <class T> void filter_gradients(const ConvShape& s, const T* dout, const T* x, T* dW, void* scratch) {
+// dW (F, C, 3, 3), or what is added to it: the blocks are dealt to parts, whose sums over tiles are added in order.
+template <class T>
+void filter_gradients(const ConvShape& s, const T* dout, const T* x, T* dW, bool accumulate, void* scratch) {
   constexpr idx L = lanes<T>;
   const Plan<T> plan(s, true);
   const TileGrid& g = plan.grid;
   const idx Cp = plan.columns, Fp = plan.others, stride = point_stride<T>(Cp * Fp), parts = gradient_parts<T>(s, plan);
   T *const sums = static_cast<T*>(scratch), *const own = sums + parts * kPoints * stride;
-  parallel_region(plan.team_of(s), [&](int thread, int team) {
+  parallel_region(plan.threads(s), [&](int thread, int team) {
     T *const in = own + thread * plan.total, *const gradients = in + kPoints * plan.in,
              *const pixels = gradients + kPoints * plan.out, *const patch = pixels + plan.pixels;
     for (idx item = parts * thread / team; item < parts * (thread + 1) / team; ++item) {
@@ -463,34 +466,36 @@ template <class T> void filter_gradients(const ConvShape& s, const T* dout, cons
       for (int i = 0; i < 3; ++i)
         points_to_filter<T>([&](int j) { return m[i][j]; }, [&](int j, Simd<T> v) { store(g[i * 3 + j], v); });
       for (idx q = 0; q < min_of(s.F - f, L); ++q)
-        for (idx k = 0; k < 9; ++k) dW[((f + q) * s.C + c) * 9 + k] = g[k][q];
+        for (idx k = 0; k < 9; ++k) {
+          T& w = dW[((f + q) * s.C + c) * 9 + k];
+          w = accumulate ? w + g[k][q] : g[k][q];
+        }
     }
   });
 }
 
-// The operation's three parts. dx is the convolution of dout with the filters turned round and their axes swapped.
 constexpr bool applies(const ConvShape& s) {
   return s.kh == 3 && s.kw == 3 && s.sh == 1 && s.sw == 1 && s.dh == 1 && s.dw == 1 && s.groups == 1;
 }
+// dx is the convolution of dout with the filters turned round and their axes swapped.
 inline ConvShape input_gradient_shape(ConvShape s) {
   ConvShape t = s;
   t.C = s.F, t.F = s.C, t.H = s.OH, t.W = s.OW, t.OH = s.H, t.OW = s.W, t.ph = 2 - s.ph, t.pw = 2 - s.pw;
   return t;
 }
-template <class T> idx forward_workspace(const ConvShape& s) { return convolve_workspace<T>(s); }
 template <class T>
 void forward(const ConvShape& s, const T* x, const T* W, const Epilogue<T>& end, T* out, void* scratch) {
   convolve<T>(s, x, W, 9 * s.C, 9, false, end, out, scratch);
 }
-template <class T> idx backward_workspace(const ConvShape& s) {
-  const idx dx = convolve_workspace<T>(input_gradient_shape(s)), dW = filter_gradients_workspace<T>(s);
-  return dx > dW ? dx : dW;
+template <class T>  // b (C) is added to every channel, if not null
+void input_gradients(const ConvShape& s, const T* dout, const T* W, const T* b, T* dx, void* scratch) {
+  convolve<T>(input_gradient_shape(s), dout, W, 9, 9 * s.C, true, {.bias = b}, dx, scratch);
 }
-// Each of dx, dW is skipped where it is null.
-template <class T>
-void backward(const ConvShape& s, const T* dout, const T* x, const T* W, T* dx, T* dW, void* scratch) {
-  if (dW) filter_gradients<T>(s, dout, x, dW, scratch);
-  if (dx) convolve<T>(input_gradient_shape(s), dout, W, 9, 9 * s.C, true, {}, dx, scratch);
+// Scratch of each in bytes; grows with N.
+template <class T> idx workspace(const ConvShape& s) {
+  const idx forward = convolve_workspace<T>(s), dx = convolve_workspace<T>(input_gradient_shape(s)),
+            dW = filter_gradients_workspace<T>(s), images = forward > dx ? forward : dx;
+  return images > dW ? images : dW;
 }
 
 }  // namespace winograd
