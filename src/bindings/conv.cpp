@@ -98,6 +98,7 @@ py::object conv2d_forward(py::handle x_, py::handle W_, py::handle b_, py::handl
     Out<T> out(out_, {s.N, s.F, s.OH, s.OW}, {x.range(), W.range(), b.range()});
     if (!out) return py::none();
     const auto& kernels = active<T>().conv;
+    algorithm = kernels.choose(s, algorithm);
     Scratch scratch(kernels.workspace(s, algorithm));
     run_rows(s.N, work_of(s), [&](idx begin, idx end) {
       kernels.forward(samples(s, begin, end), algorithm, x.data() + begin * s.C * s.H * s.W, W.data(), b.data(), kind,
@@ -142,6 +143,7 @@ py::object conv2d_backward(py::handle dout_, py::handle x_, py::handle W_, py::h
     Out<T> db(db_, {s.F}, {dout.range(), x.range(), W.range(), dx.range(), dW.range()});
     if (!db) return py::none();
     const auto& kernels = active<T>().conv;
+    algorithm = kernels.choose(s, algorithm);
     Scratch scratch(kernels.workspace(s, algorithm));
     const idx from = s.F * s.OH * s.OW, to = s.C * s.H * s.W;
     const double work = work_of(s);
@@ -192,10 +194,11 @@ py::object conv_transpose2d_forward(py::handle x_, py::handle W_, py::handle b_,
     Out<T> out(out_, {s.N, s.C, s.H, s.W}, {x.range(), W.range(), b.range()});
     if (!out) return py::none();
     const auto& kernels = active<T>().conv;
-    Scratch scratch(kernels.workspace(s, ConvAlgorithm::automatic));
+    const auto algorithm = kernels.choose(s, ConvAlgorithm::automatic);
+    Scratch scratch(kernels.workspace(s, algorithm));
     run_rows(s.N, work_of(s), [&](idx begin, idx end) {
-      kernels.backward_input(samples(s, begin, end), ConvAlgorithm::automatic, x.data() + begin * s.F * s.OH * s.OW,
-                             W.data(), b.data(), out.data() + begin * s.C * s.H * s.W, scratch);
+      kernels.backward_input(samples(s, begin, end), algorithm, x.data() + begin * s.F * s.OH * s.OW, W.data(),
+                             b.data(), out.data() + begin * s.C * s.H * s.W, scratch);
     });
     return out.object();
   });
@@ -217,7 +220,7 @@ py::object conv_transpose2d_backward(py::handle dout_, py::handle x_, py::handle
     Out<T> db(db_, {s.C}, {dout.range(), x.range(), W.range(), dx.range(), dW.range()});
     if (!db) return py::none();
     const auto& kernels = active<T>().conv;
-    constexpr auto algorithm = ConvAlgorithm::automatic;
+    const auto algorithm = kernels.choose(s, ConvAlgorithm::automatic);
     Scratch scratch(kernels.workspace(s, algorithm));
     const idx small = s.F * s.OH * s.OW, large = s.C * s.H * s.W;
     const double work = work_of(s);
@@ -230,7 +233,7 @@ py::object conv_transpose2d_backward(py::handle dout_, py::handle x_, py::handle
         kernels.forward(samples(s, begin, end), algorithm, dout.data() + begin * large, W.data(), nullptr,
                         Activation::identity, T(0), dx.data() + begin * small, scratch);
       });
-    run(double(s.N * large), [&] { kernels.channel_sums(dout.data(), s.N, s.C, s.H * s.W, db.data()); });
+    run(double(s.N * large), [&] { kernels.channel_sums(dout.data(), s.N, s.C, s.H * s.W, db.data(), false); });
     return py::make_tuple(dx.object(), dW.object(), db.object());
   });
 }

@@ -3,7 +3,8 @@
 namespace FASTNN_NS {
 namespace {
 template <class T> constexpr ConvKernels<T> kernels() {
-  return {.workspace = conv_workspace<T>,
+  return {.choose = conv_choose<T>,
+          .workspace = conv_workspace<T>,
           .forward = conv_forward<T>,
           .backward_input = conv_backward_input<T>,
           .backward_weight = conv_backward_weight<T>,

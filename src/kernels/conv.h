@@ -9,9 +9,13 @@
 #include "activation.h"
 #include "gemm.h"
 #include "table.h"
+#include "winograd.h"
 
 namespace FASTNN_NS {
 namespace {
+
+// Winograd's algorithm is there for float32 alone: float64 is used where exactness counts (and it halves the code).
+template <class T> constexpr bool kWinograd = std::is_same_v<T, float>;
 
 // ---- one axis -------------------------------------------------------------------------------------------------------
 
@@ -341,8 +345,10 @@ template <class T> struct ForwardPlan {
   idx bytes() const { return round_up(K * idx(sizeof(idx)), 64) + parts * part() * idx(sizeof(T)); }
 };
 
-template <class T> void conv_forward(const ConvShape& s, ConvAlgorithm, const T* x, const T* W, const T* b,
+template <class T> void conv_forward(const ConvShape& s, ConvAlgorithm algorithm, const T* x, const T* W, const T* b,
                                      Activation kind, T alpha, T* out, void* scratch) {
+  if constexpr (kWinograd<T>)
+    if (algorithm == ConvAlgorithm::winograd) return winograd::forward<T>(s, x, W, b, kind, alpha, out, scratch);
   const ForwardPlan<T> plan(s);
   const Axis &h = plan.h, &w = plan.w;
   idx* const offset = static_cast<idx*>(scratch);
@@ -431,8 +437,10 @@ template <class T> struct BackwardInputPlan {
   }
 };
 
-template <class T> void conv_backward_input(const ConvShape& s, ConvAlgorithm, const T* dout, const T* W, const T* b,
-                                            T* dx, void* scratch) {
+template <class T> void conv_backward_input(const ConvShape& s, ConvAlgorithm algorithm, const T* dout, const T* W,
+                                            const T* b, T* dx, void* scratch) {
+  if constexpr (kWinograd<T>)
+    if (algorithm == ConvAlgorithm::winograd) return winograd::input_gradients<T>(s, dout, W, b, dx, scratch);
   const BackwardInputPlan<T> plan(s);
   const Axis &h = plan.h, &w = plan.w;
   idx* const offset = static_cast<idx*>(scratch);
@@ -579,6 +587,18 @@ template <class T, int NV = kNV, int MR = kMR> WeightTileFunction<T> pick_weight
   return weight_tile<T, MR, NV>;
 }
 
+// Sums over samples and positions of x (N, C, area), or what is added to `sums`.
+template <class T> void channel_sums(const T* x, idx N, idx C, idx area, T* sums, bool accumulate) {
+  parallel_for(C, N * C * area * idx(sizeof(T)), [=](idx c) {
+    double sum = 0;
+    for (idx n = 0; n < N; ++n) {
+      const T* const row = x + (n * C + c) * area;
+      sum += double(sum_vectors<T>(0, area, [=](auto at) { return at(row); })[0]);
+    }
+    sums[c] = accumulate ? sums[c] + T(sum) : T(sum);
+  });
+}
+
 template <class T> struct BackwardWeightPlan {
   Axis h, w;
   idx Cg, Fg, K, blocks, rows, pitch, plane, planes, image, ones, f_blocks, vectors, sample_blocks, panel, sums, work;
@@ -614,8 +634,13 @@ template <class T> struct BackwardWeightPlan {
   }
 };
 
-template <class T> void conv_backward_weight(const ConvShape& s, ConvAlgorithm, const T* dout, const T* x, T* dW, T* db,
-                                             bool accumulate, void* scratch) {
+template <class T> void conv_backward_weight(const ConvShape& s, ConvAlgorithm algorithm, const T* dout, const T* x,
+                                             T* dW, T* db, bool accumulate, void* scratch) {
+  if constexpr (kWinograd<T>)
+    if (algorithm == ConvAlgorithm::winograd) {
+      if (db) channel_sums<T>(dout, s.N, s.F, s.OH * s.OW, db, accumulate);
+      return winograd::filter_gradients<T>(s, dout, x, dW, accumulate, scratch);
+    }
   constexpr idx L = lanes<T>;
   const BackwardWeightPlan<T> plan(s);
   const Axis &h = plan.h, &w = plan.w;
@@ -679,22 +704,17 @@ template <class T> void conv_backward_weight(const ConvShape& s, ConvAlgorithm, 
 
 // ---- the rest -------------------------------------------------------------------------------------------------------
 
-template <class T> idx conv_workspace(const ConvShape& s, ConvAlgorithm) {
+template <class T> ConvAlgorithm conv_choose(const ConvShape& s, ConvAlgorithm wanted) {
+  const bool fits = kWinograd<T> && winograd::applies(s),
+             pays = wanted == ConvAlgorithm::automatic && winograd::pays(s);
+  return fits && (pays || wanted == ConvAlgorithm::winograd) ? ConvAlgorithm::winograd : ConvAlgorithm::direct;
+}
+template <class T> idx conv_workspace(const ConvShape& s, ConvAlgorithm algorithm) {
+  if constexpr (kWinograd<T>)
+    if (algorithm == ConvAlgorithm::winograd) return winograd::workspace<T>(s);
   const idx forward = ForwardPlan<T>(s).bytes(), dx = BackwardInputPlan<T>(s).bytes(s.groups),
             dW = BackwardWeightPlan<T>(s).bytes(s.groups);
   return max_of(forward, max_of(dx, dW));
-}
-
-// Over samples and positions of x (N, C, area).
-template <class T> void channel_sums(const T* x, idx N, idx C, idx area, T* sums) {
-  parallel_for(C, N * C * area * idx(sizeof(T)), [=](idx c) {
-    double sum = 0;
-    for (idx n = 0; n < N; ++n) {
-      const T* const row = x + (n * C + c) * area;
-      sum += double(sum_vectors<T>(0, area, [=](auto at) { return at(row); })[0]);
-    }
-    sums[c] = T(sum);
-  });
 }
 
 // Patches of x (N, C, H, W) as rows: col (N * OH * OW, C * kh * kw).

@@ -96,10 +96,11 @@ template <class T> struct RandomKernels {
   void (*channel_dropout)(const T* dout, idx first, idx channels, idx S, const uint64_t* mask, T scale, T* dx);
 };
 
-// How a convolution is computed; a choice that does not apply (or does not exist for T) is the direct one.
 enum class ConvAlgorithm : int { automatic, direct, winograd };
 template <class T> struct ConvKernels {
-  // Scratch in bytes of any of the three below; grows with N.
+  // Direct or Winograd: what is wanted, or what is faster; direct where Winograd's does not apply.
+  ConvAlgorithm (*choose)(const ConvShape& s, ConvAlgorithm wanted);
+  // Scratch in bytes of any of the three below, by the chosen algorithm; grows with N.
   idx (*workspace)(const ConvShape& s, ConvAlgorithm algorithm);
   void (*forward)(const ConvShape& s, ConvAlgorithm algorithm, const T* x, const T* W, const T* b, Activation kind,
                   T alpha, T* out, void* scratch);
@@ -109,8 +110,9 @@ template <class T> struct ConvKernels {
   // dW, and db (F) if not null; both are added to what is there when `accumulate`.
   void (*backward_weight)(const ConvShape& s, ConvAlgorithm algorithm, const T* dout, const T* x, T* dW, T* db,
                           bool accumulate, void* scratch);
-  void (*channel_sums)(const T* x, idx N, idx C, idx area, T* sums);  // over samples and positions of x (N, C, area)
-  void (*im2col)(const ConvShape& s, const T* x, T* col);             // s: F, groups and dilation do not count
+  // Over samples and positions of x (N, C, area).
+  void (*channel_sums)(const T* x, idx N, idx C, idx area, T* sums, bool accumulate);
+  void (*im2col)(const ConvShape& s, const T* x, T* col);  // s: F, groups and dilation do not count
   void (*col2im)(const ConvShape& s, const T* col, T* x);
 };
 

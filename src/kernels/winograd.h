@@ -5,6 +5,7 @@
 // rounding error of the usual 0, +-1, +-2 (float32, 16 to 512 channels, normal inputs: 0.6e-6 to 2.8e-6 of the largest
 // output against 2.8e-6 to 12e-6; F(6x6, 3x3): 4e-6 to 28e-6). A NaN or an infinity spreads to its tile.
 #pragma once
+#include "activation.h"
 #include "gemm.h"
 #include "table.h"
 
@@ -477,6 +478,12 @@ void filter_gradients(const ConvShape& s, const T* dout, const T* x, T* dW, bool
 constexpr bool applies(const ConvShape& s) {
   return s.kh == 3 && s.kw == 3 && s.sh == 1 && s.sw == 1 && s.dh == 1 && s.dw == 1 && s.groups == 1;
 }
+// Where it is faster than the direct way: channels fill half of a vector (float32, AVX-512, 100x28x28, forward and
+// backward: 8 to 8 channels 1.1 and 1.3 times as fast, 16 to 16 2.2 and 2.4, 4 to 16 1.1 and 0.7).
+constexpr bool pays(const ConvShape& s) {
+  constexpr idx least = lanes<float> < 8 ? 4 : lanes<float> / 2;
+  return s.C >= least && s.F >= least;
+}
 // dx is the convolution of dout with the filters turned round and their axes swapped.
 inline ConvShape input_gradient_shape(ConvShape s) {
   ConvShape t = s;
@@ -484,7 +491,9 @@ inline ConvShape input_gradient_shape(ConvShape s) {
   return t;
 }
 template <class T>
-void forward(const ConvShape& s, const T* x, const T* W, const Epilogue<T>& end, T* out, void* scratch) {
+void forward(const ConvShape& s, const T* x, const T* W, const T* b, Activation kind, T alpha, T* out, void* scratch) {
+  Epilogue<T> end{.bias = b, .relu = kind == Activation::relu, .kind = int(kind), .alpha = alpha};
+  if (kind != Activation::identity && kind != Activation::relu) end.activate = activation_row<T>;
   convolve<T>(s, x, W, 9 * s.C, 9, false, end, out, scratch);
 }
 template <class T>  // b (C) is added to every channel, if not null
