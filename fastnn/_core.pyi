@@ -33,12 +33,16 @@ __all__: list[str] = [
     "grad_norm",
     "group_norm_backward",
     "group_norm_forward",
+    "gru_backward",
+    "gru_forward",
     "im2col",
     "isa",
     "layer_norm_backward",
     "layer_norm_forward",
     "log_softmax_backward",
     "log_softmax_forward",
+    "lstm_backward",
+    "lstm_forward",
     "matmul",
     "max_pool2d_backward",
     "max_pool2d_forward",
@@ -50,6 +54,8 @@ __all__: list[str] = [
     "relu_backward",
     "relu_forward",
     "rmsprop_update",
+    "rnn_backward",
+    "rnn_forward",
     "scale_arrays",
     "set_pool_limit",
     "set_thread_limit",
@@ -250,6 +256,39 @@ def group_norm_forward(
     mean: typing.Any = None,
     rstd: typing.Any = None,
 ) -> typing.Any: ...
+def gru_backward(
+    dhs: typing.Any,
+    x: typing.Any,
+    Wx: typing.Any,
+    Wh: typing.Any,
+    h0: typing.Any,
+    hs: typing.Any,
+    gates: typing.Any,
+    linear_before_reset: typing.Any = False,
+    lengths: typing.Any = None,
+    reverse: typing.Any = False,
+    time_major: typing.Any = False,
+    dx: typing.Any = None,
+    dWx: typing.Any = None,
+    dWh: typing.Any = None,
+    db: typing.Any = None,
+    dh0: typing.Any = None,
+    db_h: typing.Any = None,
+) -> typing.Any: ...
+def gru_forward(
+    x: typing.Any,
+    Wx: typing.Any,
+    Wh: typing.Any,
+    b: typing.Any,
+    h0: typing.Any,
+    linear_before_reset: typing.Any = False,
+    b_h: typing.Any = None,
+    lengths: typing.Any = None,
+    reverse: typing.Any = False,
+    time_major: typing.Any = False,
+    hs: typing.Any = None,
+    gates: typing.Any = None,
+) -> typing.Any: ...
 def im2col(
     x: typing.Any, kernel: typing.Any, stride: typing.Any = (1, 1), padding: typing.Any = (0, 0), out: typing.Any = None
 ) -> typing.Any: ...
@@ -279,6 +318,44 @@ def layer_norm_forward(
 ) -> typing.Any: ...
 def log_softmax_backward(dout: typing.Any, y: typing.Any, dx: typing.Any = None) -> typing.Any: ...
 def log_softmax_forward(x: typing.Any, out: typing.Any = None) -> typing.Any: ...
+def lstm_backward(
+    dhs: typing.Any,
+    dcT: typing.Any,
+    x: typing.Any,
+    Wx: typing.Any,
+    Wh: typing.Any,
+    h0: typing.Any,
+    c0: typing.Any,
+    hs: typing.Any,
+    cs: typing.Any,
+    gates: typing.Any,
+    peephole: typing.Any = None,
+    lengths: typing.Any = None,
+    reverse: typing.Any = False,
+    time_major: typing.Any = False,
+    dx: typing.Any = None,
+    dWx: typing.Any = None,
+    dWh: typing.Any = None,
+    db: typing.Any = None,
+    dh0: typing.Any = None,
+    dc0: typing.Any = None,
+    dpeephole: typing.Any = None,
+) -> typing.Any: ...
+def lstm_forward(
+    x: typing.Any,
+    Wx: typing.Any,
+    Wh: typing.Any,
+    b: typing.Any,
+    h0: typing.Any,
+    c0: typing.Any,
+    peephole: typing.Any = None,
+    lengths: typing.Any = None,
+    reverse: typing.Any = False,
+    time_major: typing.Any = False,
+    hs: typing.Any = None,
+    cs: typing.Any = None,
+    gates: typing.Any = None,
+) -> typing.Any: ...
 def matmul(a: typing.Any, b: typing.Any, out: typing.Any = None) -> typing.Any: ...
 def max_pool2d_backward(
     dout: typing.Any,
@@ -337,6 +414,35 @@ def rmsprop_update(
     weight_decay: float = 0.0,
     clip_norm: float = 0.0,
     clip_value: float = 0.0,
+) -> typing.Any: ...
+def rnn_backward(
+    dhs: typing.Any,
+    x: typing.Any,
+    Wx: typing.Any,
+    Wh: typing.Any,
+    h0: typing.Any,
+    hs: typing.Any,
+    activation: typing.Any = "tanh",
+    lengths: typing.Any = None,
+    reverse: typing.Any = False,
+    time_major: typing.Any = False,
+    dx: typing.Any = None,
+    dWx: typing.Any = None,
+    dWh: typing.Any = None,
+    db: typing.Any = None,
+    dh0: typing.Any = None,
+) -> typing.Any: ...
+def rnn_forward(
+    x: typing.Any,
+    Wx: typing.Any,
+    Wh: typing.Any,
+    b: typing.Any,
+    h0: typing.Any,
+    activation: typing.Any = "tanh",
+    lengths: typing.Any = None,
+    reverse: typing.Any = False,
+    time_major: typing.Any = False,
+    hs: typing.Any = None,
 ) -> typing.Any: ...
 def scale_arrays(arrays: typing.Any, scale: float) -> typing.Any: ...
 def set_pool_limit(bytes: typing.SupportsInt | typing.SupportsIndex) -> None: ...
