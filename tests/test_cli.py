@@ -33,7 +33,7 @@ def test_demo_json(run, tmp_path):
     result = run("demo", "--json", "--out", "plots")
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)  # one object and nothing else
-    assert list(report) == ["data", "accuracy", "per_sample", "per_batch", "isa", "seconds"]
+    assert list(report) == ["model", "data", "accuracy", "per_sample", "per_batch", "isa", "seconds"]
     assert "sample" in report["data"]
     assert 0.92 < report["accuracy"] < 0.96
     assert list(report["per_sample"]) == list(report["per_batch"]) == fastnn.backends.available()
@@ -43,6 +43,31 @@ def test_demo_json(run, tmp_path):
     if importlib.util.find_spec("matplotlib"):
         for name in PLOTS:
             assert (tmp_path / "plots" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_demo_with_a_convolutional_network(run, tmp_path):
+    result = run("demo", "--model", "simple_convnet", "--epochs", "2", "--json")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["model"] == "simple_convnet" and report["accuracy"] > 0.85
+    assert "SimpleConvNet" in result.stderr and min(report["per_batch"].values()) > 0
+    if importlib.util.find_spec("matplotlib"):
+        names = sorted(path.name for path in (tmp_path / "fastnn-demo").iterdir())
+        assert names == sorted([*PLOTS, "filters.png", "misclassified.png"])
+
+
+def test_the_books_way_is_the_same_network():
+    """The table's yardstick computes what the layers compute."""
+    from fastnn import models
+
+    rng = demo.np.random.default_rng(0)
+    dense, convnet = models.MultiLayerNet(784, demo.HIDDEN, 10, rng=0), models.SimpleConvNet(rng=0)
+    for net, predict, shape in (
+        (dense, demo._books_predict, (784,)),
+        (convnet, demo._books_convnet_predict, (1, 28, 28)),
+    ):
+        x = rng.random((3, *shape), "f4")
+        demo.np.testing.assert_allclose(predict(net.params, x), net.predict(x), rtol=1e-4, atol=1e-6)
 
 
 def test_demo_text(run, tmp_path):
@@ -135,7 +160,8 @@ def test_without_tqdm_a_line_an_epoch(monkeypatch, capsys):
 
 def test_without_matplotlib_one_sentence(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    demo._plot(tmp_path / "plots", [], "", {}, print)
+    demo._plot(tmp_path / "plots", [], "", "", {}, print)
+    demo._plot_images(tmp_path / "plots", None, None, print)
     assert "pip install 'fastnn[plot]'" in capsys.readouterr().out and not (tmp_path / "plots").exists()
 
 

@@ -3,7 +3,7 @@
 BLUE, ORANGE = "#2a6f97", "#e07a1f"
 
 
-def accuracy(path, history, description):
+def accuracy(path, history, model, description):
     """Accuracy after each epoch; `history` is [(on training digits, on test digits), ...]."""
     figure, axes = _figure()
     epochs = range(1, len(history) + 1)
@@ -12,14 +12,14 @@ def accuracy(path, history, description):
     axes.plot(epochs, test, color=ORANGE, marker="s", markersize=4, label=f"test digits: {test[-1]:.4f}")
     axes.set_xlabel("epoch")
     axes.set_ylabel("accuracy (share of digits classified correctly)")
-    axes.set_title(f"784-50-100-10 network\n{description}", fontsize=10)
+    axes.set_title(f"{model}\n{description}", fontsize=10)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)
 
 
-def per_sample_vs_per_batch(path, rows, batch):
+def per_sample_vs_per_batch(path, rows, batch, model):
     """Images per second, one by one beside batches, on a logarithmic axis; `rows` is {name: (one by one, batches)}."""
     figure, axes = _figure()
     one_by_one, batches = zip(*rows.values(), strict=True)
@@ -35,7 +35,7 @@ def per_sample_vs_per_batch(path, rows, batch):
     axes.set_xticks(range(len(names)), names)
     axes.set_xlabel("backend of fastnn; books' way: plain NumPy")
     axes.set_ylabel("speed (images/s, logarithmic)")
-    axes.set_title("Classifying digits with a 784-50-100-10 network")
+    axes.set_title(f"Classifying digits\n{model}", fontsize=10)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
     axes.legend(loc="upper right")
