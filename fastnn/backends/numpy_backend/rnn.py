@@ -105,7 +105,7 @@ def lstm_forward(
     order f, i, o: its products with c (f, i: the old c; o: the new one) are added before the sigmoid.
     """
     a = _input_product(_by_time(x, time_major), Wx, b)
-    T, N, H = *a.shape[:2], a.shape[2] // 4
+    (T, N), H = a.shape[:2], a.shape[2] // 4
     h, c, taken = _state(h0, (N, H), a.dtype), _state(c0, (N, H), a.dtype), _taken(lengths, T, N)
     pf, pi, po = np.zeros((3, H), a.dtype) if peephole is None else peephole.reshape(3, H)
     h_out, c_out, g_out = np.empty((T, N, H), a.dtype), np.empty((T, N, H), a.dtype), np.empty_like(a)
@@ -167,7 +167,7 @@ def gru_forward(
     (N, T, 4H), u at the end. (The z of PyTorch and ONNX is 1 - z: change the sign of its columns.)
     """
     a = _input_product(_by_time(x, time_major), Wx, b)
-    T, N, H = *a.shape[:2], a.shape[2] // 3
+    (T, N), H = a.shape[:2], a.shape[2] // 3
     h, taken = _state(h0, (N, H), a.dtype), _taken(lengths, T, N)
     h_out, g_out = np.empty((T, N, H), a.dtype), np.empty((T, N, (4 if linear_before_reset else 3) * H), a.dtype)
     for t in _order(T, reverse):
