@@ -10,12 +10,14 @@ function(fastnn_add_isa target isa)
   # No second copy of a loop for a condition or a stride that its author knew of (a tenth of the code).
   set(size_flags "")
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    set(size_flags -fno-unswitch-loops -fno-split-loops -fno-version-loops-for-strides)
+    set(size_flags -fno-unswitch-loops -fno-split-loops -fno-version-loops-for-strides -Wno-maybe-uninitialized)
+  else()
+    set(size_flags -Wno-pass-failed)  # the loops to unroll are GCC's
   endif()
   # No contraction: fused multiply-adds are written out, so that every path rounds alike (house rule on numbers).
-  target_compile_options(kernels_${isa} PRIVATE ${ARGN} -O3 -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno
+  target_compile_options(kernels_${isa} PRIVATE -O3 ${ARGN} -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno
                          -fno-trapping-math -fno-lto -fno-asynchronous-unwind-tables ${size_flags} -Wall -Wextra -Wno-psabi
-                         -Wno-uninitialized -Wno-maybe-uninitialized -Werror=missing-field-initializers)
+                         -Wno-uninitialized -Werror=missing-field-initializers)
   if(OpenMP_CXX_FOUND)
     target_link_libraries(kernels_${isa} PRIVATE OpenMP::OpenMP_CXX)
   endif()

@@ -14,17 +14,19 @@ from ._check import Call
 from .embedding import RowGradient
 
 
-def _update(op, params, lists, scalars):
+def _update(op, *arguments):
     """The slow path of every update: check, and update contiguous copies that are written back where it has to be.
 
-    `lists` are the gradients first, then the state; all but the gradients are changed in place.
+    Lists up to `lr`: params and grads, then the state; numbers from there on. All lists but grads are changed in place.
     """
     call = Call(op)
+    names = list(backends.OPS[op].parameters)
+    first = names.index("lr")
+    scalars = dict(zip(names[first:], arguments[first:], strict=True))
     for name, value in scalars.items():
-        if not isinstance(value, (int, float, np.number)):
+        if not isinstance(value, (int, float, np.number, np.bool_)):
             raise call.error(TypeError, f"{name} is {value!r}; it must be a number")
-    names = ["params", *lists]
-    columns = [list(params), *map(list, lists.values())]
+    names, columns = names[:first], [list(column) for column in arguments[:first]]
     for name, column in zip(names, columns, strict=True):
         call.require(
             len(column) == len(columns[0]), f"{name} has {len(column)} arrays but params has {len(columns[0])}"
@@ -89,17 +91,14 @@ def _check_rows(call, i, g, p):
 def sgd_update(params, grads, lr, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
     """p -= lr * g -> params."""
     if backends.active.sgd_update(params, grads, lr, weight_decay, clip_norm, clip_value) is None:
-        scalars = {"lr": lr, "weight_decay": weight_decay, "clip_norm": clip_norm, "clip_value": clip_value}
-        _update("sgd_update", params, {"grads": grads}, scalars)
+        _update("sgd_update", params, grads, lr, weight_decay, clip_norm, clip_value)
     return params
 
 
 def momentum_update(params, grads, v, lr, momentum, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
     """v = momentum * v - lr * g; p += v -> params."""
     if backends.active.momentum_update(params, grads, v, lr, momentum, weight_decay, clip_norm, clip_value) is None:
-        scalars = {"lr": lr, "momentum": momentum}
-        scalars |= {"weight_decay": weight_decay, "clip_norm": clip_norm, "clip_value": clip_value}
-        _update("momentum_update", params, {"grads": grads, "v": v}, scalars)
+        _update("momentum_update", params, grads, v, lr, momentum, weight_decay, clip_norm, clip_value)
     return params
 
 
@@ -108,34 +107,24 @@ def nesterov_update(params, grads, v, lr, momentum, lookahead, weight_decay=0.0,
 
     lookahead: with the new v (book 2's rule), otherwise with the old one (book 1's).
     """
-    if (
-        backends.active.nesterov_update(params, grads, v, lr, momentum, lookahead, weight_decay, clip_norm, clip_value)
-        is None
-    ):
-        scalars = {"lr": lr, "momentum": momentum, "lookahead": bool(lookahead)}
-        scalars |= {"weight_decay": weight_decay, "clip_norm": clip_norm, "clip_value": clip_value}
-        _update("nesterov_update", params, {"grads": grads, "v": v}, scalars)
+    numbers = lr, momentum, lookahead, weight_decay, clip_norm, clip_value
+    if backends.active.nesterov_update(params, grads, v, *numbers) is None:
+        _update("nesterov_update", params, grads, v, *numbers)
     return params
 
 
 def adagrad_update(params, grads, h, lr, epsilon, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
     """h += g^2; p -= lr * g / (sqrt(h) + epsilon) -> params."""
     if backends.active.adagrad_update(params, grads, h, lr, epsilon, weight_decay, clip_norm, clip_value) is None:
-        scalars = {"lr": lr, "epsilon": epsilon}
-        scalars |= {"weight_decay": weight_decay, "clip_norm": clip_norm, "clip_value": clip_value}
-        _update("adagrad_update", params, {"grads": grads, "h": h}, scalars)
+        _update("adagrad_update", params, grads, h, lr, epsilon, weight_decay, clip_norm, clip_value)
     return params
 
 
 def rmsprop_update(params, grads, h, lr, decay_rate, epsilon, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
     """h = decay_rate * h + (1 - decay_rate) * g^2; p -= lr * g / (sqrt(h) + epsilon) -> params."""
-    if (
-        backends.active.rmsprop_update(params, grads, h, lr, decay_rate, epsilon, weight_decay, clip_norm, clip_value)
-        is None
-    ):
-        scalars = {"lr": lr, "decay_rate": decay_rate, "epsilon": epsilon}
-        scalars |= {"weight_decay": weight_decay, "clip_norm": clip_norm, "clip_value": clip_value}
-        _update("rmsprop_update", params, {"grads": grads, "h": h}, scalars)
+    numbers = lr, decay_rate, epsilon, weight_decay, clip_norm, clip_value
+    if backends.active.rmsprop_update(params, grads, h, *numbers) is None:
+        _update("rmsprop_update", params, grads, h, *numbers)
     return params
 
 
@@ -148,20 +137,9 @@ def adam_update(
     decoupled: AdamW, p -= lr * weight_decay * p before the step instead of weight_decay * p in the gradient.
     Kingma and Ba 2015; Loshchilov and Hutter 2019.
     """
-    result = backends.active.adam_update(
-        params, grads, m, v, lr, beta1, beta2, epsilon, step, decoupled, weight_decay, clip_norm, clip_value
-    )
-    if result is None:
-        scalars = {
-            "lr": lr,
-            "beta1": beta1,
-            "beta2": beta2,
-            "epsilon": epsilon,
-            "step": step,
-            "decoupled": bool(decoupled),
-        }
-        scalars |= {"weight_decay": weight_decay, "clip_norm": clip_norm, "clip_value": clip_value}
-        _update("adam_update", params, {"grads": grads, "m": m, "v": v}, scalars)
+    numbers = lr, beta1, beta2, epsilon, step, decoupled, weight_decay, clip_norm, clip_value
+    if backends.active.adam_update(params, grads, m, v, *numbers) is None:
+        _update("adam_update", params, grads, m, v, *numbers)
     return params
 
 

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include "array.h"
@@ -15,7 +16,7 @@ constexpr idx kPiece = idx(1) << 24;
 // The lists of one update as kernel arguments. False: fastnn.ops checks and explains.
 template <class T> class Arrays {
  public:
-  bool read(py::handle params, py::handle grads, std::initializer_list<py::handle> states) {
+  bool read(py::handle params, py::handle grads, std::span<const py::handle> states) {
     if (!PyList_CheckExact(params.ptr()) || !PyList_CheckExact(grads.ptr())) return false;
     const ssize_t count = PyList_GET_SIZE(params.ptr());
     if (PyList_GET_SIZE(grads.ptr()) != count) return false;
@@ -133,18 +134,46 @@ py::handle first_item(py::handle list) {
   return PyList_GET_ITEM(list.ptr(), 0);
 }
 
-py::object update(Optimizer kind, py::handle params, py::handle grads, std::initializer_list<py::handle> states,
-                  OptimSettings settings, double clip_norm, std::initializer_list<Real> numbers) {
-  for (const Real& number : numbers)
-    if (!number.ok) return py::none();
+// What one rule asks for: the arguments that all updates share are read in def_update.
+struct Step {
+  Optimizer kind;
+  OptimSettings settings;
+  py::handle states[2] = {};  // null: not used
+  bool decoupled = false;  // AdamW
+  double rate = 0;         // the learning rate that multiplies its decay
+};
+
+py::object update(py::handle params, py::handle grads, const Step& step, double clip_norm) {
   if (is_empty_list(params) && is_empty_list(grads)) return py::reinterpret_borrow<py::object>(params);
   return by_dtype(first_item(params), [&]<class T>() -> py::object {
     Arrays<T> arrays;
-    if (!arrays.read(params, grads, states)) return py::none();
+    const size_t states = step.states[1] ? 2 : step.states[0] ? 1 : 0;
+    if (!arrays.read(params, grads, {step.states, states})) return py::none();
+    OptimSettings settings = step.settings;
     if (clip_norm > 0) settings.grad_scale = std::min(1.0, clip_norm / (arrays.norm() + 1e-6));
-    arrays.each([&](const OptimArray<T>* a, idx count) { active<T>().optim.update(kind, a, count, settings); });
+    arrays.each([&](const OptimArray<T>* a, idx count) { active<T>().optim.update(step.kind, a, count, settings); });
     return py::reinterpret_borrow<py::object>(params);
   });
+}
+
+// Binds an update: params, grads, the rule's own arguments `names`, and those that end every update.
+template <class... Own, class... Names>
+void def_update(py::module_& m, const char* name, Step (*rule)(Own...), const Names&... names) {
+  m.def(
+      name,
+      [rule](py::handle params, py::handle grads, Own... own, Real decay, Real norm, Real value) -> py::object {
+        const auto good = [](const auto& argument) {
+          if constexpr (requires { argument.ok; }) return argument.ok;
+          return true;
+        };
+        if (!(good(own) && ... && (decay.ok && norm.ok && value.ok))) return py::none();
+        Step step = rule(own...);
+        step.settings.clip_value = value;
+        step.settings.decoupled_decay = step.decoupled ? step.rate * decay : 0;
+        step.settings.weight_decay = step.decoupled ? 0 : decay;
+        return update(params, grads, step, norm);
+      },
+      "params"_a, "grads"_a, names..., "weight_decay"_a = Real{}, "clip_norm"_a = Real{}, "clip_value"_a = Real{});
 }
 
 py::object grad_norm(py::handle grads) {
@@ -170,66 +199,44 @@ py::object scale_arrays(py::handle list, Real scale) {
 }  // namespace
 
 void bind_optim(py::module_& m) {
-  const auto decay_arg = "weight_decay"_a = Real{};
-  const auto norm_arg = "clip_norm"_a = Real{};
-  const auto value_arg = "clip_value"_a = Real{};
   using H = py::handle;
-  m.def(
-      "sgd_update",
-      [](H params, H grads, Real lr, Real decay, Real norm, Real value) {
-        return update(Optimizer::sgd, params, grads, {}, {.lr = lr, .clip_value = value, .weight_decay = decay}, norm,
-                      {lr, decay, norm, value});
+  const auto lr_arg = "lr"_a, v_arg = "v"_a, h_arg = "h"_a, momentum_arg = "momentum"_a, epsilon_arg = "epsilon"_a;
+  def_update(m, "sgd_update", +[](Real lr) { return Step{Optimizer::sgd, {.lr = lr}}; }, lr_arg);
+  def_update(
+      m, "momentum_update",
+      +[](H v, Real lr, Real momentum) {
+        return Step{Optimizer::momentum, {.lr = lr, .first = momentum}, {v}};
       },
-      "params"_a, "grads"_a, "lr"_a, decay_arg, norm_arg, value_arg);
-  m.def(
-      "momentum_update",
-      [](H params, H grads, H v, Real lr, Real momentum, Real decay, Real norm, Real value) {
-        return update(Optimizer::momentum, params, grads, {v},
-                      {.lr = lr, .first = momentum, .clip_value = value, .weight_decay = decay}, norm,
-                      {lr, momentum, decay, norm, value});
+      v_arg, lr_arg, momentum_arg);
+  def_update(
+      m, "nesterov_update",
+      +[](H v, Real lr, Real momentum, bool lookahead) {
+        return Step{Optimizer::nesterov, {.lr = lr, .first = momentum, .lookahead = lookahead}, {v}};
       },
-      "params"_a, "grads"_a, "v"_a, "lr"_a, "momentum"_a, decay_arg, norm_arg, value_arg);
-  m.def(
-      "nesterov_update",
-      [](H params, H grads, H v, Real lr, Real momentum, bool lookahead, Real decay, Real norm, Real value) {
-        return update(Optimizer::nesterov, params, grads, {v},
-                      {.lr = lr, .first = momentum, .clip_value = value, .weight_decay = decay, .lookahead = lookahead},
-                      norm, {lr, momentum, decay, norm, value});
+      v_arg, lr_arg, momentum_arg, "lookahead"_a);
+  def_update(
+      m, "adagrad_update",
+      +[](H h, Real lr, Real epsilon) {
+        return Step{Optimizer::adagrad, {.lr = lr, .epsilon = epsilon}, {h}};
       },
-      "params"_a, "grads"_a, "v"_a, "lr"_a, "momentum"_a, "lookahead"_a, decay_arg, norm_arg, value_arg);
-  m.def(
-      "adagrad_update",
-      [](H params, H grads, H h, Real lr, Real epsilon, Real decay, Real norm, Real value) {
-        return update(Optimizer::adagrad, params, grads, {h},
-                      {.lr = lr, .epsilon = epsilon, .clip_value = value, .weight_decay = decay}, norm,
-                      {lr, epsilon, decay, norm, value});
+      h_arg, lr_arg, epsilon_arg);
+  def_update(
+      m, "rmsprop_update",
+      +[](H h, Real lr, Real decay_rate, Real epsilon) {
+        return Step{Optimizer::rmsprop, {.lr = lr, .first = decay_rate, .epsilon = epsilon}, {h}};
       },
-      "params"_a, "grads"_a, "h"_a, "lr"_a, "epsilon"_a, decay_arg, norm_arg, value_arg);
-  m.def(
-      "rmsprop_update",
-      [](H params, H grads, H h, Real lr, Real rate, Real epsilon, Real decay, Real norm, Real value) {
-        return update(Optimizer::rmsprop, params, grads, {h},
-                      {.lr = lr, .first = rate, .epsilon = epsilon, .clip_value = value, .weight_decay = decay}, norm,
-                      {lr, rate, epsilon, decay, norm, value});
-      },
-      "params"_a, "grads"_a, "h"_a, "lr"_a, "decay_rate"_a, "epsilon"_a, decay_arg, norm_arg, value_arg);
-  m.def(
-      "adam_update",
-      [](H params, H grads, H ms, H vs, Real lr, Real beta1, Real beta2, Real epsilon, Real step, bool decoupled,
-         Real decay, Real norm, Real value) {
+      h_arg, lr_arg, "decay_rate"_a, epsilon_arg);
+  def_update(
+      m, "adam_update",
+      +[](H ms, H vs, Real lr, Real beta1, Real beta2, Real epsilon, Real step, bool decoupled) {
         const double corrected = lr * std::sqrt(1 - std::pow(beta2, step)) / (1 - std::pow(beta1, step));
-        return update(Optimizer::adam, params, grads, {ms, vs},
-                      {.lr = corrected,
-                       .first = beta1,
-                       .second = beta2,
-                       .epsilon = epsilon,
-                       .decoupled_decay = decoupled ? lr * decay : 0.0,
-                       .clip_value = value,
-                       .weight_decay = decoupled ? 0.0 : decay},
-                      norm, {lr, beta1, beta2, epsilon, step, decay, norm, value});
+        return Step{Optimizer::adam,
+                    {.lr = corrected, .first = beta1, .second = beta2, .epsilon = epsilon},
+                    {ms, vs},
+                    decoupled,
+                    lr};
       },
-      "params"_a, "grads"_a, "m"_a, "v"_a, "lr"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "step"_a, "decoupled"_a = false,
-      decay_arg, norm_arg, value_arg);
+      "m"_a, v_arg, lr_arg, "beta1"_a, "beta2"_a, epsilon_arg, "step"_a, "decoupled"_a = false);
   m.def("grad_norm", grad_norm, "grads"_a);
   m.def("scale_arrays", scale_arrays, "arrays"_a, "scale"_a);
 }

@@ -65,16 +65,26 @@ template <class F> inline void parallel_for(idx count, idx work, const F& f) {
   run_blocks(count, work, body, &f);
 }
 
-// f(thread, threads) once in each thread of the team; f may call barrier().
-template <class F> inline void parallel_region(int threads, F f) {
+using RegionBody = void (*)(const void* f, int thread, int threads);
+FASTNN_ONCE inline void run_region(int threads, RegionBody body, const void* f) {
 #if defined(_OPENMP)
   if (threads > 1) {
 #pragma omp parallel num_threads(threads)
-    f(omp_get_thread_num(), omp_get_num_threads());
+    body(f, omp_get_thread_num(), omp_get_num_threads());
     return;
   }
 #endif
-  f(0, 1);
+  (void)threads;
+  body(f, 0, 1);
+}
+
+// f(thread, threads) once in each thread of the team; f may call barrier().
+template <class F> inline void parallel_region(int threads, const F& f) {
+  const RegionBody body = [](const void* g, int thread, int team) {
+    const F own = *static_cast<const F*>(g);
+    own(thread, team);
+  };
+  run_region(threads, body, &f);
 }
 inline void barrier() {
 #if defined(_OPENMP)

@@ -251,8 +251,8 @@ inline void stream_fence() {
 }
 
 // NaN of either operand comes through, as in NumPy's maximum.
-template <class V> inline V max_nan(V a, V b) { return (a > b) | (a != a) ? a : b; }
-template <class V> inline V min_nan(V a, V b) { return (a < b) | (a != a) ? a : b; }
+template <class V> inline V max_nan(V a, V b) { return ((a > b) | (a != a)) ? a : b; }
+template <class V> inline V min_nan(V a, V b) { return ((a < b) | (a != a)) ? a : b; }
 
 // Lane i of the result is lane i ^ step of v.
 template <class T, idx step> inline Simd<T> exchange(Simd<T> v) {
@@ -339,27 +339,28 @@ template <class T> inline void transpose(Simd<T> (&v)[lanes<T>]) {
 }
 
 // One bit a lane, lane 0 lowest. `mask` is a comparison's result: all ones or all zeros in each lane.
-inline uint32_t to_bits(SimdMask<float> mask) {
+template <class Mask> inline uint32_t to_bits(Mask mask) {
+  if constexpr (sizeof(mask[0]) == 4) {
 #if defined(__AVX512F__)
-  return _mm512_movepi32_mask((__m512i)mask);
+    return _mm512_movepi32_mask((__m512i)mask);
 #elif defined(__AVX2__)
-  return uint32_t(_mm256_movemask_ps((__m256)mask));
+    return uint32_t(_mm256_movemask_ps((__m256)mask));
 #elif defined(__x86_64__)
-  return uint32_t(_mm_movemask_ps((__m128)mask));
+    return uint32_t(_mm_movemask_ps((__m128)mask));
 #else
-  return (mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8);
+    return uint32_t((mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8));
 #endif
-}
-inline uint32_t to_bits(SimdMask<double> mask) {
+  } else {
 #if defined(__AVX512F__)
-  return _mm512_movepi64_mask((__m512i)mask);
+    return _mm512_movepi64_mask((__m512i)mask);
 #elif defined(__AVX2__)
-  return uint32_t(_mm256_movemask_pd((__m256d)mask));
+    return uint32_t(_mm256_movemask_pd((__m256d)mask));
 #elif defined(__x86_64__)
-  return uint32_t(_mm_movemask_pd((__m128d)mask));
+    return uint32_t(_mm_movemask_pd((__m128d)mask));
 #else
-  return uint32_t((mask[0] & 1) | (mask[1] & 2));
+    return uint32_t((mask[0] & 1) | (mask[1] & 2));
 #endif
+  }
 }
 // The inverse: bit i of `bits` (lowest first) becomes lane i, all ones or all zeros.
 template <class T> inline SimdMask<T> from_bits(uint32_t bits) {

@@ -225,7 +225,7 @@ template <class T> void cross_entropy_backward(Mat<const T> y, CrossEntropyTarge
     const Simd<T> total = sum_vectors<T, 1>(0, V, part) + at_label, factor = broadcast(T(scale));
     for_vectors<T>(0, V, [=](auto at) {
       const Simd<T> q = part(at), v = (at(p) * total - q) * factor;
-      at.put(d, (total == 0) & (q == 0) ? Simd<T>{} : v);
+      at.put(d, ((total == 0) & (q == 0)) ? Simd<T>{} : v);
     });
     if (label >= 0) {
       const Partial<T> at{label, 1};

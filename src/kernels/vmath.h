@@ -128,7 +128,7 @@ template <class V> inline V log(V x) {
   const V m = (V)((i & ((Word(1) << C::bits) - 1)) + root);
   const V y = reduced_log(m - 1, e), inf = V{} + T(__builtin_inf());
   const V special = x == 0 ? -inf : x < 0 ? V{} + T(__builtin_nan("")) : x;
-  return (x > 0) & (x < inf) ? y : special;
+  return ((x > 0) & (x < inf)) ? y : special;
 }
 
 // log(1 + u) for 0 <= u <= 1, 1.4 ULP.

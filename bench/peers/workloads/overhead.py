@@ -21,43 +21,36 @@ class CallOverhead(Workload):
     def reference(self, x, W, b):
         return x @ W + b
 
+    def repeated(self, forward):
+        """`loops` calls as one: a single one is too short to time."""
+
+        def repeat(*arrays):
+            for _ in range(self.loops):
+                out = forward(*arrays)
+            return out
+
+        return repeat
+
     def numpy(self, np):
-        def repeat(x, W, b):
+        def repeat(x, W, b):  # without a call around the expression
             for _ in range(self.loops):
                 out = x @ W + b
             return out
 
         return repeat
 
+    def compiled(self, lib):
+        return self.repeated(self.compile(lambda x, W, b: x @ W + b))
+
+    jax = numba = compiled
+
     def torch(self, torch):
         layer = torch.nn.Linear(10, 10)
+        forward = self.repeated(self.compile(layer))
 
         def repeat(x, W, b):
             layer.weight.data, layer.bias.data = W.T.contiguous(), b
-            forward = self.compile(layer)
-            for _ in range(self.loops):
-                out = forward(x)
-            return out
-
-        return repeat
-
-    def jax(self, jax):
-        forward = self.compile(lambda x, W, b: x @ W + b)
-
-        def repeat(x, W, b):
-            for _ in range(self.loops):
-                out = forward(x, W, b)
-            return out
-
-        return repeat
-
-    def numba(self, numba):
-        forward = self.compile(lambda x, W, b: x @ W + b)
-
-        def repeat(x, W, b):
-            for _ in range(self.loops):
-                out = forward(x, W, b)
-            return out
+            return forward(x)
 
         return repeat
 
@@ -68,11 +61,8 @@ class CallOverhead(Workload):
 
         def repeat(x, W, b):
             if not made:
-                made.append(Affine(W, b))
-            layer = made[0]
-            for _ in range(self.loops):
-                out = layer.forward(x)
-            return out
+                made.append(self.repeated(Affine(W, b).forward))
+            return made[0](x)
 
         return repeat
 
