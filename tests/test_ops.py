@@ -365,6 +365,23 @@ def test_bad_input_is_explained(op, change, error, words, target, table):
 
 
 @pytest.mark.parametrize("target", ["numpy", "numba", "native-baseline"])
+@pytest.mark.parametrize("epsilon", [0.0, 1e-7])
+def test_one_hot_targets_of_either_dtype_are_labels(epsilon, target, table):
+    rng = np.random.default_rng(3)
+    x, labels = rng.standard_normal((70, 19)).astype(np.float32), rng.integers(0, 19, 70)
+    loss, y = ops.softmax_cross_entropy_forward(x, labels, epsilon=epsilon)
+    dx = ops.softmax_cross_entropy_backward(y, labels)
+    for dtype in np.float32, np.float64:
+        t = np.eye(19, dtype=dtype)[labels]
+        assert ops.softmax_cross_entropy_forward(x, t, epsilon=epsilon)[0] == pytest.approx(loss, rel=1e-6)
+        np.testing.assert_allclose(ops.softmax_cross_entropy_backward(y, t), dx, rtol=1e-6, atol=1e-9)
+        for wrong in 2.0, np.nan, 0.0:  # no longer one-hot: soft targets
+            t[69, labels[69]] = wrong
+            soft = ops.softmax_cross_entropy_forward(x, t, epsilon=epsilon)[0]
+            assert np.isnan(soft) if np.isnan(wrong) else soft != pytest.approx(loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("target", ["numpy", "numba", "native-baseline"])
 def test_sizes_beyond_31_bits_are_refused_before_anything_is_converted(target, table):
     x, W = np.broadcast_to(np.float16(1), (2, 2, 2**15, 2**15)), f32(2, 2, 3, 3)
     for op in ops.conv2d_forward, ops.conv_transpose2d_forward:

@@ -25,11 +25,11 @@ inline NumpyApi& numpy_api() {
 }
 
 template <class T> constexpr int type_num = -1;
-template <> constexpr int type_num<float> = NumpyApi::NPY_FLOAT_;
-template <> constexpr int type_num<double> = NumpyApi::NPY_DOUBLE_;
-template <> constexpr int type_num<uint8_t> = NumpyApi::NPY_UBYTE_;
-template <> constexpr int type_num<int32_t> = NumpyApi::NPY_INT32_;
-template <> constexpr int type_num<int64_t> = NumpyApi::NPY_INT64_;
+template <> inline constexpr int type_num<float> = NumpyApi::NPY_FLOAT_;
+template <> inline constexpr int type_num<double> = NumpyApi::NPY_DOUBLE_;
+template <> inline constexpr int type_num<uint8_t> = NumpyApi::NPY_UBYTE_;
+template <> inline constexpr int type_num<int32_t> = NumpyApi::NPY_INT32_;
+template <> inline constexpr int type_num<int64_t> = NumpyApi::NPY_INT64_;
 
 constexpr int kPlain = NumpyApi::NPY_ARRAY_C_CONTIGUOUS_ | NumpyApi::NPY_ARRAY_ALIGNED_;
 constexpr int kWritable = NumpyApi::NPY_ARRAY_WRITEABLE_;

@@ -139,8 +139,8 @@ struct Step {
   Optimizer kind;
   OptimSettings settings;
   py::handle states[2] = {};  // null: not used
-  bool decoupled = false;  // AdamW
-  double rate = 0;         // the learning rate that multiplies its decay
+  bool decoupled = false;     // AdamW
+  double rate = 0;            // the learning rate that multiplies its decay
 };
 
 py::object update(py::handle params, py::handle grads, const Step& step, double clip_norm) {
@@ -169,8 +169,8 @@ void def_update(py::module_& m, const char* name, Step (*rule)(Own...), const Na
         if (!(good(own) && ... && (decay.ok && norm.ok && value.ok))) return py::none();
         Step step = rule(own...);
         step.settings.clip_value = value;
-        step.settings.decoupled_decay = step.decoupled ? step.rate * decay : 0;
-        step.settings.weight_decay = step.decoupled ? 0 : decay;
+        step.settings.decoupled_decay = step.decoupled ? step.rate * decay : 0.0;
+        step.settings.weight_decay = step.decoupled ? 0.0 : double(decay);
         return update(params, grads, step, norm);
       },
       "params"_a, "grads"_a, names..., "weight_decay"_a = Real{}, "clip_norm"_a = Real{}, "clip_value"_a = Real{});
@@ -204,10 +204,8 @@ void bind_optim(py::module_& m) {
   def_update(m, "sgd_update", +[](Real lr) { return Step{Optimizer::sgd, {.lr = lr}}; }, lr_arg);
   def_update(
       m, "momentum_update",
-      +[](H v, Real lr, Real momentum) {
-        return Step{Optimizer::momentum, {.lr = lr, .first = momentum}, {v}};
-      },
-      v_arg, lr_arg, momentum_arg);
+      +[](H v, Real lr, Real momentum) { return Step{Optimizer::momentum, {.lr = lr, .first = momentum}, {v}}; }, v_arg,
+      lr_arg, momentum_arg);
   def_update(
       m, "nesterov_update",
       +[](H v, Real lr, Real momentum, bool lookahead) {
@@ -216,10 +214,8 @@ void bind_optim(py::module_& m) {
       v_arg, lr_arg, momentum_arg, "lookahead"_a);
   def_update(
       m, "adagrad_update",
-      +[](H h, Real lr, Real epsilon) {
-        return Step{Optimizer::adagrad, {.lr = lr, .epsilon = epsilon}, {h}};
-      },
-      h_arg, lr_arg, epsilon_arg);
+      +[](H h, Real lr, Real epsilon) { return Step{Optimizer::adagrad, {.lr = lr, .epsilon = epsilon}, {h}}; }, h_arg,
+      lr_arg, epsilon_arg);
   def_update(
       m, "rmsprop_update",
       +[](H h, Real lr, Real decay_rate, Real epsilon) {
