@@ -5,7 +5,12 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from .._threads import side_by_side
 from ..layers.base import Layer
+
+# Elements of xs @ Wx from which two directions run side by side: about 0.3 ms each. Wh of more elements keeps several
+# threads busy in every step anyway.
+_LONG, _WIDE = 1 << 18, 1 << 18
 
 
 class Recurrent(Layer):
@@ -182,15 +187,22 @@ class TimeBiLSTM(Layer):
         self.grads = self.forward_lstm.grads + self.backward_lstm.grads
 
     def forward(self, xs, lengths=None):
-        halves = [lstm._forward(xs, lengths) for lstm in (self.forward_lstm, self.backward_lstm)]
+        one, other = self.forward_lstm, self.backward_lstm
+        halves = side_by_side(lambda: one._forward(xs, lengths), lambda: other._forward(xs, lengths), self._pays(xs))
         return np.concatenate(halves, axis=2) if self.merge == "concat" else halves[0] + halves[1]
 
     def backward(self, dhs):
         H = dhs.shape[2] // 2
         first, second = (dhs[:, :, :H], dhs[:, :, H:]) if self.merge == "concat" else (dhs, dhs)
-        dxs = self.forward_lstm.backward(first)
-        dxs += self.backward_lstm.backward(second)
+        one, other = self.forward_lstm, self.backward_lstm
+        dxs, more = side_by_side(lambda: one.backward(first), lambda: other.backward(second), self._pays(dhs))
+        dxs += more
         return dxs
+
+    def _pays(self, steps):
+        """Whether the directions are long enough, and their steps small enough, for a thread each."""
+        Wh = self.params[1]
+        return steps.shape[0] * steps.shape[1] * Wh.shape[1] >= _LONG and Wh.size <= _WIDE
 
 
 class Cell(Layer):

@@ -160,3 +160,137 @@ def _idx(name):
     content = gzip.decompress((folder / f"{name}-{kind}-ubyte.gz").read_bytes())
     sizes = np.frombuffer(content, ">i4", content[3], 4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(sizes)
+
+
+class RnnlmStep(Workload):
+    """a training step of book 2's Rnnlm: embedding, LSTM, affine, softmax loss, back, norm cut to 0.25, SGD
+
+    The state is carried from step to step. Compared: the loss and the parameters around the LSTM after the first step.
+    """
+
+    name = "rnnlm_step"
+    dtypes = ("float32",)
+    cases = (
+        {"V": 10_000, "D": 100, "H": 100, "N": 20, "T": 35},
+        {"V": 1_000, "D": 100, "H": 100, "N": 20, "T": 35},
+    )
+    stateful = trains = True
+    without = ("torch-compile",)
+    rate, max_norm = 20.0, 0.25
+
+    def inputs(self, rng):
+        V, D, H = self.V, self.D, self.H
+        words = np.minimum(V ** rng.random((self.N, self.T + 1)), V - 1).astype(np.int64)
+        return {
+            "xs": words[:, :-1].copy(), "ts": words[:, 1:].copy(), "embed": self.normal(rng, V, D, scale=0.01),
+            "Wx": self.normal(rng, D, 4 * H, scale=D**-0.5), "Wh": self.normal(rng, H, 4 * H, scale=H**-0.5),
+            "b": self.normal(rng, 4 * H, scale=0.1), "W": self.normal(rng, H, V, scale=H**-0.5),
+            "c": self.normal(rng, V, scale=0.1),
+        }  # fmt: skip
+
+    def reference(self, *inputs):
+        return self.numpy(np)(*inputs)
+
+    def numpy(self, np):
+        def sigmoid(x):
+            return 1 / (1 + np.exp(-x))
+
+        state = []
+
+        def step(xs, ts, embed, Wx, Wh, b, W, c):
+            (N, T), H = xs.shape, len(Wh)
+            h, cell = state or (np.zeros((N, H), W.dtype), np.zeros((N, H), W.dtype))
+            x, hs, steps = embed[xs], np.empty((N, T, H), W.dtype), []
+            for t in range(T):
+                a = x[:, t] @ Wx + h @ Wh + b
+                f, g, i, o = sigmoid(a[:, :H]), np.tanh(a[:, H : 2 * H]), *np.split(sigmoid(a[:, 2 * H :]), 2, axis=1)
+                before = h, cell
+                cell = f * cell + g * i
+                h = hs[:, t] = o * np.tanh(cell)
+                steps.append((*before, f, g, i, o, cell))
+            state[:] = h, cell
+            flat = hs.reshape(N * T, H)
+            score = flat @ W + c
+            score -= score.max(axis=1, keepdims=True)
+            np.exp(score, out=score)
+            score /= score.sum(axis=1, keepdims=True)
+            rows, labels = np.arange(N * T), ts.reshape(-1)
+            loss = -np.log(score[rows, labels]).mean()
+            score[rows, labels] -= 1
+            score /= N * T
+            grads = {"W": flat.T @ score, "c": score.sum(axis=0), "Wx": np.zeros_like(Wx), "Wh": np.zeros_like(Wh)}
+            dhs, dx = (score @ W.T).reshape(N, T, H), np.empty_like(x)
+            grads["b"], dh, dcell = np.zeros_like(b), np.zeros_like(h), np.zeros_like(h)
+            for t in reversed(range(T)):
+                h_before, cell_before, f, g, i, o, cell = steps[t]
+                dh = dh + dhs[:, t]
+                u = np.tanh(cell)
+                dcell = dcell + dh * o * (1 - u * u)
+                gates = dcell * cell_before * f * (1 - f), dcell * i * (1 - g * g), dcell * g * i * (1 - i)
+                da = np.hstack([*gates, dh * u * o * (1 - o)])
+                grads["Wx"] += x[:, t].T @ da
+                grads["Wh"] += h_before.T @ da
+                grads["b"] += da.sum(axis=0)
+                dx[:, t], dh, dcell = da @ Wx.T, da @ Wh.T, dcell * f
+            grads["embed"] = np.zeros_like(embed)
+            np.add.at(grads["embed"], xs, dx)
+            norm = np.sqrt(sum((g * g).sum() for g in grads.values()))
+            scale = self.rate * min(1, self.max_norm / (norm + 1e-6))
+            for name, p in {"embed": embed, "Wx": Wx, "Wh": Wh, "b": b, "W": W, "c": c}.items():
+                p -= p.dtype.type(scale) * grads[name]
+            return np.asarray(loss), embed, W, c
+
+        return step
+
+    def torch(self, torch):
+        made = []
+
+        def make(embed, Wx, Wh, b, W, c):
+            (V, D), H = embed.shape, len(Wh)
+            order = torch.cat([torch.arange(k * H, (k + 1) * H) for k in (2, 0, 1, 3)])  # i, f, g, o
+            model = torch.nn.ModuleList(
+                [torch.nn.Embedding(V, D), torch.nn.LSTM(D, H, batch_first=True), torch.nn.Linear(H, V)]
+            )
+            table, lstm, linear = model
+            with torch.no_grad():
+                table.weight.copy_(embed)
+                lstm.weight_ih_l0.copy_(Wx[:, order].T)
+                lstm.weight_hh_l0.copy_(Wh[:, order].T)
+                lstm.bias_ih_l0.copy_(b[order])
+                lstm.bias_hh_l0.zero_()
+                lstm.bias_hh_l0.requires_grad_(False)
+                linear.weight.copy_(W.T)
+                linear.bias.copy_(c)
+            params = [p for p in model.parameters() if p.requires_grad]
+            made.extend([model, params, torch.optim.SGD(params, lr=self.rate), None])
+
+        def step(xs, ts, *params):
+            if not made:
+                make(*params)
+            (table, lstm, linear), params, sgd, state = made
+            out, (h, cell) = lstm(table(xs), state)
+            made[3] = h.detach(), cell.detach()
+            loss = torch.nn.functional.cross_entropy(linear(out).flatten(0, 1), ts.flatten())
+            sgd.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(params, self.max_norm)
+            sgd.step()
+            return loss, table.weight, linear.weight.T, linear.bias
+
+        return step
+
+    def fastnn(self, fastnn):
+        from fastnn import models, optimizer, trainer
+
+        made = []
+
+        def step(xs, ts, *params):
+            if not made:
+                made.extend([models.Rnnlm(self.V, self.D, self.H), optimizer.SGD(self.rate)])
+                for p, given in zip(made[0].params, params, strict=True):
+                    p[...] = given
+            model, sgd = made
+            loss = trainer.training_step(model, sgd, xs, ts, self.max_norm)
+            return np.asarray(loss), model.params[0], model.params[4], model.params[5]
+
+        return step
