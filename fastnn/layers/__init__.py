@@ -29,6 +29,7 @@ from .base import Layer
 from .conv import Convolution, ConvTranspose2d
 from .dense import AddLayer, Affine, MatMul, MulLayer, Repeat, Sum
 from .embedding import Embedding, EmbeddingDot, NegativeSamplingLoss, UnigramSampler
+from .generative import BernoulliKL, GaussianKL, Reparameterize, VectorQuantizer
 from .loss import MeanSquaredError, SigmoidWithLoss, Softmax, SoftmaxCrossEntropy, SoftmaxWithLoss
 from .norm import BatchNorm2d, BatchNormalization, GroupNorm, LayerNorm
 from .pool import AveragePooling, Flatten, GlobalAveragePooling, GlobalMaxPooling, Pooling
@@ -44,6 +45,7 @@ __all__ = [
     "AveragePooling",
     "BatchNorm2d",
     "BatchNormalization",
+    "BernoulliKL",
     "ConvTranspose2d",
     "Convolution",
     "Dropout",
@@ -51,6 +53,7 @@ __all__ = [
     "Embedding",
     "EmbeddingDot",
     "Flatten",
+    "GaussianKL",
     "GlobalAveragePooling",
     "GlobalMaxPooling",
     "GroupNorm",
@@ -66,6 +69,7 @@ __all__ = [
     "NegativeSamplingLoss",
     "Pooling",
     "Relu",
+    "Reparameterize",
     "Repeat",
     "SiLU",
     "Sigmoid",
@@ -80,4 +84,5 @@ __all__ = [
     "Swish",
     "Tanh",
     "UnigramSampler",
+    "VectorQuantizer",
 ]

@@ -6,6 +6,7 @@ is wrong, and calls again. Outputs come last and may be given; results are new a
 
 from .activation import activation_backward, activation_forward, relu_backward, relu_forward
 from .affine import affine_backward, affine_forward, matmul
+from .attention import scaled_dot_product_attention_backward, scaled_dot_product_attention_forward
 from .conv import (
     col2im,
     conv2d_backward,
@@ -98,6 +99,8 @@ __all__ = [
     "rnn_backward",
     "rnn_forward",
     "scale_arrays",
+    "scaled_dot_product_attention_backward",
+    "scaled_dot_product_attention_forward",
     "sgd_update",
     "sigmoid_cross_entropy_backward",
     "sigmoid_cross_entropy_forward",

@@ -4,6 +4,7 @@ Results have NumPy's promoted dtype (the books' recurrent layers: always float32
 """
 
 from .attention import Attention, AttentionWeight, TimeAttention, WeightSum
+from .multi_head import MultiHeadAttention
 from .pointwise import TimeAffine, TimeDropout, TimeEmbedding, TimeSigmoidWithLoss, TimeSoftmaxWithLoss
 from .recurrent import GRU, LSTM, RNN, TimeBiLSTM, TimeGRU, TimeLSTM, TimeRNN
 
@@ -13,6 +14,7 @@ __all__ = [
     "RNN",
     "Attention",
     "AttentionWeight",
+    "MultiHeadAttention",
     "TimeAffine",
     "TimeAttention",
     "TimeBiLSTM",

@@ -1,0 +1,61 @@
+"""Multi-head attention."""
+
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..layers.base import Layer
+from .pointwise import TimeAffine
+
+
+class MultiHeadAttention(Layer):
+    """`heads` attentions side by side, between affine layers: x (N, T, D) -> (N, T, D). Vaswani et al. 2017.
+
+    Wq, Wk, Wv, Wo (D, D) and their biases (D,); D is a multiple of heads. `forward(x, context, mask)`: context
+    (N, S, D) is what is looked at (None: x itself), mask (N, S) is False at padding. causal: no step looks at later
+    ones. Memory is linear in T and S.
+    """
+
+    _saved: Any = None
+
+    def __init__(self, Wq, bq, Wk, bk, Wv, bv, Wo, bo, heads, causal=False):
+        if heads < 1 or Wq.shape[1] % heads:
+            raise ValueError(f"MultiHeadAttention: Wq is {Wq.shape} but heads is {heads}; it must divide Wq.shape[1]")
+        self.heads = heads
+        self.causal = causal
+        self.projections = [TimeAffine(W, b) for W, b in ((Wq, bq), (Wk, bk), (Wv, bv), (Wo, bo))]
+        self.params = [p for layer in self.projections for p in layer.params]
+        self.grads = [g for layer in self.projections for g in layer.grads]
+
+    def forward(self, x, context=None, mask=None):
+        itself = context is None
+        context = x if itself else context
+        q, k, v = (
+            self._split(layer.forward(a)) for layer, a in zip(self.projections[:3], (x, context, context), strict=True)
+        )
+        if mask is not None:
+            mask = np.repeat(np.asarray(mask), self.heads, axis=0)
+        self._saved = q, k, v, mask, itself
+        out = ops.scaled_dot_product_attention_forward(q, k, v, mask, self.causal)
+        return self.projections[3].forward(self._join(out))
+
+    def backward(self, dout):
+        """-> dx, or (dx, dcontext) where a context was given"""
+        q, k, v, mask, itself = self._saved
+        dout = self._split(self.projections[3].backward(dout))
+        grads = ops.scaled_dot_product_attention_backward(dout, q, k, v, mask, self.causal)
+        dx, *dcontext = (layer.backward(self._join(g)) for layer, g in zip(self.projections[:3], grads, strict=True))
+        return dx + dcontext[0] + dcontext[1] if itself else (dx, dcontext[0] + dcontext[1])
+
+    def _split(self, x):
+        """(N, T, D) -> (N * heads, T, D / heads)"""
+        N, T, D = x.shape
+        parts = x.reshape(N, T, self.heads, D // self.heads).swapaxes(1, 2)
+        return np.ascontiguousarray(parts).reshape(N * self.heads, T, D // self.heads)
+
+    def _join(self, x):
+        """The inverse of _split."""
+        B, T, M = x.shape
+        parts = x.reshape(B // self.heads, self.heads, T, M).swapaxes(1, 2)
+        return np.ascontiguousarray(parts).reshape(B // self.heads, T, self.heads * M)
