@@ -285,9 +285,14 @@ template <class T> constexpr idx panel_elements(idx M, idx N, idx K) {
 template <class T> constexpr idx part_elements(idx M, idx N, idx K) {
   return panel_elements<T>(M, N, K) + round_up(kMaxRows<T> * min_of(K, kKC), 64);
 }
-// Scratch of gemm in bytes (64-byte aligned); grows with each of M, N, K.
+// Scratch of gemm in bytes (64-byte aligned); grows with each of M, N, K. As many panels of 8 vectors as parts, and
+// what those parts that pack all of a depth can have at most: their columns add up to at most 2 (N + kNR) for each time
+// that M holds kWholeRows rows (rounded to tiles).
 template <class T> idx gemm_workspace(idx M, idx N, idx K) {
-  return max_parts(2 * M * N * K) * part_elements<T>(M, N, K) * idx(sizeof(T));
+  const idx parts = max_parts(2 * M * N * K),
+            columns = min_of(M / (kWholeRows - 32) * 2 * (N + kNR<T>), parts * kNC<T>);
+  const idx whole = pack_all(M, K) ? columns * (min_of(K, kKC) + lanes<T>) : 0;
+  return (parts * (part_elements<T>(1, N, K) + 64) + whole) * idx(sizeof(T));
 }
 
 // C (+)= A @ B by one thread; the last `tail` columns by tail_tile. scratch: part_elements.
@@ -517,7 +522,8 @@ void gemm(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilo
   const idx across_units = (N - tail + kNR<T> - 1) / kNR<T>, down_units = (M + kMR - 1) / kMR;
   idx across = parts;
   while (across > 1 && (parts % across || across_units < 2 * across)) --across;
-  const idx down = parts / across;
+  const idx down = parts / across, rows = min_of((down_units + down - 1) / down * kMR, M),
+            columns = across == 1 ? N : (across_units + across - 1) / across * kNR<T> + tail;  // of a part, at most
   parallel_for(parts, work, [&](idx part) {
     const idx p = part % across, q = part / across;
     const idx i0 = down_units * q / down * kMR, i1 = min_of(down_units * (q + 1) / down * kMR, M);
@@ -527,7 +533,7 @@ void gemm(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilo
     if (end.bias) epilogue.bias += j0;
     multiply<T>({A.row(i0), i1 - i0, K, A.rs, A.cs}, {B.data + j0 * B.cs, K, j1 - j0, B.rs, B.cs},
                 {C.row(i0) + j0 * C.cs, i1 - i0, j1 - j0, C.rs, C.cs}, p == across - 1 ? tail : 0, accumulate, epilogue,
-                panels + part * part_elements<T>(M, N, K));
+                panels + part * part_elements<T>(rows, columns, K));
   });
 }
 

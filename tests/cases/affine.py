@@ -35,7 +35,9 @@ _AFFINE = (
     [((2, 3, 4),)],
     # empty, single, and one below and above the edges of register tiles and cache blocks
     [((n, d, m),) for n, d, m in [(0, 3, 4), (3, 4, 0), (1, 1, 1), (1, 257, 17), (5, 2, 65), (7, 33, 31), (15, 64, 16)]]
-    + [((n, d, m),) for n, d, m in [(29, 100, 50), (63, 9, 33), (65, 513, 10), (257, 31, 49)]],
+    + [((n, d, m),) for n, d, m in [(29, 100, 50), (63, 9, 33), (65, 513, 10), (257, 31, 49)]]
+    # copied panels of B, several depths, and B packed as a whole (rows, or D in backward, above 512)
+    + [((n, d, m),) for n, d, m in [(97, 16, 51), (9, 1027, 35), (515, 257, 51), (257, 515, 33)]],
     [((100, 784, 50),), ((1, 784, 50),), ((100, 50, 100),), ((1024, 100, 10),), ((256, 512, 512),)],
 )
 
@@ -53,7 +55,8 @@ BUILD = {
 
 CASES = {
     "matmul": matrix_cases(
-        "MKN", _AFFINE[0], [*_AFFINE[1], *(((33, 65, 18), {"transpose": t}) for t in ("a", "b", "ab"))],
+        "MKN", _AFFINE[0], [*_AFFINE[1], *(((33, 65, 18), {"transpose": t}) for t in ("a", "b", "ab")),
+         *(((1, 65, 515), {"transpose": t}) for t in ("", "b")), ((515, 131, 1027),)],
         [*_AFFINE[2], *(((100, 784, 50), {"transpose": t}) for t in ("a", "b"))],
     ),
     "affine_forward": matrix_cases(
