@@ -71,6 +71,13 @@ def test_binary_addition_converges():
     assert errors[:100].mean() > 0.8 and errors[-100:].mean() < 0.05
 
 
+def test_binary_addition_with_other_activations():
+    """As the chapter reports: with tanh it learns but does not settle, with ReLU it does not learn."""
+    tanh, relu = add_binary_numbers("tanh", rate=0.2), add_binary_numbers("relu", rate=0.2)
+    assert 0.1 < tanh[-4000:].mean() < 0.8 < tanh[:100].mean()
+    assert relu[-4000:].mean() > 0.4
+
+
 @needs_data
 def test_spoken_digits_by_both_directions():
     """Bidirectional LSTM(64) on waves of 1,000 samples, batch 8, Adam, values cut at 0.5: above chance in one epoch."""
