@@ -55,7 +55,7 @@ py::object batch_norm_forward(py::handle x_, py::handle gamma_, py::handle beta_
     if (!var) return py::none();
     const auto& kernels = active<T>().norm;
     const bool matrix = batch.S == 1;
-    Scratch scratch(matrix ? kernels.partials(N, C) * idx(sizeof(T)) : kernels.channel_workspace(N, C, S));
+    Scratch scratch((matrix ? kernels.partials(N, C) : kernels.channel_partials(N, C, S)) * idx(sizeof(T)));
     run_rows(C, work_of<T>(x.size()), [&](idx begin, idx end) {
       if (matrix)
         kernels.forward(columns(batch.mat(), begin, end), gamma.data() + begin, beta.data() + begin, T(epsilon),
@@ -63,7 +63,7 @@ py::object batch_norm_forward(py::handle x_, py::handle gamma_, py::handle beta_
                         var.data() + begin, scratch.as<T>());
       else
         kernels.channel_forward(batch.channels(begin, end), gamma.data() + begin, beta.data() + begin, T(epsilon),
-                                out.data() + begin * batch.S, mean.data() + begin, var.data() + begin, scratch);
+                                out.data() + begin * batch.S, mean.data() + begin, var.data() + begin, scratch.as<T>());
     });
     return py::make_tuple(out.object(), mean.object(), var.object());
   });
@@ -111,7 +111,7 @@ py::object batch_norm_backward(py::handle dout_, py::handle x_, py::handle gamma
     if (!dbeta) return py::none();
     const auto& kernels = active<T>().norm;
     const bool matrix = batch.S == 1;
-    Scratch scratch(matrix ? kernels.partials(N, C) * idx(sizeof(T)) : kernels.channel_workspace(N, C, S));
+    Scratch scratch((matrix ? kernels.partials(N, C) : kernels.channel_partials(N, C, S)) * idx(sizeof(T)));
     run_rows(C, 2 * work_of<T>(x.size()), [&](idx begin, idx end) {
       if (matrix)
         kernels.backward(columns(row_major(dout.data(), batch.N, batch.C), begin, end),
@@ -121,7 +121,7 @@ py::object batch_norm_backward(py::handle dout_, py::handle x_, py::handle gamma
       else
         kernels.channel_backward(dout.data() + begin * batch.S, batch.channels(begin, end), gamma.data() + begin,
                                  mean.data() + begin, var.data() + begin, T(epsilon), dx.data() + begin * batch.S,
-                                 dgamma.data() + begin, dbeta.data() + begin, scratch);
+                                 dgamma.data() + begin, dbeta.data() + begin, scratch.as<T>());
     });
     return py::make_tuple(dx.object(), dgamma.object(), dbeta.object());
   });

@@ -7,7 +7,7 @@ template <class T> constexpr NormKernels<T> kernels() {
           .forward = batch_norm_forward<T>,
           .inference = batch_norm_inference<T>,
           .backward = batch_norm_backward<T>,
-          .channel_workspace = channel_partials<Moments>,
+          .channel_partials = channel_norm_partials<T>,
           .channel_forward = channel_norm_forward<T>,
           .channel_inference = channel_norm_inference<T>,
           .channel_backward = channel_norm_backward<T>,

@@ -71,14 +71,14 @@ template <class T> struct NormKernels {
   void (*inference)(Mat<const T> x, const T* gamma, const T* beta, const T* mean, const T* var, T epsilon, Mat<T> out);
   void (*backward)(Mat<const T> dout, Mat<const T> x, const T* gamma, const T* mean, const T* var, T epsilon, Mat<T> dx,
                    T* dgamma, T* dbeta, T* partial);
-  // Channels: every vector (C); dout, out and dx are laid out as x. `scratch`: channel_workspace(N, C, S) bytes.
-  idx (*channel_workspace)(idx N, idx C, idx S);
+  // Channels: every vector (C); dout, out and dx are laid out as x. `partial`: channel_partials(N, C, S) numbers.
+  idx (*channel_partials)(idx N, idx C, idx S);
   void (*channel_forward)(Channels<const T> x, const T* gamma, const T* beta, T epsilon, T* out, T* mean, T* var,
-                          void* scratch);
+                          T* partial);
   void (*channel_inference)(Channels<const T> x, const T* gamma, const T* beta, const T* mean, const T* var, T epsilon,
                             T* out);
   void (*channel_backward)(const T* dout, Channels<const T> x, const T* gamma, const T* mean, const T* var, T epsilon,
-                           T* dx, T* dgamma, T* dbeta, void* scratch);
+                           T* dx, T* dgamma, T* dbeta, T* partial);
   // Groups: gamma and beta (G K), mean and rstd (N, G). `partial`: group_partials(s) numbers.
   void (*group_forward)(const T* x, const GroupShape& s, const T* gamma, const T* beta, T epsilon, T* out, T* mean,
                         T* rstd);
