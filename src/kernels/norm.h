@@ -208,7 +208,7 @@ template <class T> struct ChannelTiles {
     if (channels > kChannels) channels = kChannels;
     images = fit / channels < 1 ? 1 : fit / channels;
   }
-  idx blocks() const { return (N + images - 1) / images; }
+  idx blocks() const { return N > images ? (N + images - 1) / images : 1; }
   idx groups() const { return (C + channels - 1) / channels; }
   struct Tile {
     idx block, begin, end, first, last;  // images begin ... and channels first ...

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from ..numpy_backend import norm as reference
-from ._compile import _deliver, _kernel, _plain, _spread, _target
+from ._compile import _deliver, _kernel, _plain, _reduction, _spread, _target
 
 
 @_kernel
@@ -57,33 +56,225 @@ def _norm_gradient(dout, x, dx, mean, inverse, scale, mean_d, mean_product):
             out[j] = scale[j] * (d[j] - mean_d[j] - xn * mean_product[j])
 
 
+# ---- rows (R, S) with a number of each vector (R,): channels of images are N * C rows ------------------------------
+
+
+@_reduction
+def _total(row):
+    s = 0.0
+    for j in range(row.size):
+        s += np.float64(row[j])
+    return s
+
+
+@_reduction
+def _total_of_squares(row, mean):
+    s = 0.0
+    for j in range(row.size):
+        d = row[j] - mean
+        s += np.float64(d * d)
+    return s
+
+
+@_reduction
+def _total_of_products(d, row, mean):
+    s = 0.0
+    for j in range(row.size):
+        s += np.float64(d[j] * (row[j] - mean))
+    return s
+
+
+@_kernel
+def _row_sums(x, to):
+    for i in range(x.shape[0]):
+        to[i] = _total(x[i])
+
+
+@_kernel
+def _row_squares(x, mean, to):
+    for i in range(x.shape[0]):
+        to[i] = _total_of_squares(x[i], mean[i])
+
+
+@_kernel
+def _row_products(dout, x, mean, inverse, to):
+    """to (R, 2): sums of dout and of dout * (x - mean) * inverse."""
+    for i in range(x.shape[0]):
+        to[i, 0] = _total(dout[i])
+        to[i, 1] = _total_of_products(dout[i], x[i], mean[i]) * np.float64(inverse[i])
+
+
+@_kernel
+def _normalise_rows(x, out, mean, scale, beta):
+    for i in range(x.shape[0]):
+        row, y = x[i], out[i]
+        m, k, b = mean[i], scale[i], beta[i]
+        for j in range(row.size):
+            y[j] = (row[j] - m) * k + b
+
+
+@_kernel
+def _row_gradients(dout, x, dx, mean, scale, gamma, shift, factor):
+    """dx = scale * (gamma * dout - shift - (x - mean) * factor)."""
+    for i in range(x.shape[0]):
+        d, row, out = dout[i], x[i], dx[i]
+        m, k, g, b, a = mean[i], scale[i], gamma[i], shift[i], factor[i]
+        for j in range(row.size):
+            out[j] = k * (g * d[j] - b - (row[j] - m) * a)
+
+
+@_kernel
+def _layer_normalise(x, out, gamma, beta, mean, rstd):
+    for i in range(x.shape[0]):
+        row, y = x[i], out[i]
+        m, r = mean[i], rstd[i]
+        for j in range(row.size):
+            y[j] = (row[j] - m) * r * gamma[j] + beta[j]
+
+
+@_kernel
+def _layer_gradients(dout, x, dx, gamma, mean, rstd, weighted):
+    """-> (2, D): sums of dout * xn and of dout over the rows; weighted: memory for a row."""
+    sums = np.zeros((2, x.shape[1]))
+    for i in range(x.shape[0]):
+        d, row, out = dout[i], x[i], dx[i]
+        m, r = mean[i], rstd[i]
+        for j in range(row.size):
+            weighted[j] = d[j] * gamma[j]
+            sums[0, j] += np.float64(d[j] * ((row[j] - m) * r))
+            sums[1, j] += np.float64(d[j])
+        n = max(row.size, 1)
+        b = x.dtype.type(_total(weighted) / n)
+        a = x.dtype.type(_total_of_products(weighted, row, m) / n) * r * r
+        for j in range(row.size):
+            out[j] = (weighted[j] - b - (row[j] - m) * a) * r
+    return sums
+
+
+def _rows(x):
+    """(N, C, ...) as (N * C, S)."""
+    return x.reshape(x.shape[0] * x.shape[1], -1 if x.size else 0)
+
+
+def _filled(kernel, *arrays, width=()):
+    """What a kernel writes into its last argument, float64 (R, *width)."""
+    to = np.empty((len(arrays[0]), *width))
+    _spread(kernel, [*arrays, to])
+    return to
+
+
+def _group_moments(rows, x, groups):
+    """mean and var (N, groups) of the rows of a group, in x's dtype."""
+    N, C = x.shape[:2]
+    count = max(C // groups * rows.shape[1], 1)
+
+    def by_group(sums):
+        return (sums.reshape(N, groups, -1 if sums.size else 0).sum(axis=2) / count).astype(x.dtype)
+
+    mean = by_group(_filled(_row_sums, rows))
+    return mean, by_group(_filled(_row_squares, rows, _by_row(mean, C, groups)))
+
+
+def _by_row(a, C, groups):
+    """A number a group (N, groups) as one a row (N * C,)."""
+    return np.repeat(a.reshape(-1), C // groups)
+
+
+def _channel_moments(rows, x):
+    """mean and var (C,) of the rows of a channel."""
+    N, C = x.shape[:2]
+    count = max(N * rows.shape[1], 1)
+    mean = (_filled(_row_sums, rows).reshape(N, C).sum(axis=0) / count).astype(x.dtype)
+    squares = _filled(_row_squares, rows, np.tile(mean, N))
+    return mean, (squares.reshape(N, C).sum(axis=0) / count).astype(x.dtype)
+
+
 def batch_norm_forward(x, gamma, beta, epsilon=1e-6, out=None, mean=None, var=None):
-    if x.ndim > 2:
-        return reference.batch_norm_forward(x, gamma, beta, epsilon, out, mean, var)
     x = _plain(x)
-    n = max(len(x), 1)
-    m = (sum(_spread(_column_sums, [x])) / n).astype(x.dtype)
-    v = (sum(_spread(_column_squares, [x], m)) / n).astype(x.dtype)
+    if x.ndim == 2:
+        n = max(len(x), 1)
+        m = (sum(_spread(_column_sums, [x])) / n).astype(x.dtype)
+        v = (sum(_spread(_column_squares, [x], m)) / n).astype(x.dtype)
+    else:
+        m, v = _channel_moments(_rows(x), x)
     return batch_norm_inference(x, gamma, beta, m, v, epsilon, out), _deliver(m, mean), _deliver(v, var)
 
 
 def batch_norm_inference(x, gamma, beta, mean, var, epsilon=1e-6, out=None):
-    if x.ndim > 2:
-        return reference.batch_norm_inference(x, gamma, beta, mean, var, epsilon, out)
     x = _plain(x)
-    y = _target(out, x)
-    _spread(_normalise, [x, y], _plain(mean), gamma / np.sqrt(var + epsilon), _plain(beta))
+    y, scale = _target(out, x), gamma / np.sqrt(var + epsilon)
+    if x.ndim == 2:
+        _spread(_normalise, [x, y], _plain(mean), scale, _plain(beta))
+    else:
+        _spread(_normalise_rows, [_rows(x), _rows(y), *(np.tile(a, len(x)) for a in (mean, scale, beta))])
     return _deliver(y, out)
 
 
 def batch_norm_backward(dout, x, gamma, mean, var, epsilon=1e-6, dx=None, dgamma=None, dbeta=None):
-    if x.ndim > 2:
-        return reference.batch_norm_backward(dout, x, gamma, mean, var, epsilon, dx, dgamma, dbeta)
     dout, x, mean = _plain(dout), _plain(x), _plain(mean)
-    d, n = _target(dx, dout, x), max(len(x), 1)
+    d, N = _target(dx, dout, x), len(x)
     inverse = 1 / np.sqrt(var + epsilon)
-    sums = sum(_spread(_column_products, [dout, x], mean, inverse))
-    mean_d, mean_product = (sums / n).astype(x.dtype)
-    _spread(_norm_gradient, [dout, x, d], mean, inverse, gamma * inverse, mean_d, mean_product)
+    scale = gamma * inverse
+    if x.ndim == 2:
+        sums = sum(_spread(_column_products, [dout, x], mean, inverse))
+        mean_d, mean_product = (sums / max(N, 1)).astype(x.dtype)
+        _spread(_norm_gradient, [dout, x, d], mean, inverse, scale, mean_d, mean_product)
+    else:
+        rows, dout_rows, m = _rows(x), _rows(dout), np.tile(mean, N)
+        products = _filled(_row_products, dout_rows, rows, m, np.tile(inverse, N), width=(2,))
+        sums = products.reshape(N, x.shape[1], 2).sum(axis=0).T
+        mean_d, mean_product = (sums / max(N * rows.shape[1], 1)).astype(x.dtype)
+        numbers = scale, np.ones_like(scale), mean_d, inverse * mean_product
+        _spread(_row_gradients, [dout_rows, rows, _rows(d), m, *(np.tile(a, N) for a in numbers)])
     db, dg = sums.astype(x.dtype)
+    return _deliver(d, dx), _deliver(dg, dgamma), _deliver(db, dbeta)
+
+
+def layer_norm_forward(x, gamma, beta, epsilon=1e-5, out=None, mean=None, rstd=None):
+    x = _plain(x)
+    y, n = _target(out, x), max(x.shape[1], 1)
+    m = (_filled(_row_sums, x) / n).astype(x.dtype)
+    r = 1 / np.sqrt((_filled(_row_squares, x, m) / n).astype(x.dtype) + epsilon)
+    if x.shape[0]:
+        _spread(_with_gamma, [x, y, m, r], _plain(gamma), _plain(beta))
+    return _deliver(y, out), _deliver(m, mean), _deliver(r, rstd)
+
+
+def _with_gamma(x, out, mean, rstd, gamma, beta):
+    _layer_normalise(x, out, gamma, beta, mean, rstd)
+
+
+def layer_norm_backward(dout, x, gamma, mean, rstd, dx=None, dgamma=None, dbeta=None):
+    dout, x = _plain(dout), _plain(x)
+    d = _target(dx, dout, x)
+    sums = sum(_spread(_gradients_with_gamma, [dout, x, d, _plain(mean), _plain(rstd)], _plain(gamma)))
+    dg, db = sums.astype(x.dtype)
+    return _deliver(d, dx), _deliver(dg, dgamma), _deliver(db, dbeta)
+
+
+def _gradients_with_gamma(dout, x, dx, mean, rstd, gamma):
+    return _layer_gradients(dout, x, dx, gamma, mean, rstd, np.empty_like(gamma))
+
+
+def group_norm_forward(x, gamma, beta, groups, epsilon=1e-5, out=None, mean=None, rstd=None):
+    x = _plain(x)
+    (N, C), rows, y = x.shape[:2], _rows(x), _target(out, x)
+    m, v = _group_moments(rows, x, groups)
+    r = 1 / np.sqrt(v + epsilon)
+    scale = np.tile(gamma, N) * _by_row(r, C, groups)
+    _spread(_normalise_rows, [rows, _rows(y), _by_row(m, C, groups), scale, np.tile(beta, N)])
+    return _deliver(y, out), _deliver(m, mean), _deliver(r, rstd)
+
+
+def group_norm_backward(dout, x, gamma, groups, mean, rstd, dx=None, dgamma=None, dbeta=None):
+    dout, x = _plain(dout), _plain(x)
+    (N, C), d = x.shape[:2], _target(dx, dout, x)
+    rows, dout_rows = _rows(x), _rows(dout)
+    m, r = _by_row(mean, C, groups), _by_row(rstd, C, groups)
+    products = _filled(_row_products, dout_rows, rows, m, r, width=(2,)).reshape(N, C, 2)
+    db, dg = products.sum(axis=0).T.astype(x.dtype)
+    count = max(C // groups * rows.shape[1], 1)
+    weighted = (products * gamma[:, None]).reshape(N, groups, C // groups, 2).sum(axis=2) / count
+    shift, factor = (_by_row(weighted[:, :, k].astype(x.dtype), C, groups) for k in (0, 1))
+    _spread(_row_gradients, [dout_rows, rows, _rows(d), m, r, np.tile(gamma, N), shift, factor * r])
     return _deliver(d, dx), _deliver(dg, dgamma), _deliver(db, dbeta)
