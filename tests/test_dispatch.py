@@ -35,7 +35,6 @@ def test_native_backend_is_under_test():
     assert Path(fastnn.backends.native._core.__file__).name.startswith("_core.")
 
 
-@pytest.mark.xfail(reason="rnn is not compiled yet", strict=True)
 def test_native_has_every_operation():
     from fastnn import _core
 

@@ -191,7 +191,8 @@ struct KernelTable {
   Kernels<double> f64;
 };
 
-#define FASTNN_FAMILIES(X) X(affine) X(activation) X(softmax) X(norm) X(random) X(optim) X(embedding) X(conv) X(pool) X(rnn)
+#define FASTNN_FAMILIES(X) \
+  X(affine) X(activation) X(softmax) X(norm) X(random) X(optim) X(embedding) X(conv) X(pool) X(rnn)
 
 extern const KernelTable* active_table;
 template <class T> const Kernels<T>& active();
