@@ -255,9 +255,10 @@ py::object im2col(py::handle x_, py::handle kernel, py::handle stride, py::handl
     const idx width = s.C * s.kh * s.kw, rows = s.OH * s.OW;
     Out<T> out(out_, {s.N * rows, width}, {x.range()});
     if (!out) return py::none();
+    Scratch scratch(active<T>().conv.patch_workspace(s));
     run_rows(s.N, double(s.N * rows * width) * sizeof(T), [&](idx begin, idx end) {
       active<T>().conv.im2col(samples(s, begin, end), x.data() + begin * s.C * s.H * s.W,
-                              out.data() + begin * rows * width);
+                              out.data() + begin * rows * width, scratch);
     });
     return out.object();
   });
@@ -279,9 +280,10 @@ py::object col2im(py::handle col_, py::handle input_shape, py::handle kernel, py
     if (col.dim(0) != s.N * rows || col.dim(1) != width) return py::none();
     Out<T> out(out_, {s.N, s.C, s.H, s.W}, {col.range()});
     if (!out) return py::none();
+    Scratch scratch(active<T>().conv.patch_workspace(s));
     run_rows(s.N, double(s.N * rows * width) * sizeof(T), [&](idx begin, idx end) {
       active<T>().conv.col2im(samples(s, begin, end), col.data() + begin * rows * width,
-                              out.data() + begin * s.C * s.H * s.W);
+                              out.data() + begin * s.C * s.H * s.W, scratch);
     });
     return out.object();
   });

@@ -9,6 +9,7 @@ template <class T> constexpr ConvKernels<T> kernels() {
           .backward_input = conv_backward_input<T>,
           .backward_weight = conv_backward_weight<T>,
           .channel_sums = channel_sums<T>,
+          .patch_workspace = patch_workspace<T>,
           .im2col = im2col<T>,
           .col2im = col2im<T>};
 }

@@ -49,22 +49,44 @@ template <class T> void copy_window(const Window& w, const T* from, T* to, bool 
   const idx top = min_of(outside(w.h0, w.sh), w.rows), left = min_of(outside(w.w0, w.sw), w.cols);
   const idx bottom = max_of(min_of(inside(w.h0, w.sh, w.H), w.rows), top),
             right = max_of(min_of(inside(w.w0, w.sw, w.W), w.cols), left);
-  if (borders) {
-    for (idx i = 0; i < top * w.cols; ++i) to[i] = 0;
-    for (idx i = bottom * w.cols; i < w.rows * w.cols; ++i) to[i] = 0;
-  }
+  if (borders && (top > 0 || left > 0 || bottom < w.rows || right < w.cols))
+    for_vectors<T>(0, w.rows * w.cols, [=](auto at) { at.put(to, Simd<T>{}); });
+  const idx n = right - left, whole = n / lanes<T> * lanes<T>;
   for (idx i = top; i < bottom; ++i) {
-    const T* const row = from + (w.h0 + i * w.sh) * w.W + w.w0;
-    T* const y = to + i * w.cols;
-    if (borders) {
-      for (idx j = 0; j < left; ++j) y[j] = 0;
-      for (idx j = right; j < w.cols; ++j) y[j] = 0;
+    const T* const row = from + (w.h0 + i * w.sh) * w.W + w.w0 + left * w.sw;
+    T* const y = to + i * w.cols + left;
+    if (w.sw == 1) {
+      for (idx j = 0; j < whole; j += lanes<T>) store(y + j, load(row + j));
+      if (whole < n) store_partial(y + whole, load_partial(row + whole, n - whole), n - whole);
+    } else {
+      for (idx j = 0; j < n; ++j) y[j] = row[j * w.sw];
     }
-    if (w.sw == 1)
-      for_vectors<T>(left, right, [=](auto at) { at.put(y, at(row)); });
-    else
-      for (idx j = left; j < right; ++j) y[j] = row[j * w.sw];
   }
+}
+
+// to[j * ts + i] = from[i * fs + j], i < rows, j < cols. kFill: lanes beyond the rows become 0 in whole vectors; else
+// `to` has only `rows` of them, and is added to when `accumulate`.
+template <class T, bool kFill>
+void transpose_to(const T* from, idx rows, idx cols, idx fs, T* to, idx ts, bool accumulate) {
+  constexpr idx L = lanes<T>;
+  for (idx i = 0; i < (kFill ? ts : rows); i += L)
+    for (idx j = 0; j < cols; j += L) {
+      const idx n = min_of(cols - j, L), m = min_of(rows - i, L);
+      Simd<T> v[L];
+      if (n == L && m >= L)
+#pragma GCC unroll 16
+        for (idx q = 0; q < L; ++q) v[q] = load(from + (i + q) * fs + j);
+      else
+        for (idx q = 0; q < L; ++q) v[q] = q < m ? load_partial(from + (i + q) * fs + j, n) : Simd<T>{};
+      transpose<T>(v);
+      for (idx q = 0; q < n; ++q) {
+        T* const y = to + (j + q) * ts + i;
+        if (kFill)
+          store(y, v[q]);
+        else
+          store_partial(y, accumulate ? v[q] + load_partial(y, m) : v[q], m);
+      }
+    }
 }
 
 // ---- y (M, rows, cols) = A (M, K) @ image at the offsets ------------------------------------------------------------
@@ -83,13 +105,12 @@ template <class T> struct Correlation {
 
 // A tile of it: MR rows of A by NV vectors of positions.
 template <class T> struct ConvTile {
-  idx K, rows, n;  // rows of A, positions
-  const T* A;
+  idx K, rows, n;  // rows of A that count, positions
+  const T* A;      // MR rows, as apart
   idx as;
   const idx* offset;
-  const T* image;
-  const idx *first, *second;  // places of a vector's two pieces (see load_joined) ...
-  const idx* joint;           // ... and how many lanes are of the first
+  const T* image[kNV];  // a vector's place; it goes on `gap` further after the first joint[v] lanes
+  idx gap, joint[kNV];
   T* panel;
   T* c;
   idx cs;
@@ -100,51 +121,46 @@ template <class T> struct ConvTile {
 // The patches come from the image and go to the panel (kGather), or are there.
 template <class T, int MR, int NV, bool kGather> void conv_tile(const ConvTile<T>& t) {
   constexpr idx L = lanes<T>;
-  const idx K = t.K, last = t.n - (NV - 1) * L;
+  const idx as = t.as, last = t.n - (NV - 1) * L, gap = t.gap;
+  const T *a0 = t.A, *a3 = a0 + 3 * as, *a6 = a0 + 6 * as, *const end = a0 + t.K;  // few pointers: no spills
+  const idx *offset = t.offset, joint[3] = {t.joint[0], NV > 1 ? t.joint[1] : 0, NV > 2 ? t.joint[2] : 0};
+  const T* const image[3] = {t.image[0], NV > 1 ? t.image[1] : nullptr, NV > 2 ? t.image[2] : nullptr};
   T* panel = t.panel;
-  const T* a[MR];
-  T* c[MR];
+  Simd<T> acc[MR][NV] = {};
+  if (t.resume)
 #pragma GCC unroll 8
-  for (int i = 0; i < MR; ++i) {
-    a[i] = t.A + min_of(i, t.rows - 1) * t.as;
-    c[i] = t.c + min_of(i, t.rows - 1) * t.cs;
-  }
-  Simd<T> acc[MR][NV];
-#pragma GCC unroll 8
-  for (int i = 0; i < MR; ++i)
+    for (int i = 0; i < MR; ++i)
+      if (i < t.rows)
 #pragma GCC unroll 3
-    for (int v = 0; v < NV; ++v) acc[i][v] = !t.resume ? Simd<T>{} : load_partial(c[i] + v * L, v == NV - 1 ? last : L);
-  idx first[NV], second[NV], joint[NV];
-  if constexpr (kGather)
-#pragma GCC unroll 3
-    for (int v = 0; v < NV; ++v) first[v] = t.first[v], second[v] = t.second[v], joint[v] = t.joint[v];
-  for (idx k = 0; k < K; ++k, panel += NV * L) {
+        for (int v = 0; v < NV; ++v) acc[i][v] = load_partial(t.c + i * t.cs + v * L, v == NV - 1 ? last : L);
+  for (; a0 < end; ++a0, ++a3, ++a6, ++offset, panel += NV * L) {
     Simd<T> b[NV];
+    if constexpr (kGather) {
+      const idx here = *offset, beyond = here + gap;
 #pragma GCC unroll 3
-    for (int v = 0; v < NV; ++v) {
-      if constexpr (kGather) {
-        const T* const p = t.image + t.offset[k];
-        b[v] = load_joined(p + first[v], p + second[v], joint[v], v == NV - 1 ? last : L);
+      for (int v = 0; v < NV; ++v) {
+        b[v] = load_joined(image[v] + here, image[v] + beyond, joint[v], v == NV - 1 ? last : L);
         store(panel + v * L, b[v]);
-      } else {
-        b[v] = load(panel + v * L);
       }
+    } else {
+#pragma GCC unroll 3
+      for (int v = 0; v < NV; ++v) b[v] = load(panel + v * L);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < MR; ++i) {
-      const Simd<T> s = broadcast<T>(a[i][k]);
+      const Simd<T> s = broadcast<T>((i < 3 ? a0 : i < 6 ? a3 : a6)[i % 3 * as]);
 #pragma GCC unroll 3
       for (int v = 0; v < NV; ++v) acc[i][v] = fma(s, b[v], acc[i][v]);
     }
   }
   const Simd<T> floor = broadcast(t.floor);
+  T* c = t.c;
 #pragma GCC unroll 8
-  for (int i = 0; i < MR; ++i) {
+  for (int i = 0; i < MR; ++i, c += t.cs) {
     if (i >= t.rows) break;
     const Simd<T> bias = broadcast(t.bias ? t.bias[i] : T(-0.0));  // y + -0 is y
 #pragma GCC unroll 3
-    for (int v = 0; v < NV; ++v)
-      store_partial(c[i] + v * L, finished<T>(acc[i][v], bias, floor), v == NV - 1 ? last : L);
+    for (int v = 0; v < NV; ++v) store_partial(c + v * L, finished<T>(acc[i][v], bias, floor), v == NV - 1 ? last : L);
   }
 }
 template <class T> using ConvTileFunction = void (*)(const ConvTile<T>&);
@@ -157,6 +173,7 @@ template <class T, bool kGather, int NV = kNV> ConvTileFunction<T> pick_conv_til
   }
   return conv_tile<T, kMR, NV, kGather>;
 }
+constexpr idx conv_tile_rows(idx rows) { return rows <= 4 ? 4 : rows <= 6 ? 6 : kMR; }
 
 // Positions [begin, begin + n) of the taps to panel[k * width + i].
 template <class T>
@@ -179,49 +196,46 @@ void pack_positions(const Correlation<T>& c, const idx* offset, idx K, idx begin
   }
 }
 
-// Elements of scratch of correlate(): a panel, and a tile on its way to an output with a step.
+// Elements of scratch of correlate(): a tile on its way to an output with a step, a few rows of A, a panel.
 template <class T> constexpr idx correlate_elements(idx K) {
-  return round_up((min_of(K, kKC) + kMR + 1) * kNR<T> + lanes<T>, 64);
+  return round_up((min_of(K, kKC) + kMR + 1) * kNR<T> + lanes<T>, 64) + round_up(kMR * min_of(K, kKC), 64);
 }
 template <class T> void correlate_wide(const Correlation<T>& c, T* scratch) {
   constexpr idx L = lanes<T>;
   const idx P = c.rows * c.cols, k_blocks = c.K == 0 ? 1 : (c.K + kKC - 1) / kKC;
   const bool contiguous = c.step == 1 && (c.row == c.cols || c.rows == 1), joined = kMaskedLoads && c.cols >= L - 1;
   T* const buffer = scratch;
-  T* const panel = scratch + kMR * kNR<T>;
+  T *const rest = buffer + kMR * kNR<T>, *const panel =
+                                             rest + round_up(kMR * min_of(c.K, kKC), 64);  // the last rows of A
   for (idx p = 0; p < k_blocks; ++p) {
     const idx k0 = c.K * p / k_blocks, kc = c.K * (p + 1) / k_blocks - k0;
     const bool finish = p == k_blocks - 1;
     for (idx begin = 0; begin < P; begin += kNR<T>) {
       const idx n = min_of(P - begin, kNR<T>), vectors = (n + L - 1) / L;
-      idx first[kNV], second[kNV], joint[kNV];
+      ConvTile<T> t;
+      t.K = kc, t.n = n, t.as = c.K, t.offset = c.offset + k0, t.gap = c.pitch - c.cols, t.panel = panel;
+      t.floor = finish ? c.floor : -T(INFINITY), t.resume = p > 0;
       if (joined) {
         for (idx v = 0; v < vectors; ++v) {
           const idx row = (begin + v * L) / c.cols, col = begin + v * L - row * c.cols;
-          joint[v] = idx(min_of(min_of(c.cols - col, n - v * L), L));
-          first[v] = idx(row * c.pitch + col), second[v] = idx((row + 1) * c.pitch) - joint[v];
+          t.image[v] = c.image + row * c.pitch + col;
+          t.joint[v] = min_of(min_of(c.cols - col, n - v * L), L);
         }
       } else {
         pack_positions(c, c.offset + k0, kc, begin, n, panel, vectors * L);
       }
       const idx row0 = begin / c.cols, col0 = begin - row0 * c.cols;
-      for (idx m = 0; m < c.M;) {
-        ConvTile<T> t{.K = kc,
-                      .rows = min_of(c.M - m, kMR),
-                      .n = n,
-                      .A = c.A + m * c.K + k0,
-                      .as = c.K,
-                      .offset = c.offset + k0,
-                      .image = c.image,
-                      .first = first,
-                      .second = second,
-                      .joint = joint,
-                      .panel = panel,
-                      .c = c.out + m * c.plane + begin,
-                      .cs = c.plane,
-                      .bias = finish && c.bias ? c.bias + m : nullptr,
-                      .floor = finish ? c.floor : -T(INFINITY),
-                      .resume = p > 0};
+      for (idx m = 0; m < c.M; m += t.rows) {
+        t.rows = min_of(c.M - m, kMR);
+        t.A = c.A + m * c.K + k0, t.as = c.K;
+        if (t.rows < (joined && m == 0 ? kMR : conv_tile_rows(t.rows))) {  // the tile would read beyond A
+          t.A = rest, t.as = kc;
+          if (begin == 0)
+            for (idx i = 0; i < t.rows; ++i)
+              for (idx k = 0; k < kc; ++k) rest[i * kc + k] = c.A[(m + i) * c.K + k0 + k];
+        }
+        t.c = c.out + m * c.plane + begin, t.cs = c.plane;
+        t.bias = finish && c.bias ? c.bias + m : nullptr;
         T* const out = c.out + m * c.plane;
         const auto each = [&](auto f) {  // f(element of out, element of the tile)
           for (idx i = 0; i < t.rows; ++i)
@@ -236,7 +250,6 @@ template <class T> void correlate_wide(const Correlation<T>& c, T* scratch) {
         }
         (joined && m == 0 ? pick_conv_tile<T, true>(t.rows, vectors) : pick_conv_tile<T, false>(t.rows, vectors))(t);
         if (!contiguous) each([](T& y, T& b) { y = b; });
-        m += t.rows;
       }
     }
   }
@@ -322,6 +335,15 @@ inline idx row_blocks(idx rows, idx reach, idx row_bytes, idx most) {
 }
 constexpr idx kImageBytes = 256 * 1024;
 
+// Where tap k = (c, i, j) reads: offset (C * taps * taps).
+inline void tap_offsets(const Axis& h, const Axis& w, idx C, idx plane, idx pitch, idx* offset) {
+  const idx kernel = h.taps * w.taps, planes = h.planes() * w.planes();
+  for (idx i = 0; i < h.taps; ++i)
+    for (idx j = 0; j < w.taps; ++j)
+      offset[i * w.taps + j] = (h.plane(i) * w.planes() + w.plane(j)) * plane + h.shift(i) * pitch + w.shift(j);
+  for (idx k = kernel; k < C * kernel; ++k) offset[k] = offset[k - kernel] + planes * plane;
+}
+
 // ---- forward --------------------------------------------------------------------------------------------------------
 
 template <class T> struct ForwardPlan {
@@ -354,11 +376,7 @@ template <class T> void conv_forward(const ConvShape& s, ConvAlgorithm algorithm
   idx* const offset = static_cast<idx*>(scratch);
   T* const parts_memory = reinterpret_cast<T*>(static_cast<char*>(scratch) + round_up(plan.K * idx(sizeof(idx)), 64));
   const idx row_planes = h.planes(), column_planes = w.planes();
-  for (idx c = 0, k = 0; c < plan.Cg; ++c)
-    for (idx i = 0; i < s.kh; ++i)
-      for (idx j = 0; j < s.kw; ++j)
-        offset[k++] = ((c * row_planes + h.plane(i)) * column_planes + w.plane(j)) * plan.plane +
-                      h.shift(i) * plan.pitch + w.shift(j);
+  tap_offsets(h, w, plan.Cg, plan.plane, plan.pitch, offset);
   const idx items = s.N * plan.blocks, parts = min_of(team(plan.work), plan.parts), area = s.OH * s.OW;
   parallel_for(parts, plan.work, [&](idx part) {
     T *const image = parts_memory + part * plan.part(), *const rest = image + plan.image;
@@ -437,10 +455,93 @@ template <class T> struct BackwardInputPlan {
   }
 };
 
+// Where the correlation would have few rows, or many zeros around a small dout: columns (C * kh * kw, positions) of
+// some rows as a matrix product, added to dx where their taps lie (conv (100,1,28,28) x (30,1,5,5), dx: 1,750 us ->
+// 590).
+template <class T> struct ColumnsPlan {
+  idx Cg, Fg, kernel, rows, channels, blocks, columns, work, items, parts;
+  explicit ColumnsPlan(const ConvShape& s) {
+    Cg = s.C / s.groups, Fg = s.F / s.groups, kernel = s.kh * s.kw;
+    work = 2 * s.N * s.F * s.OH * s.OW * Cg * kernel;
+    rows = max_of(min_of(s.OH, 640 / s.OW), 1);
+    const idx bytes = kernel * rows * s.OW * idx(sizeof(T));
+    channels = max_of(min_of(Cg, 128 * 1024 / bytes), 1), blocks = (Cg + channels - 1) / channels;
+    columns = round_up(channels * kernel * rows * s.OW, 64);
+    items = s.N * s.groups * blocks, parts = min_of(max_parts(work), items);
+  }
+  static bool applies(const ConvShape& s) {
+    const idx C = s.C / s.groups, F = s.F / s.groups;
+    return F >= kMR && (C < kNarrow || s.H * s.W > 2 * s.OH * s.OW * s.sh * s.sw);
+  }
+  idx filters(const ConvShape& s) const { return round_up(s.F * Cg * kernel, 64); }
+  idx part() const { return columns + correlate_elements<T>(Fg); }
+  idx bytes(const ConvShape& s) const {
+    return round_up(Fg * idx(sizeof(idx)), 64) + (filters(s) + parts * part()) * idx(sizeof(T));
+  }
+};
+template <class T>
+void backward_input_by_columns(const ConvShape& s, const T* dout, const T* W, const T* b, T* dx, void* scratch) {
+  const ColumnsPlan<T> plan(s);
+  const Axis h = rows_of(s), w = columns_of(s);
+  const idx K = plan.Cg * plan.kernel, area = s.OH * s.OW, plane = s.H * s.W;
+  idx* const offset = static_cast<idx*>(scratch);
+  T* const filters = reinterpret_cast<T*>(static_cast<char*>(scratch) + round_up(plan.Fg * idx(sizeof(idx)), 64));
+  T* const parts_memory = filters + plan.filters(s);
+  for (idx f = 0; f < plan.Fg; ++f) offset[f] = f * area;
+  for (idx g = 0; g < s.groups; ++g)
+    transpose_to<T, false>(W + g * plan.Fg * K, plan.Fg, K, K, filters + g * plan.Fg * K, plan.Fg, false);
+  const idx parts = min_of(team(plan.work), plan.parts);
+  parallel_for(parts, plan.work, [&](idx part) {
+    T *const columns = parts_memory + part * plan.part(), *const rest = columns + plan.columns;
+    for (idx item = plan.items * part / parts; item < plan.items * (part + 1) / parts; ++item) {
+      const idx n = item / (s.groups * plan.blocks), g = item / plan.blocks % s.groups,
+                c0 = item % plan.blocks * plan.channels, c1 = min_of(c0 + plan.channels, plan.Cg);
+      T* const image = dx + (n * s.C + g * plan.Cg) * plane;
+      for (idx c = c0; c < c1; ++c) {
+        const Simd<T> start = broadcast(b ? b[g * plan.Cg + c] : T(0));
+        for_vectors<T>(0, plane, [=](auto at) { at.put(image + c * plane, start); });
+      }
+      for (idx y0 = 0; y0 < s.OH; y0 += plan.rows) {
+        const idx y1 = min_of(s.OH, y0 + plan.rows), positions = (y1 - y0) * s.OW;
+        correlate_wide<T>({.M = (c1 - c0) * plan.kernel,
+                           .K = plan.Fg,
+                           .rows = 1,
+                           .cols = positions,
+                           .A = filters + (g * K + c0 * plan.kernel) * plan.Fg,
+                           .offset = offset,
+                           .image = dout + (n * s.F + g * plan.Fg) * area + y0 * s.OW,
+                           .pitch = positions,
+                           .out = columns,
+                           .plane = positions,
+                           .row = positions,
+                           .step = 1,
+                           .bias = nullptr,
+                           .floor = -T(INFINITY)},
+                          rest);
+        for (idx k = 0; k < (c1 - c0) * plan.kernel; ++k) {
+          const idx i = k / s.kw % s.kh * s.dh - s.ph, j = k % s.kw * s.dw - s.pw;
+          // x sw + j inside of [0, W)
+          const idx x0 = j < 0 ? (-j + s.sw - 1) / s.sw : 0, x1 = min_of(s.OW, j < s.W ? (s.W - 1 - j) / s.sw + 1 : 0);
+          for (idx y = y0; y < y1; ++y) {
+            if (y * s.sh + i < 0 || y * s.sh + i >= s.H) continue;
+            T* const to = image + (c0 + k / plan.kernel) * plane + (y * s.sh + i) * s.W + j;
+            const T* const from = columns + k * positions + (y - y0) * s.OW;
+            if (s.sw == 1)
+              for_vectors<T>(x0, x1, [=](auto at) { at.put(to, at(to) + at(from)); });
+            else
+              for (idx x = x0; x < x1; ++x) to[x * s.sw] += from[x];
+          }
+        }
+      }
+    }
+  });
+}
+
 template <class T> void conv_backward_input(const ConvShape& s, ConvAlgorithm algorithm, const T* dout, const T* W,
                                             const T* b, T* dx, void* scratch) {
   if constexpr (kWinograd<T>)
     if (algorithm == ConvAlgorithm::winograd) return winograd::input_gradients<T>(s, dout, W, b, dx, scratch);
+  if (ColumnsPlan<T>::applies(s)) return backward_input_by_columns(s, dout, W, b, dx, scratch);
   const BackwardInputPlan<T> plan(s);
   const Axis &h = plan.h, &w = plan.w;
   idx* const offset = static_cast<idx*>(scratch);
@@ -522,28 +623,6 @@ template <class T> void conv_backward_input(const ConvShape& s, ConvAlgorithm al
 
 // ---- dW, db ---------------------------------------------------------------------------------------------------------
 
-// to[j * ts + i] = from[i * fs + j], i < rows, j < cols. kFill: lanes beyond the rows become 0 in whole vectors; else
-// `to` has only `rows` of them, and is added to when `accumulate`.
-template <class T, bool kFill>
-void transpose_to(const T* from, idx rows, idx cols, idx fs, T* to, idx ts, bool accumulate) {
-  constexpr idx L = lanes<T>;
-  for (idx i = 0; i < (kFill ? ts : rows); i += L)
-    for (idx j = 0; j < cols; j += L) {
-      const idx n = min_of(cols - j, L), m = min_of(rows - i, L);
-      Simd<T> v[L];
-#pragma GCC unroll 16
-      for (idx q = 0; q < L; ++q) v[q] = q < m ? load_partial(from + (i + q) * fs + j, n) : Simd<T>{};
-      transpose<T>(v);
-      for (idx q = 0; q < n; ++q) {
-        T* const y = to + (j + q) * ts + i;
-        if (kFill)
-          store(y, v[q]);
-        else
-          store_partial(y, accumulate ? v[q] + load_partial(y, m) : v[q], m);
-      }
-    }
-}
-
 // sums (MR, NV vectors) += the sum over positions of x at tap i times dout: panel (rows * cols, NV vectors).
 template <class T> struct WeightTile {
   idx rows, cols, pitch;
@@ -601,7 +680,8 @@ template <class T> void channel_sums(const T* x, idx N, idx C, idx area, T* sums
 
 template <class T> struct BackwardWeightPlan {
   Axis h, w;
-  idx Cg, Fg, K, blocks, rows, pitch, plane, planes, image, ones, f_blocks, vectors, sample_blocks, panel, sums, work;
+  idx Cg, Fg, K, image_rows, rows, pitch, plane, planes, image, ones, f_blocks, vectors, sample_blocks, panel, sums,
+      work;
   bool in_place;
   explicit BackwardWeightPlan(const ConvShape& s) : h(rows_of(s)), w(columns_of(s)) {
     constexpr idx L = lanes<T>;
@@ -611,8 +691,11 @@ template <class T> struct BackwardWeightPlan {
     pitch = in_place ? s.W : s.OW + w.reach();
     planes = Cg * h.planes() * w.planes();
     rows = max_of(min_of(s.OH, 224 / max_of(s.OW, 1)), 1);
-    blocks = (s.OH + rows - 1) / rows, rows = (s.OH + blocks - 1) / blocks, blocks = (s.OH + rows - 1) / rows;
-    plane = in_place ? s.H * s.W : (rows + h.reach()) * pitch;
+    const idx blocks = (s.OH + rows - 1) / rows;
+    rows = (s.OH + blocks - 1) / blocks;
+    const idx image_blocks = row_blocks(s.OH, h.reach(), planes * pitch * idx(sizeof(T)), kImageBytes);
+    image_rows = round_up((s.OH + image_blocks - 1) / image_blocks, rows);
+    plane = in_place ? s.H * s.W : (image_rows + h.reach()) * pitch;
     image = in_place ? 0 : round_up(planes * plane, 64);
     ones = round_up(rows * pitch, 64);
     const idx all = (Fg + L - 1) / L;
@@ -650,11 +733,7 @@ template <class T> void conv_backward_weight(const ConvShape& s, ConvAlgorithm a
                                                sums_memory + round_up(plan.items(s.groups) * plan.sums, 64);
   for (idx i = 0; i < plan.ones; ++i) ones[i] = 1;  // db is the gradient of a tap that always reads 1
   const idx row_planes = h.planes(), column_planes = w.planes();
-  for (idx c = 0, k = 0; c < plan.Cg; ++c)
-    for (idx i = 0; i < s.kh; ++i)
-      for (idx j = 0; j < s.kw; ++j)
-        offset[k++] = ((c * row_planes + h.plane(i)) * column_planes + w.plane(j)) * plan.plane +
-                      h.shift(i) * plan.pitch + w.shift(j);
+  tap_offsets(h, w, plan.Cg, plan.plane, plan.pitch, offset);
   const idx items = plan.items(s.groups), parts = min_of(team(plan.work), plan.parts(s.groups)), area = s.OH * s.OW;
   const idx width = plan.vectors * L, taps = plan.K + (db ? 1 : 0), tiles = (taps + kMR - 1) / kMR;
   parallel_for(parts, plan.work, [&](idx part) {
@@ -667,18 +746,18 @@ template <class T> void conv_backward_weight(const ConvShape& s, ConvAlgorithm a
       const idx n0 = s.N * block / plan.sample_blocks, n1 = s.N * (block + 1) / plan.sample_blocks;
       for (idx n = n0; n < n1; ++n)
         for (idx y0 = 0; y0 < s.OH; y0 += plan.rows) {
-          const idx rows = min_of(s.OH - y0, plan.rows);
+          const idx rows = min_of(s.OH - y0, plan.rows), below = y0 % plan.image_rows;
           const T* const from = x + (n * s.C + g * plan.Cg) * s.H * s.W;
-          if (!plan.in_place)
+          if (!plan.in_place && below == 0)
             for (idx c = 0, to = 0; c < plan.Cg; ++c)
               for (idx i = 0; i < row_planes; ++i)
                 for (idx j = 0; j < column_planes; ++j, to += plan.plane)
                   copy_window<T>({s.H, s.W, y0 * s.sh + h.remainder(i) - s.ph, s.sh, w.remainder(j) - s.pw, s.sw,
-                                  plan.rows + h.reach(), plan.pitch},
-                                 from + c * s.H * s.W, image + to, plan.blocks > 1 || n == n0);
+                                  plan.image_rows + h.reach(), plan.pitch},
+                                 from + c * s.H * s.W, image + to, plan.image_rows < s.OH || n == n0);
           transpose_to<T, true>(dout + (n * s.F + g * plan.Fg + f0) * area + y0 * s.OW, filters, rows * s.OW, area,
                                 panel, width, false);
-          const T* const base = plan.in_place ? from + y0 * s.W : image;
+          const T* const base = plan.in_place ? from + y0 * s.W : image + below * plan.pitch;
           for (idx tile = 0; tile < tiles; ++tile) {
             const idx k0 = taps * tile / tiles, k1 = taps * (tile + 1) / tiles;
             const T* places[kMR];
@@ -712,41 +791,129 @@ template <class T> ConvAlgorithm conv_choose(const ConvShape& s, ConvAlgorithm w
 template <class T> idx conv_workspace(const ConvShape& s, ConvAlgorithm algorithm) {
   if constexpr (kWinograd<T>)
     if (algorithm == ConvAlgorithm::winograd) return winograd::workspace<T>(s);
-  const idx forward = ForwardPlan<T>(s).bytes(), dx = BackwardInputPlan<T>(s).bytes(s.groups),
+  const idx forward = ForwardPlan<T>(s).bytes(),
+            dx = ColumnsPlan<T>::applies(s) ? ColumnsPlan<T>(s).bytes(s) : BackwardInputPlan<T>(s).bytes(s.groups),
             dW = BackwardWeightPlan<T>(s).bytes(s.groups);
   return max_of(forward, max_of(dx, dW));
 }
 
-// Patches of x (N, C, H, W) as rows: col (N * OH * OW, C * kh * kw).
-template <class T> void im2col(const ConvShape& s, const T* x, T* col) {
-  const idx width = s.C * s.kh * s.kw;
-  parallel_for(s.N * s.OH, s.N * s.OH * s.OW * width * idx(sizeof(T)), [&](idx item) {
-    const idx n = item / s.OH, y = item % s.OH;
-    T* to = col + item * s.OW * width;
-    for (idx z = 0; z < s.OW; ++z)
+// ---- patch matrices -------------------------------------------------------------------------------------------------
+
+// col (N * OH * OW, C * kh * kw): runs of kw elements, moved in pieces of 16 bytes; what a piece moves too much is
+// written over by the next run, or left out of what is taken from the buffer.
+template <class T> struct PatchPlan {
+  static constexpr idx kPiece = 16 / sizeof(T);
+  idx rows, blocks, pitch, plane, image, width, runs, pieces, positions, buffer, work, items, parts;
+  explicit PatchPlan(const ConvShape& s) {
+    width = s.C * s.kh * s.kw, runs = s.C * s.kh, pieces = (s.kw + kPiece - 1) / kPiece;
+    work = s.N * s.OH * s.OW * width * idx(sizeof(T));
+    pitch = s.W + 2 * s.pw;
+    rows = min_of(s.OH, 8), blocks = (s.OH + rows - 1) / rows;
+    plane = ((rows - 1) * s.sh + s.kh) * pitch;
+    image = round_up(s.C * plane + kPiece, 64);
+    positions = max_of(min_of(s.OW, 16384 / (width * idx(sizeof(T)))), 1);
+    buffer = round_up(positions * width + kPiece, 64);
+    items = s.N * blocks, parts = min_of(max_parts(work), items);
+  }
+  idx part() const { return image + buffer; }
+  idx bytes() const { return round_up(runs * idx(sizeof(idx)), 64) + parts * part() * idx(sizeof(T)); }
+  // Where run r = (c, i) of a position begins in the image.
+  void offsets(const ConvShape& s, idx* offset) const {
+    for (idx r = 0; r < runs; ++r) offset[r] = r / s.kh * plane + r % s.kh * pitch;
+  }
+};
+template <class T> idx patch_workspace(const ConvShape& s) { return PatchPlan<T>(s).bytes(); }
+
+template <class T> struct PieceOf {
+  typedef T type __attribute__((vector_size(16)));
+  typedef decltype(type{} < type{}) mask;
+};
+template <class T> using Piece = typename PieceOf<T>::type;
+template <class T> inline Piece<T> load_piece(const T* p) {
+  Piece<T> v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+template <class T> inline void store_piece(T* p, Piece<T> v) { std::memcpy(p, &v, sizeof v); }
+
+// to [0, n) = from, past the caches.
+template <class T> void stream_copy(const T* from, idx n, T* to) {
+  idx i = 0;
+  for (; i < n && reinterpret_cast<uintptr_t>(to + i) % kVecBytes; ++i) to[i] = from[i];
+  for (; i + lanes<T> <= n; i += lanes<T>) stream(to + i, load(from + i));
+  for (; i < n; ++i) to[i] = from[i];
+}
+
+template <class T> void im2col(const ConvShape& s, const T* x, T* col, void* scratch) {
+  const PatchPlan<T> plan(s);
+  idx* const offset = static_cast<idx*>(scratch);
+  T* const parts_memory =
+      reinterpret_cast<T*>(static_cast<char*>(scratch) + round_up(plan.runs * idx(sizeof(idx)), 64));
+  plan.offsets(s, offset);
+  const bool past_caches = s.N * s.OH * s.OW * plan.width * idx(sizeof(T)) >= kStreamBytes;
+  const idx parts = min_of(team(plan.work), plan.parts);
+  parallel_for(parts, plan.work, [&](idx part) {
+    T *const image = parts_memory + part * plan.part(), *const buffer = image + plan.image;
+    for (idx item = plan.items * part / parts; item < plan.items * (part + 1) / parts; ++item) {
+      const idx n = item / plan.blocks, y0 = item % plan.blocks * plan.rows, y1 = min_of(s.OH, y0 + plan.rows);
       for (idx c = 0; c < s.C; ++c)
-        for (idx i = 0; i < s.kh; ++i)
-          for (idx j = 0; j < s.kw; ++j) {
-            const idx row = y * s.sh + i - s.ph, column = z * s.sw + j - s.pw;
-            const bool inside = row >= 0 && row < s.H && column >= 0 && column < s.W;
-            *to++ = inside ? x[((n * s.C + c) * s.H + row) * s.W + column] : T(0);
+        copy_window<T>({s.H, s.W, y0 * s.sh - s.ph, 1, -s.pw, 1, plan.plane / plan.pitch, plan.pitch},
+                       x + (n * s.C + c) * s.H * s.W, image + c * plan.plane, true);
+      for (idx y = y0; y < y1; ++y)
+        for (idx z = 0, count; z < s.OW; z += count) {
+          count = min_of(s.OW - z, plan.positions);
+          T* to = buffer;
+          for (idx q = 0; q < count; ++q) {
+            const T* const from = image + (y - y0) * s.sh * plan.pitch + (z + q) * s.sw;
+            if (plan.pieces == 1)
+              for (idx r = 0; r < plan.runs; ++r, to += s.kw) store_piece(to, load_piece(from + offset[r]));
+            else
+              for (idx r = 0; r < plan.runs; ++r, to += s.kw)
+                for (idx p = 0; p < s.kw; p += plan.kPiece) store_piece(to + p, load_piece(from + offset[r] + p));
           }
+          T* const out = col + ((n * s.OH + y) * s.OW + z) * plan.width;
+          if (past_caches)
+            stream_copy(buffer, count * plan.width, out);
+          else
+            for_vectors<T>(0, count * plan.width, [=](auto at) { at.put(out, at(buffer)); });
+        }
+    }
+    if (past_caches) stream_fence();
   });
 }
-template <class T> void col2im(const ConvShape& s, const T* col, T* x) {
-  const idx width = s.C * s.kh * s.kw;
-  parallel_for(s.N, s.N * s.OH * s.OW * width * idx(sizeof(T)), [&](idx n) {
-    T* const image = x + n * s.C * s.H * s.W;
-    for (idx i = 0; i < s.C * s.H * s.W; ++i) image[i] = 0;
+
+// x = the sum of the patches where they overlap: row by row of a block of channels, whose image has zeros around it.
+template <class T> void col2im(const ConvShape& s, const T* col, T* x, void* scratch) {
+  const idx width = s.C * s.kh * s.kw, area = s.H * s.W, work = s.N * s.OH * s.OW * width * idx(sizeof(T));
+  (void)scratch;
+  using Mask = typename PieceOf<T>::mask;
+  constexpr idx kPiece = PatchPlan<T>::kPiece;
+  Mask keep;  // lanes of the last piece of a run
+  for (idx i = 0; i < kPiece; ++i) keep[i] = i <= (s.kw - 1) % kPiece ? -1 : 0;
+  parallel_for(s.N, work, [&](idx n) {
+    T* const image = x + n * s.C * area;
+    for_vectors<T>(0, s.C * area, [=](auto at) { at.put(image, Simd<T>{}); });
     const T* from = col + n * s.OH * s.OW * width;
     for (idx y = 0; y < s.OH; ++y)
-      for (idx z = 0; z < s.OW; ++z)
+      for (idx z = 0; z < s.OW; ++z) {
+        const idx left = z * s.sw - s.pw, j0 = max_of(0, -left), j1 = min_of(s.kw, s.W - left);
+        // Where pieces stay in the row of x, and in col.
+        const bool whole = j0 == 0 && left + round_up(s.kw, kPiece) <= s.W && (y + 1 < s.OH || z + 1 < s.OW);
         for (idx c = 0; c < s.C; ++c)
-          for (idx i = 0; i < s.kh; ++i)
-            for (idx j = 0; j < s.kw; ++j, ++from) {
-              const idx row = y * s.sh + i - s.ph, column = z * s.sw + j - s.pw;
-              if (row >= 0 && row < s.H && column >= 0 && column < s.W) image[(c * s.H + row) * s.W + column] += *from;
+          for (idx i = 0; i < s.kh; ++i, from += s.kw) {
+            const idx row = y * s.sh + i - s.ph;
+            if (row < 0 || row >= s.H) continue;
+            T* const to = image + c * area + row * s.W + left;
+            if (whole) {
+              idx j = 0;
+              for (; j + kPiece < s.kw; j += kPiece) store_piece(to + j, load_piece(to + j) + load_piece(from + j));
+              const Piece<T> more = load_piece(from + j);
+              store_piece(to + j, load_piece(to + j) + (keep ? more : Piece<T>{}));
+            } else {
+              for (idx j = j0; j < j1; ++j) to[j] += from[j];
             }
+          }
+      }
   });
 }
 

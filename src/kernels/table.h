@@ -112,8 +112,9 @@ template <class T> struct ConvKernels {
                           bool accumulate, void* scratch);
   // Over samples and positions of x (N, C, area).
   void (*channel_sums)(const T* x, idx N, idx C, idx area, T* sums, bool accumulate);
-  void (*im2col)(const ConvShape& s, const T* x, T* col);  // s: F, groups and dilation do not count
-  void (*col2im)(const ConvShape& s, const T* col, T* x);
+  idx (*patch_workspace)(const ConvShape& s);
+  void (*im2col)(const ConvShape& s, const T* x, T* col, void* scratch);  // s: F, groups and dilation do not count
+  void (*col2im)(const ConvShape& s, const T* col, T* x, void* scratch);
 };
 
 enum class Optimizer : int { sgd, momentum, nesterov, adagrad, rmsprop, adam };
