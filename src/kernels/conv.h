@@ -6,7 +6,6 @@
 // output of forward and dx is one chain of fused multiply-adds in ascending k, wherever rows are cut; one of dW is such
 // a chain over some rows of a sample, and these sums are added in order.
 #pragma once
-#include "activation.h"
 #include "gemm.h"
 #include "table.h"
 #include "winograd.h"
@@ -22,6 +21,9 @@ template <class T> constexpr bool kWinograd = std::is_same_v<T, float>;
 constexpr idx max_of(idx a, idx b) { return a > b ? a : b; }
 constexpr idx greatest_divisor(idx a, idx b) { return b == 0 ? a : greatest_divisor(b, a % b); }
 
+struct Span {
+  idx begin, end;
+};
 // Output position o and tap t meet at the input's o * s + t * d - p. Taps t whose t * d have the same remainder modulo
 // s read the same plane, at distance t * d / s.
 struct Axis {
@@ -33,6 +35,11 @@ struct Axis {
   idx shift(idx t) const { return t * d / s; }
   idx reach() const { return shift(taps - 1); }
   bool plain() const { return s == 1 && p == 0; }
+  // Output positions whose input at this tap is there.
+  Span inside(idx t) const {
+    const idx left = t * d - p, begin = left < 0 ? min_of((-left + s - 1) / s, count) : 0;
+    return {begin, max_of(min_of(left < size ? (size - 1 - left) / s + 1 : 0, count), begin)};
+  }
 };
 inline Axis rows_of(const ConvShape& s) { return {s.H, s.OH, s.kh, s.sh, s.ph, s.dh}; }
 inline Axis columns_of(const ConvShape& s) { return {s.W, s.OW, s.kw, s.sw, s.pw, s.dw}; }
@@ -43,7 +50,7 @@ inline Axis columns_of(const ConvShape& s) { return {s.W, s.OW, s.kw, s.sw, s.pw
 struct Window {
   idx H, W, h0, sh, w0, sw, rows, cols;
 };
-template <class T> void copy_window(const Window& w, const T* from, T* to, bool borders) {
+template <class T> __attribute__((noinline)) void copy_window(const Window& w, const T* from, T* to, bool borders) {
   const auto outside = [](idx first, idx step) { return first < 0 ? (-first + step - 1) / step : 0; };
   const auto inside = [](idx first, idx step, idx size) { return first < size ? (size - 1 - first) / step + 1 : 0; };
   const idx top = min_of(outside(w.h0, w.sh), w.rows), left = min_of(outside(w.w0, w.sw), w.cols);
@@ -64,29 +71,40 @@ template <class T> void copy_window(const Window& w, const T* from, T* to, bool 
   }
 }
 
-// to[j * ts + i] = from[i * fs + j], i < rows, j < cols. kFill: lanes beyond the rows become 0 in whole vectors; else
-// `to` has only `rows` of them, and is added to when `accumulate`.
-template <class T, bool kFill>
-void transpose_to(const T* from, idx rows, idx cols, idx fs, T* to, idx ts, bool accumulate) {
+// to[j * ts + i] = from[i * fs + j], i < rows, j < cols. `fill`: `to` has ts numbers, whole vectors of them, and those
+// beyond the rows become 0; else it has only `rows`, and is added to when `accumulate`.
+template <class T> __attribute__((noinline)) void transpose_to(const T* from, idx rows, idx cols, idx fs, T* to, idx ts,
+                                                               bool fill, bool accumulate) {
   constexpr idx L = lanes<T>;
-  for (idx i = 0; i < (kFill ? ts : rows); i += L)
+  for (idx i = 0; i < (fill ? ts : rows); i += L)
     for (idx j = 0; j < cols; j += L) {
       const idx n = min_of(cols - j, L), m = min_of(rows - i, L);
       Simd<T> v[L];
-      if (n == L && m >= L)
 #pragma GCC unroll 16
-        for (idx q = 0; q < L; ++q) v[q] = load(from + (i + q) * fs + j);
-      else
-        for (idx q = 0; q < L; ++q) v[q] = q < m ? load_partial(from + (i + q) * fs + j, n) : Simd<T>{};
+      for (int q = 0; q < L; ++q)
+        v[q] = n == L && m >= L ? load(from + (i + q) * fs + j)
+               : q < m          ? load_partial(from + (i + q) * fs + j, n)
+                                : Simd<T>{};
       transpose<T>(v);
-      for (idx q = 0; q < n; ++q) {
-        T* const y = to + (j + q) * ts + i;
-        if (kFill)
-          store(y, v[q]);
-        else
-          store_partial(y, accumulate ? v[q] + load_partial(y, m) : v[q], m);
+      T* y = to + j * ts + i;
+      if (fill || (m >= L && !accumulate)) {
+#pragma GCC unroll 16
+        for (int q = 0; q < L; ++q, y += ts)
+          if (q < n) store(y, v[q]);
+      } else {
+#pragma GCC unroll 16
+        for (int q = 0; q < L; ++q, y += ts)
+          if (q < n) store_partial(y, accumulate ? v[q] + load_partial(y, m) : v[q], m);
       }
     }
+}
+
+// to[i * step] += from[i] for i of the span.
+template <class T> inline void add_row(const T* from, T* to, Span span, idx step) {
+  if (step == 1)
+    for_vectors<T>(span.begin, span.end, [=](auto at) { at.put(to, at(to) + at(from)); });
+  else
+    for (idx i = span.begin; i < span.end; ++i) to[i * step] += from[i];
 }
 
 // ---- y (M, rows, cols) = A (M, K) @ image at the offsets ------------------------------------------------------------
@@ -101,6 +119,9 @@ template <class T> struct Correlation {
   idx plane, row, step;  // strides of out
   const T* bias;         // (M), or null
   T floor;
+  bool slack = false;        // the image may be read a vector beyond its end
+  const T* ahead = nullptr;  // what is needed next, to be brought to L2 meanwhile
+  idx ahead_count = 0;
 };
 
 // A tile of it: MR rows of A by NV vectors of positions.
@@ -126,6 +147,10 @@ template <class T, int MR, int NV, bool kGather> void conv_tile(const ConvTile<T
   const idx *offset = t.offset, joint[3] = {t.joint[0], NV > 1 ? t.joint[1] : 0, NV > 2 ? t.joint[2] : 0};
   const T* const image[3] = {t.image[0], NV > 1 ? t.image[1] : nullptr, NV > 2 ? t.image[2] : nullptr};
   T* panel = t.panel;
+#pragma GCC unroll 8
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 3
+    for (int v = 0; v < NV; ++v) __builtin_prefetch(t.c + i * t.cs + v * L, 1);
   Simd<T> acc[MR][NV] = {};
   if (t.resume)
 #pragma GCC unroll 8
@@ -178,21 +203,19 @@ constexpr idx conv_tile_rows(idx rows) { return rows <= 4 ? 4 : rows <= 6 ? 6 : 
 // Positions [begin, begin + n) of the taps to panel[k * width + i].
 template <class T>
 void pack_positions(const Correlation<T>& c, const idx* offset, idx K, idx begin, idx n, T* panel, idx width) {
-  idx place[kNR<T>], count[kNR<T>];
-  idx pieces = 0;
+  idx place[kNR<T>], count[kNR<T>], pieces = 0;
   for (idx i = 0; i < n; ++pieces) {
     const idx row = (begin + i) / c.cols, col = begin + i - row * c.cols;
-    place[pieces] = idx(row * c.pitch + col), count[pieces] = idx(min_of(c.cols - col, n - i));
-    i += count[pieces];
+    place[pieces] = row * c.pitch + col;
+    i += count[pieces] = min_of(min_of(c.cols - col, n - i), lanes<T>);
   }
   for (idx k = 0; k < K; ++k) {
     T* to = panel + k * width;
-    for (idx i = 0; i < pieces; ++i) {  // what a vector writes too much is written over
-      const T* const from = c.image + offset[k] + place[i];
-      for (idx j = 0; j < count[i]; j += lanes<T>)
-        store(to + j, load_partial(from + j, min_of(count[i] - j, lanes<T>)));
-      to += count[i];
-    }
+    const T* const from = c.image + offset[k];
+    if (c.slack)
+      for (idx i = 0; i < pieces; to += count[i++]) store(to, load(from + place[i]));  // the rest is written over
+    else
+      for (idx i = 0; i < pieces; to += count[i++]) store(to, load_partial(from + place[i], count[i]));
   }
 }
 
@@ -200,13 +223,16 @@ void pack_positions(const Correlation<T>& c, const idx* offset, idx K, idx begin
 template <class T> constexpr idx correlate_elements(idx K) {
   return round_up((min_of(K, kKC) + kMR + 1) * kNR<T> + lanes<T>, 64) + round_up(kMR * min_of(K, kKC), 64);
 }
-template <class T> void correlate_wide(const Correlation<T>& c, T* scratch) {
+template <class T> __attribute__((noinline)) void correlate_wide(const Correlation<T>& c, T* scratch) {
   constexpr idx L = lanes<T>;
   const idx P = c.rows * c.cols, k_blocks = c.K == 0 ? 1 : (c.K + kKC - 1) / kKC;
   const bool contiguous = c.step == 1 && (c.row == c.cols || c.rows == 1), joined = kMaskedLoads && c.cols >= L - 1;
   T* const buffer = scratch;
   T *const rest = buffer + kMR * kNR<T>, *const panel =
                                              rest + round_up(kMR * min_of(c.K, kKC), 64);  // the last rows of A
+  const T* ahead = c.ahead;
+  const idx tiles = (P + kNR<T> - 1) / kNR<T> * ((c.M + kMR - 1) / kMR) * k_blocks,
+            ahead_step = (c.ahead_count * idx(sizeof(T)) / 64 + tiles) / tiles;
   for (idx p = 0; p < k_blocks; ++p) {
     const idx k0 = c.K * p / k_blocks, kc = c.K * (p + 1) / k_blocks - k0;
     const bool finish = p == k_blocks - 1;
@@ -226,6 +252,8 @@ template <class T> void correlate_wide(const Correlation<T>& c, T* scratch) {
       }
       const idx row0 = begin / c.cols, col0 = begin - row0 * c.cols;
       for (idx m = 0; m < c.M; m += t.rows) {
+        for (idx i = 0; i < ahead_step && ahead < c.ahead + c.ahead_count; ++i, ahead += 64 / sizeof(T))
+          __builtin_prefetch(ahead, 0, 2);
         t.rows = min_of(c.M - m, kMR);
         t.A = c.A + m * c.K + k0, t.as = c.K;
         if (t.rows < (joined && m == 0 ? kMR : conv_tile_rows(t.rows))) {  // the tile would read beyond A
@@ -285,7 +313,7 @@ template <class T, int MR, int NV> void narrow_tile(const Correlation<T>& c, idx
 }
 constexpr bool kManyRegisters = kMR == 8;
 constexpr idx kNarrow = kMR;  // rows of A below which it pays
-template <class T> void correlate_narrow(const Correlation<T>& c) {
+template <class T> __attribute__((noinline)) void correlate_narrow(const Correlation<T>& c) {
   constexpr idx L = lanes<T>;
   constexpr int V1 = kManyRegisters ? 8 : 6, V2 = kManyRegisters ? 8 : 4, V4 = kManyRegisters ? 6 : 2;
   const idx across = (c.cols + L - 1) / L, count = c.rows * across;
@@ -350,7 +378,7 @@ template <class T> struct ForwardPlan {
   Axis h, w;
   idx Cg, Fg, K, blocks, rows, pitch, plane, image, parts, work;
   bool in_place;
-  explicit ForwardPlan(const ConvShape& s) : h(rows_of(s)), w(columns_of(s)) {
+  __attribute__((noinline)) explicit ForwardPlan(const ConvShape& s) : h(rows_of(s)), w(columns_of(s)) {
     Cg = s.C / s.groups, Fg = s.F / s.groups, K = Cg * s.kh * s.kw;
     work = 2 * s.N * s.F * s.OH * s.OW * K;
     in_place = h.plain() && w.plain() && Fg >= kNarrow;
@@ -385,6 +413,7 @@ template <class T> void conv_forward(const ConvShape& s, ConvAlgorithm algorithm
       const idx n = item / plan.blocks, y0 = item % plan.blocks * plan.rows, rows = min_of(s.OH - y0, plan.rows);
       for (idx g = 0; g < s.groups; ++g) {
         const T* const from = x + (n * s.C + g * plan.Cg) * s.H * s.W;
+        const bool more = plan.blocks == 1 && (n + 1 < s.N || g + 1 < s.groups);  // the next one follows in memory
         if (!plan.in_place)
           for (idx c = 0, to = 0; c < plan.Cg; ++c)
             for (idx i = 0; i < row_planes; ++i)
@@ -406,10 +435,14 @@ template <class T> void conv_forward(const ConvShape& s, ConvAlgorithm algorithm
                       .row = s.OW,
                       .step = 1,
                       .bias = b ? b + g * plan.Fg : nullptr,
-                      .floor = kind == Activation::relu ? T(0) : -T(INFINITY)},
+                      .floor = kind == Activation::relu ? T(0) : -T(INFINITY),
+                      .slack = !plan.in_place,
+                      .ahead = from + plan.Cg * s.H * s.W,
+                      .ahead_count = more ? plan.Cg * s.H * s.W : 0},
                      rest);
         if (kind != Activation::identity && kind != Activation::relu)
-          for (idx f = 0; f < plan.Fg; ++f) activation_row<T>(int(kind), alpha, y + f * area, rows * s.OW);
+          for (idx f = 0; f < plan.Fg; ++f)
+            active<T>().activation.forward(kind, alpha, {y + f * area, rows * s.OW}, y + f * area);
       }
     }
   });
@@ -431,10 +464,10 @@ inline Remainder remainder_of(const Axis& a, idx r) {
 
 template <class T> struct BackwardInputPlan {
   Axis h, w;
-  idx Cg, Fg, K, j0, jobs, w0, blocks, rows, pitch, plane, image, parts, work;
+  idx Cg, Fg, kernel, K, j0, jobs, w0, blocks, rows, pitch, plane, image, parts, work;
   bool in_place;
-  explicit BackwardInputPlan(const ConvShape& s) : h(rows_of(s)), w(columns_of(s)) {
-    Cg = s.C / s.groups, Fg = s.F / s.groups, K = Fg * s.kh * s.kw;
+  __attribute__((noinline)) explicit BackwardInputPlan(const ConvShape& s) : h(rows_of(s)), w(columns_of(s)) {
+    Cg = s.C / s.groups, Fg = s.F / s.groups, kernel = s.kh * s.kw, K = Fg * kernel;
     work = 2 * s.N * s.F * s.OH * s.OW * (s.C / s.groups) * s.kh * s.kw;
     j0 = s.ph / s.sh, w0 = s.pw / s.sw;
     jobs = (s.H - 1 + s.ph) / s.sh - j0 + 1;
@@ -451,7 +484,7 @@ template <class T> struct BackwardInputPlan {
   idx filters() const { return round_up(Cg * K, 64); }  // of one group, rearranged
   idx part() const { return image + correlate_elements<T>(K); }
   idx bytes(idx groups) const {
-    return round_up(K * idx(sizeof(idx)), 64) + (groups * filters() + parts * part()) * idx(sizeof(T));
+    return round_up((K + kernel) * idx(sizeof(idx)), 64) + (groups * filters() + parts * part()) * idx(sizeof(T));
   }
 };
 
@@ -460,7 +493,7 @@ template <class T> struct BackwardInputPlan {
 // 590).
 template <class T> struct ColumnsPlan {
   idx Cg, Fg, kernel, rows, channels, blocks, columns, work, items, parts;
-  explicit ColumnsPlan(const ConvShape& s) {
+  __attribute__((noinline)) explicit ColumnsPlan(const ConvShape& s) {
     Cg = s.C / s.groups, Fg = s.F / s.groups, kernel = s.kh * s.kw;
     work = 2 * s.N * s.F * s.OH * s.OW * Cg * kernel;
     rows = max_of(min_of(s.OH, 640 / s.OW), 1);
@@ -482,14 +515,14 @@ template <class T> struct ColumnsPlan {
 template <class T>
 void backward_input_by_columns(const ConvShape& s, const T* dout, const T* W, const T* b, T* dx, void* scratch) {
   const ColumnsPlan<T> plan(s);
-  const Axis h = rows_of(s), w = columns_of(s);
+  const Axis w = columns_of(s);
   const idx K = plan.Cg * plan.kernel, area = s.OH * s.OW, plane = s.H * s.W;
   idx* const offset = static_cast<idx*>(scratch);
   T* const filters = reinterpret_cast<T*>(static_cast<char*>(scratch) + round_up(plan.Fg * idx(sizeof(idx)), 64));
   T* const parts_memory = filters + plan.filters(s);
   for (idx f = 0; f < plan.Fg; ++f) offset[f] = f * area;
   for (idx g = 0; g < s.groups; ++g)
-    transpose_to<T, false>(W + g * plan.Fg * K, plan.Fg, K, K, filters + g * plan.Fg * K, plan.Fg, false);
+    transpose_to<T>(W + g * plan.Fg * K, plan.Fg, K, K, filters + g * plan.Fg * K, plan.Fg, false, false);
   const idx parts = min_of(team(plan.work), plan.parts);
   parallel_for(parts, plan.work, [&](idx part) {
     T *const columns = parts_memory + part * plan.part(), *const rest = columns + plan.columns;
@@ -519,18 +552,12 @@ void backward_input_by_columns(const ConvShape& s, const T* dout, const T* W, co
                            .floor = -T(INFINITY)},
                           rest);
         for (idx k = 0; k < (c1 - c0) * plan.kernel; ++k) {
-          const idx i = k / s.kw % s.kh * s.dh - s.ph, j = k % s.kw * s.dw - s.pw;
-          // x sw + j inside of [0, W)
-          const idx x0 = j < 0 ? (-j + s.sw - 1) / s.sw : 0, x1 = min_of(s.OW, j < s.W ? (s.W - 1 - j) / s.sw + 1 : 0);
-          for (idx y = y0; y < y1; ++y) {
-            if (y * s.sh + i < 0 || y * s.sh + i >= s.H) continue;
-            T* const to = image + (c0 + k / plan.kernel) * plane + (y * s.sh + i) * s.W + j;
-            const T* const from = columns + k * positions + (y - y0) * s.OW;
-            if (s.sw == 1)
-              for_vectors<T>(x0, x1, [=](auto at) { at.put(to, at(to) + at(from)); });
-            else
-              for (idx x = x0; x < x1; ++x) to[x * s.sw] += from[x];
-          }
+          const idx i = k / s.kw % s.kh * s.dh - s.ph, j = k % s.kw;
+          const Span span = w.inside(j);
+          for (idx y = y0; y < y1; ++y)
+            if (const idx row = y * s.sh + i; row >= 0 && row < s.H)
+              add_row(columns + k * positions + (y - y0) * s.OW,
+                      image + (c0 + k / plan.kernel) * plane + row * s.W + j * s.dw - s.pw, span, s.sw);
         }
       }
     }
@@ -545,7 +572,8 @@ template <class T> void conv_backward_input(const ConvShape& s, ConvAlgorithm al
   const BackwardInputPlan<T> plan(s);
   const Axis &h = plan.h, &w = plan.w;
   idx* const offset = static_cast<idx*>(scratch);
-  T* const filters = reinterpret_cast<T*>(static_cast<char*>(scratch) + round_up(plan.K * idx(sizeof(idx)), 64));
+  T* const filters =
+      reinterpret_cast<T*>(static_cast<char*>(scratch) + round_up((plan.K + plan.kernel) * idx(sizeof(idx)), 64));
   T* const parts_memory = filters + s.groups * plan.filters();
   const idx kernel = s.kh * s.kw, area = s.H * s.W;
   // For every pair of remainders: the filters' taps of it, (Cg, Fg * taps), and where they read.
@@ -564,21 +592,20 @@ template <class T> void conv_backward_input(const ConvShape& s, ConvAlgorithm al
   };
   for_remainders([&](idx, idx, const Remainder& y, const Remainder& z, idx k) {
     const idx taps = y.taps * z.taps;
-    for (idx f = 0; f < plan.Fg; ++f)
-      for (idx i = 0; i < y.taps; ++i)
-        for (idx j = 0; j < z.taps; ++j)
-          offset[k + f * taps + i * z.taps + j] = f * plan.plane +
-                                                  (h.reach() - h.shift(y.first + i * h.period())) * plan.pitch +
-                                                  w.reach() - w.shift(z.first + j * w.period());
-    parallel_for(s.groups * plan.Cg, s.F * plan.Cg * kernel * 8, [=, &plan, &s](idx gc) {
+    idx* const source = offset + plan.K;  // where a tap is in a filter
+    for (idx i = 0, q = 0; i < y.taps; ++i)
+      for (idx j = 0; j < z.taps; ++j, ++q) {
+        const idx ki = y.first + i * h.period(), kj = z.first + j * w.period();
+        source[q] = ki * s.kw + kj;
+        offset[k + q] = (h.reach() - h.shift(ki)) * plan.pitch + w.reach() - w.shift(kj);
+      }
+    for (idx q = taps; q < plan.Fg * taps; ++q) offset[k + q] = offset[k + q - taps] + plan.plane;
+    parallel_for(s.groups * plan.Cg, s.F * plan.Cg * kernel * 8, [=, &plan](idx gc) {
       const idx g = gc / plan.Cg, c = gc % plan.Cg;
       T* to = filters + g * plan.filters() + k * plan.Cg + c * plan.Fg * taps;
-      for (idx f = 0; f < plan.Fg; ++f) {
-        const T* const from = W + ((g * plan.Fg + f) * plan.Cg + c) * kernel;
-        for (idx i = 0; i < y.taps; ++i)
-          for (idx j = 0; j < z.taps; ++j)
-            *to++ = from[(y.first + i * plan.h.period()) * s.kw + z.first + j * plan.w.period()];
-      }
+      const T* from = W + (g * plan.Fg * plan.Cg + c) * kernel;
+      for (idx f = 0; f < plan.Fg; ++f, from += plan.Cg * kernel)
+        for (idx q = 0; q < taps; ++q) *to++ = from[source[q]];
     });
   });
   const idx items = s.N * plan.blocks, parts = min_of(team(plan.work), plan.parts);
@@ -590,6 +617,7 @@ template <class T> void conv_backward_input(const ConvShape& s, ConvAlgorithm al
                 j1 = min_of(plan.j0 + plan.jobs, j0 + plan.rows);
       for (idx g = 0; g < s.groups; ++g) {
         const T* const from = dout + (n * s.F + g * plan.Fg) * s.OH * s.OW;
+        const bool more = plan.blocks == 1 && (n + 1 < s.N || g + 1 < s.groups);
         if (!plan.in_place)
           for (idx f = 0; f < plan.Fg; ++f)
             copy_window<T>({s.OH, s.OW, j0 - h.reach(), 1, plan.w0 - w.reach(), 1, plan.rows + h.reach(), plan.pitch},
@@ -613,7 +641,10 @@ template <class T> void conv_backward_input(const ConvShape& s, ConvAlgorithm al
                .row = s.sh * s.W,
                .step = s.sw,
                .bias = b ? b + g * plan.Cg : nullptr,
-               .floor = -T(INFINITY)},
+               .floor = -T(INFINITY),
+               .slack = !plan.in_place,
+               .ahead = from + plan.Fg * s.OH * s.OW,
+               .ahead_count = more ? plan.Fg * s.OH * s.OW : 0},
               rest);
         });
       }
@@ -657,11 +688,12 @@ template <class T, int MR, int NV> void weight_tile(const WeightTile<T>& t) {
       store(y, load(y) + acc[i][v]);
     }
 }
+constexpr idx kMinTaps = kMR / 2 + 1;  // of a tile; only the last one may have fewer, and room for them
 template <class T> using WeightTileFunction = void (*)(const WeightTile<T>&);
 template <class T, int NV = kNV, int MR = kMR> WeightTileFunction<T> pick_weight_tile(idx taps, idx vectors) {
   if constexpr (NV > 1 && MR == kMR)
     if (vectors < NV) return pick_weight_tile<T, NV - 1>(taps, vectors);
-  if constexpr (MR > 1)
+  if constexpr (MR > kMinTaps)
     if (taps < MR) return pick_weight_tile<T, NV, MR - 1>(taps, vectors);
   return weight_tile<T, MR, NV>;
 }
@@ -683,7 +715,7 @@ template <class T> struct BackwardWeightPlan {
   idx Cg, Fg, K, image_rows, rows, pitch, plane, planes, image, ones, f_blocks, vectors, sample_blocks, panel, sums,
       work;
   bool in_place;
-  explicit BackwardWeightPlan(const ConvShape& s) : h(rows_of(s)), w(columns_of(s)) {
+  __attribute__((noinline)) explicit BackwardWeightPlan(const ConvShape& s) : h(rows_of(s)), w(columns_of(s)) {
     constexpr idx L = lanes<T>;
     Cg = s.C / s.groups, Fg = s.F / s.groups, K = Cg * s.kh * s.kw;
     work = 2 * s.N * s.F * s.OH * s.OW * K;
@@ -702,7 +734,7 @@ template <class T> struct BackwardWeightPlan {
     f_blocks = (all + kNV - 1) / kNV, vectors = (all + f_blocks - 1) / f_blocks,
     f_blocks = (all + vectors - 1) / vectors;
     panel = round_up(rows * s.OW, L) * vectors * L;
-    sums = (K + 1) * vectors * L;
+    sums = (K + 1 + kMinTaps) * vectors * L;
     // Sums of some samples are kept apart, so that threads may add: as many as memory and work allow.
     const idx most = (s.N * (s.C * s.H * s.W + s.F * s.OH * s.OW) / 16 + 32768) / max_of(sums * f_blocks * s.groups, 1);
     idx wanted = max_of(min_of(min_of(s.N, 8), min_of(most, work / (2 * kGrain))), 1);
@@ -755,13 +787,13 @@ template <class T> void conv_backward_weight(const ConvShape& s, ConvAlgorithm a
                   copy_window<T>({s.H, s.W, y0 * s.sh + h.remainder(i) - s.ph, s.sh, w.remainder(j) - s.pw, s.sw,
                                   plan.image_rows + h.reach(), plan.pitch},
                                  from + c * s.H * s.W, image + to, plan.image_rows < s.OH || n == n0);
-          transpose_to<T, true>(dout + (n * s.F + g * plan.Fg + f0) * area + y0 * s.OW, filters, rows * s.OW, area,
-                                panel, width, false);
+          transpose_to<T>(dout + (n * s.F + g * plan.Fg + f0) * area + y0 * s.OW, filters, rows * s.OW, area, panel,
+                          width, true, false);
           const T* const base = plan.in_place ? from + y0 * s.W : image + below * plan.pitch;
           for (idx tile = 0; tile < tiles; ++tile) {
-            const idx k0 = taps * tile / tiles, k1 = taps * (tile + 1) / tiles;
+            const idx k0 = (taps * tile + tiles - 1) / tiles, k1 = (taps * (tile + 1) + tiles - 1) / tiles;
             const T* places[kMR];
-            for (idx k = k0; k < k1; ++k) places[k - k0] = k < plan.K ? base + offset[k] : ones;
+            for (idx k = 0; k < kMR; ++k) places[k] = k0 + k < plan.K ? base + offset[k0 + k] : ones;
             pick_weight_tile<T>(k1 - k0, plan.vectors)({rows, s.OW, plan.pitch, places, panel, sums + k0 * width});
           }
         }
@@ -776,8 +808,8 @@ template <class T> void conv_backward_weight(const ConvShape& s, ConvAlgorithm a
     }
     const idx f0 = item / plan.f_blocks * plan.Fg + item % plan.f_blocks * width,
               filters = min_of((item / plan.f_blocks + 1) * plan.Fg - f0, width);
-    transpose_to<T, false>(sums, plan.K, filters, width, dW + f0 * plan.K, plan.K, accumulate);
-    if (db) transpose_to<T, false>(sums + plan.K * width, 1, filters, width, db + f0, 1, accumulate);
+    transpose_to<T>(sums, plan.K, filters, width, dW + f0 * plan.K, plan.K, false, accumulate);
+    if (db) transpose_to<T>(sums + plan.K * width, 1, filters, width, db + f0, 1, false, accumulate);
   });
 }
 
@@ -804,7 +836,8 @@ template <class T> idx conv_workspace(const ConvShape& s, ConvAlgorithm algorith
 template <class T> struct PatchPlan {
   static constexpr idx kPiece = 16 / sizeof(T);
   idx rows, blocks, pitch, plane, image, width, runs, pieces, positions, buffer, work, items, parts;
-  explicit PatchPlan(const ConvShape& s) {
+  idx panel_row, channels, channel_blocks, panel, add_parts;  // of col2im
+  __attribute__((noinline)) explicit PatchPlan(const ConvShape& s) {
     width = s.C * s.kh * s.kw, runs = s.C * s.kh, pieces = (s.kw + kPiece - 1) / kPiece;
     work = s.N * s.OH * s.OW * width * idx(sizeof(T));
     pitch = s.W + 2 * s.pw;
@@ -814,9 +847,16 @@ template <class T> struct PatchPlan {
     positions = max_of(min_of(s.OW, 16384 / (width * idx(sizeof(T)))), 1);
     buffer = round_up(positions * width + kPiece, 64);
     items = s.N * blocks, parts = min_of(max_parts(work), items);
+    panel_row = round_up(s.OW, lanes<T>);
+    channels = min_of(max_of(32768 / (s.kh * s.kw * panel_row * idx(sizeof(T))), 1), s.C);
+    channel_blocks = (s.C + channels - 1) / channels;
+    panel = round_up(channels * s.kh * s.kw * panel_row, 64);
+    add_parts = min_of(max_parts(work), s.N * channel_blocks);
   }
   idx part() const { return image + buffer; }
-  idx bytes() const { return round_up(runs * idx(sizeof(idx)), 64) + parts * part() * idx(sizeof(T)); }
+  idx bytes() const {
+    return round_up(runs * idx(sizeof(idx)), 64) + max_of(parts * part(), add_parts * panel) * idx(sizeof(T));
+  }
   // Where run r = (c, i) of a position begins in the image.
   void offsets(const ConvShape& s, idx* offset) const {
     for (idx r = 0; r < runs; ++r) offset[r] = r / s.kh * plane + r % s.kh * pitch;
@@ -826,7 +866,6 @@ template <class T> idx patch_workspace(const ConvShape& s) { return PatchPlan<T>
 
 template <class T> struct PieceOf {
   typedef T type __attribute__((vector_size(16)));
-  typedef decltype(type{} < type{}) mask;
 };
 template <class T> using Piece = typename PieceOf<T>::type;
 template <class T> inline Piece<T> load_piece(const T* p) {
@@ -882,38 +921,33 @@ template <class T> void im2col(const ConvShape& s, const T* x, T* col, void* scr
   });
 }
 
-// x = the sum of the patches where they overlap: row by row of a block of channels, whose image has zeros around it.
+// x = the sum of the patches where they overlap: the patches of a row of positions are turned to columns, whose numbers
+// then lie as those of x do (adding runs of kw numbers where they lie waits for the stores before: 14.3 ms -> 3).
 template <class T> void col2im(const ConvShape& s, const T* col, T* x, void* scratch) {
-  const idx width = s.C * s.kh * s.kw, area = s.H * s.W, work = s.N * s.OH * s.OW * width * idx(sizeof(T));
-  (void)scratch;
-  using Mask = typename PieceOf<T>::mask;
-  constexpr idx kPiece = PatchPlan<T>::kPiece;
-  Mask keep;  // lanes of the last piece of a run
-  for (idx i = 0; i < kPiece; ++i) keep[i] = i <= (s.kw - 1) % kPiece ? -1 : 0;
-  parallel_for(s.N, work, [&](idx n) {
-    T* const image = x + n * s.C * area;
-    for_vectors<T>(0, s.C * area, [=](auto at) { at.put(image, Simd<T>{}); });
-    const T* from = col + n * s.OH * s.OW * width;
-    for (idx y = 0; y < s.OH; ++y)
-      for (idx z = 0; z < s.OW; ++z) {
-        const idx left = z * s.sw - s.pw, j0 = max_of(0, -left), j1 = min_of(s.kw, s.W - left);
-        // Where pieces stay in the row of x, and in col.
-        const bool whole = j0 == 0 && left + round_up(s.kw, kPiece) <= s.W && (y + 1 < s.OH || z + 1 < s.OW);
-        for (idx c = 0; c < s.C; ++c)
-          for (idx i = 0; i < s.kh; ++i, from += s.kw) {
-            const idx row = y * s.sh + i - s.ph;
+  const PatchPlan<T> plan(s);
+  const idx area = s.H * s.W, kernel = s.kh * s.kw, parts = min_of(team(plan.work), plan.add_parts);
+  const Axis w = columns_of(s);
+  parallel_for(parts, plan.work, [&](idx part) {
+    T* const panel = static_cast<T*>(scratch) + part * plan.panel;
+    const idx items = s.N * plan.channel_blocks;
+    for (idx item = items * part / parts; item < items * (part + 1) / parts; ++item) {
+      const idx n = item / plan.channel_blocks, c0 = item % plan.channel_blocks * plan.channels,
+                count = min_of(s.C - c0, plan.channels);
+      T* const image = x + (n * s.C + c0) * area;
+      for_vectors<T>(0, count * area, [=](auto at) { at.put(image, Simd<T>{}); });
+      for (idx y = 0; y < s.OH; ++y) {
+        transpose_to<T>(col + (n * s.OH + y) * s.OW * plan.width + c0 * kernel, s.OW, count * kernel, plan.width, panel,
+                        plan.panel_row, true, false);
+        for (idx j = 0; j < s.kw; ++j) {  // numbers that overlap are far apart in time
+          const Span z = w.inside(j);
+          for (idx r = 0; r < count * s.kh; ++r) {
+            const idx row = y * s.sh + r % s.kh - s.ph;
             if (row < 0 || row >= s.H) continue;
-            T* const to = image + c * area + row * s.W + left;
-            if (whole) {
-              idx j = 0;
-              for (; j + kPiece < s.kw; j += kPiece) store_piece(to + j, load_piece(to + j) + load_piece(from + j));
-              const Piece<T> more = load_piece(from + j);
-              store_piece(to + j, load_piece(to + j) + (keep ? more : Piece<T>{}));
-            } else {
-              for (idx j = j0; j < j1; ++j) to[j] += from[j];
-            }
+            add_row(panel + (r * s.kw + j) * plan.panel_row, image + r / s.kh * area + row * s.W + j - s.pw, z, s.sw);
           }
+        }
       }
+    }
   });
 }
 

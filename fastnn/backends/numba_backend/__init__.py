@@ -14,6 +14,7 @@ edit of `_compile.py` or `_math.py`, delete `__pycache__`.
 
 from .activation import *
 from .affine import *
+from .conv import *
 from .embedding import *
 from .norm import *
 from .optim import *
