@@ -549,7 +549,9 @@ void backward_input_by_columns(const ConvShape& s, const T* dout, const T* W, co
                            .row = positions,
                            .step = 1,
                            .bias = nullptr,
-                           .floor = -T(INFINITY)},
+                           .floor = -T(INFINITY),
+                           .ahead = dout + (n * s.F + (g + 1) * plan.Fg) * area,
+                           .ahead_count = plan.rows >= s.OH && item + 1 < plan.items ? plan.Fg * area : 0},
                           rest);
         for (idx k = 0; k < (c1 - c0) * plan.kernel; ++k) {
           const idx i = k / s.kw % s.kh * s.dh - s.ph, j = k % s.kw;
@@ -790,8 +792,14 @@ template <class T> void conv_backward_weight(const ConvShape& s, ConvAlgorithm a
           transpose_to<T>(dout + (n * s.F + g * plan.Fg + f0) * area + y0 * s.OW, filters, rows * s.OW, area, panel,
                           width, true, false);
           const T* const base = plan.in_place ? from + y0 * s.W : image + below * plan.pitch;
+          const bool sample_ends = y0 + rows >= s.OH, more = !sample_ends || n + 1 < n1;
+          const idx next_y = sample_ends ? 0 : y0 + rows,
+                    next_count = more ? min_of(s.OH - next_y, plan.rows) * s.OW : 0;
+          const T* const next = dout + ((n + sample_ends) * s.F + g * plan.Fg + f0) * area + next_y * s.OW;
           for (idx tile = 0; tile < tiles; ++tile) {
             const idx k0 = (taps * tile + tiles - 1) / tiles, k1 = (taps * (tile + 1) + tiles - 1) / tiles;
+            for (idx f = filters * tile / tiles; f < filters * (tile + 1) / tiles; ++f)  // meanwhile, to L2
+              for (idx i = 0; i < next_count; i += 64 / sizeof(T)) __builtin_prefetch(next + f * area + i, 0, 2);
             const T* places[kMR];
             for (idx k = 0; k < kMR; ++k) places[k] = k0 + k < plan.K ? base + offset[k0 + k] : ones;
             pick_weight_tile<T>(k1 - k0, plan.vectors)({rows, s.OW, plan.pitch, places, panel, sums + k0 * width});
