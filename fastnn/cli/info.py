@@ -8,7 +8,7 @@ from pathlib import Path
 
 HELP = "print versions, backend and why, instruction set, OpenMP runtime, threads, data found"
 
-_OPTIONAL = ("numba", "matplotlib", "tqdm", "pooch", "platformdirs")
+_OPTIONAL = ("numba", "scipy", "safetensors", "matplotlib", "tqdm", "pooch", "platformdirs")
 _OPENMP_LIBRARIES = ("libgomp", "libomp", "libiomp")
 
 
