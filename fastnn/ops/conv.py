@@ -26,6 +26,11 @@ def conv2d_forward(
 
     `activation` is a kind of `activation_forward`, `alpha` its parameter. `algorithm`: "direct", "winograd" (3x3
     filters, stride and dilation 1), or "auto", which takes Winograd's for float32 alone, and where it is faster.
+
+    In float32 Winograd's errs by at most 1e-4 of the largest output (typically 1e-6; 4e-6 with 512 channels), unless
+    all outputs are what much larger products leave over, and a NaN or an infinity spreads to outputs up to 5 pixels
+    away; "direct" has neither. float64 is always computed directly. The same holds for the gradients.
+
     Raises ValueError if the shapes do not fit or an array would have 2**31 elements or more, TypeError for a dtype
     that is not real. Book 1 ch. 7; ONNX Conv.
     """

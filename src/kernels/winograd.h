@@ -239,38 +239,38 @@ constexpr int kVectors = 2;  // vectors of a panel of columns
 template <class T> constexpr idx kPanel = kVectors * lanes<T>;
 template <class T> idx filter_panel(idx C) { return kPoints * point_stride<T>(C * kPanel<T>); }
 template <class T> idx filter_points(idx F, idx C) { return (F + kPanel<T> - 1) / kPanel<T> * filter_panel<T>(C); }
-template <class T> void transform_filters(const T* W, idx F, idx C, idx fs, idx cs, bool flip, T* points) {
+template <class T> idx filter_items(idx F, idx C) { return (F + lanes<T> - 1) / lanes<T> * C; }
+template <class T>  // the items [begin, end) of filter_items
+void transform_filters(const T* W, idx F, idx C, idx fs, idx cs, bool flip, T* points, idx begin, idx end) {
   constexpr idx L = lanes<T>;
   const idx stride = point_stride<T>(C * kPanel<T>);
-  parallel_for((F + L - 1) / L, 400 * F * C, [=](idx vector) {
-    const idx f0 = vector * L, n = min_of(F - f0, L);
+  for (idx item = begin; item < end; ++item) {
+    const idx vector = item / C, c = item % C, f0 = vector * L, n = min_of(F - f0, L);
     T* const panel = points + vector / kVectors * filter_panel<T>(C) + vector % kVectors * L;
-    for (idx c = 0; c < C; ++c) {
-      T g[round_up(9, L)][L];
+    T g[round_up(9, L)][L];
 #pragma GCC unroll 3
-      for (idx k = 0; k < 9; k += L) {
-        Simd<T> v[L];
-        for (idx f = 0; f < L; ++f)
-          v[f] = f < n ? load_partial(W + (f0 + f) * fs + c * cs + k, min_of(9 - k, L)) : Simd<T>{};
-        transpose<T>(v);
+    for (idx k = 0; k < 9; k += L) {
+      Simd<T> v[L];
+      for (idx f = 0; f < L; ++f)
+        v[f] = f < n ? load_partial(W + (f0 + f) * fs + c * cs + k, min_of(9 - k, L)) : Simd<T>{};
+      transpose<T>(v);
 #pragma GCC unroll 16
-        for (idx i = 0; i < L; ++i) store(g[k + i], v[i]);
-      }
-      Simd<T> m[kPatch][3];
-#pragma GCC unroll 3
-      for (int j = 0; j < 3; ++j)
-        filter_to_points<T>(
-            [&](int i) {
-              const int k = i * 3 + j;
-              return load(g[flip ? 8 - k : k]);
-            },
-            [&](int i, Simd<T> v) { m[i][j] = v; });
-#pragma GCC unroll 6
-      for (int i = 0; i < kPatch; ++i)
-        filter_to_points<T>([&](int j) { return m[i][j]; },
-                            [&](int j, Simd<T> v) { store(panel + (i * kPatch + j) * stride + c * kPanel<T>, v); });
+      for (idx i = 0; i < L; ++i) store(g[k + i], v[i]);
     }
-  });
+    Simd<T> m[kPatch][3];
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j)
+      filter_to_points<T>(
+          [&](int i) {
+            const int k = i * 3 + j;
+            return load(g[flip ? 8 - k : k]);
+          },
+          [&](int i, Simd<T> v) { m[i][j] = v; });
+#pragma GCC unroll 6
+    for (int i = 0; i < kPatch; ++i)
+      filter_to_points<T>([&](int j) { return m[i][j]; },
+                          [&](int j, Simd<T> v) { store(panel + (i * kPatch + j) * stride + c * kPanel<T>, v); });
+  }
 }
 
 // The register tile: rows of A by kVectors vectors. kUnit, 2 and 3 times as many rows.
@@ -367,8 +367,10 @@ template <class T> void convolve(const ConvShape& s, const T* x, const T* W, idx
   const TileGrid& g = plan.grid;
   const idx wide = plan.others;
   T *const filters = static_cast<T*>(scratch), *const own = filters + filter_points<T>(s.F, s.C);
-  transform_filters<T>(W, s.F, s.C, fs, cs, flip, filters);
+  const idx items = filter_items<T>(s.F, s.C);
   parallel_region(plan.threads(s), [&](int thread, int team) {
+    transform_filters<T>(W, s.F, s.C, fs, cs, flip, filters, items * thread / team, items * (thread + 1) / team);
+    barrier();
     T *const in = own + thread * plan.total, *const products = in + kPoints * plan.in,
              *const pixels = products + kPoints * plan.out, *const patch = pixels + plan.pixels;
     const Simd<T> floor = broadcast(end.relu ? T(0) : -T(INFINITY));
@@ -447,31 +449,32 @@ void filter_gradients(const ConvShape& s, const T* dout, const T* x, T* dW, bool
           }
       }
     }
-  });
-  parallel_for(s.C, 40 * parts * s.C * s.F, [&](idx c) {
-    for (idx f = 0; f < s.F; f += L) {
-      const auto point = [&](idx p) {
-        const T* const from = sums + p * stride + c * Fp + f;
-        Simd<T> v = load(from);
-        for (idx part = 1; part < parts; ++part) v += load(from + part * kPoints * stride);
-        return v;
-      };
-      Simd<T> m[3][kPatch];
+    barrier();
+    for (idx c = s.C * thread / team; c < s.C * (thread + 1) / team; ++c)
+      for (idx f = 0; f < s.F; f += L) {
+        const auto point = [&](idx p) {
+          const T* const from = sums + p * stride + c * Fp + f;
+          Simd<T> v = load(from);
+          for (idx part = 1; part < parts; ++part) v += load(from + part * kPoints * stride);
+          return v;
+        };
+        Simd<T> m[3][kPatch];
 #pragma GCC unroll 6
-      for (int j = 0; j < kPatch; ++j) {
-        const Simd<T> u[kPatch] = {point(j), point(6 + j), point(12 + j), point(18 + j), point(24 + j), point(30 + j)};
-        points_to_filter<T>([&](int i) { return u[i]; }, [&](int i, Simd<T> v) { m[i][j] = v; });
-      }
-      T g[9][L];
-#pragma GCC unroll 3
-      for (int i = 0; i < 3; ++i)
-        points_to_filter<T>([&](int j) { return m[i][j]; }, [&](int j, Simd<T> v) { store(g[i * 3 + j], v); });
-      for (idx q = 0; q < min_of(s.F - f, L); ++q)
-        for (idx k = 0; k < 9; ++k) {
-          T& w = dW[((f + q) * s.C + c) * 9 + k];
-          w = accumulate ? w + g[k][q] : g[k][q];
+        for (int j = 0; j < kPatch; ++j) {
+          const Simd<T> u[kPatch] = {point(j),      point(6 + j),  point(12 + j),
+                                     point(18 + j), point(24 + j), point(30 + j)};
+          points_to_filter<T>([&](int i) { return u[i]; }, [&](int i, Simd<T> v) { m[i][j] = v; });
         }
-    }
+        T g[9][L];
+#pragma GCC unroll 3
+        for (int i = 0; i < 3; ++i)
+          points_to_filter<T>([&](int j) { return m[i][j]; }, [&](int j, Simd<T> v) { store(g[i * 3 + j], v); });
+        for (idx q = 0; q < min_of(s.F - f, L); ++q)
+          for (idx k = 0; k < 9; ++k) {
+            T& w = dW[((f + q) * s.C + c) * 9 + k];
+            w = accumulate ? w + g[k][q] : g[k][q];
+          }
+      }
   });
 }
 
