@@ -38,7 +38,7 @@ template <class T> struct Weights {
   idx elements() const { return groups() * K() * gates * units; }
 };
 template <class T> Weights<T> weights(Mat<const T> matrix, idx gates, idx H) {
-  const idx vectors = gates == 1 ? (H > 16 * lanes<T> ? 2 : 4) : gates == 2 ? 2 : 1;  // of units
+  const idx vectors = gates == 1 ? (H > 16 * lanes<T> ? 3 : 4) : gates == 2 ? 2 : 1;  // of units
   return {matrix, H, gates, vectors * lanes<T>, nullptr};
 }
 template <class T> void pack_group(const Weights<T>& W, idx p) {
@@ -63,15 +63,18 @@ template <class T> void pack(const Weights<T>& W) {
   parallel_for(W.groups(), 4 * W.elements(), [&](idx p) { pack_group(W, p); });
 }
 
-// c (MR rows, kGroupVectors vectors apart) = a (MR, K) @ b (K, NV vectors) (+ c when `resume`)
-template <class T, int MR, int NV> void step_tile(idx K, const T* a, idx as, const T* b, T* c, bool resume) {
+// c (MR rows, kGroupVectors vectors apart) = a (MR, K) @ b (K, NV vectors) (+ c when `resume`). One vector of each NV
+// at `ahead` is brought to L2 meanwhile.
+template <class T, int MR, int NV>
+void step_tile(idx K, const T* a, idx as, const T* b, T* c, bool resume, const T* ahead) {
   constexpr idx L = lanes<T>, ld = kGroupVectors * L;
   Simd<T> acc[MR][NV];
 #pragma GCC unroll 8
   for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) acc[i][v] = resume ? load(c + i * ld + v * L) : Simd<T>{};
-  for (idx k = 0; k < K; ++k, b += NV * L) {
+  for (idx k = 0; k < K; ++k, b += NV * L, ahead += NV * L) {
+    __builtin_prefetch(ahead, 0, 2);
     Simd<T> bv[NV];
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) bv[v] = load(b + v * L);
@@ -87,7 +90,7 @@ template <class T, int MR, int NV> void step_tile(idx K, const T* a, idx as, con
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) store(c + i * ld + v * L, acc[i][v]);
 }
-template <class T> using StepTile = void (*)(idx K, const T* a, idx as, const T* b, T* c, bool resume);
+template <class T> using StepTile = void (*)(idx K, const T* a, idx as, const T* b, T* c, bool resume, const T* ahead);
 template <class T, int MR = kStepRows, int NV = kPanel> StepTile<T> pick_step_tile(idx rows, idx vectors) {
   if constexpr (NV > 1 && MR == kStepRows)
     if (vectors < NV) return pick_step_tile<T, MR, NV - 1>(rows, vectors);
@@ -118,7 +121,9 @@ template <class T, class F> void product(const Weights<T>& W, const T* a, idx K,
           for (idx v = 0; v < vectors; v += kPanel) {
             const idx n = min_of(vectors - v, kPanel);
             const T* const b = W.group(p) + (lda * v + k0 * n) * L;
-            pick_step_tile<T>(count, n)(kc, a + (r0 + first) * lda + k0, lda, b, c + v * L, block > 0);
+            const T* const next = b + (blocks > 1 ? kc * n : lda * vectors) * L;  // what is read after these rows
+            pick_step_tile<T>(count, n)(kc, a + (r0 + first) * lda + k0, lda, b, c + v * L, block > 0,
+                                        i < n ? next + i * L : b);
           }
           if (block == blocks - 1) finish(r0 + first, count, p * W.units, W.width(p), c, ld);
         }
@@ -187,6 +192,11 @@ template <class T> struct Loop {
     if (candidate.H) pack(candidate);
   }
   idx time(idx step, bool backward) const { return s.reverse != backward ? s.steps - 1 - step : step; }
+  // From units [u, u + w) of a row of `width` elements a step to those of the next tile: the next units, or the next
+  // step.
+  idx ahead(idx u, idx w, idx width, bool backward) const {
+    return u + w < H ? w : (s.reverse != backward ? -width : width) * s.row_t - u;
+  }
   idx row(idx n, idx t) const { return n * s.row_n + t * s.row_t; }
   bool taken(idx n, idx t) const { return !s.lengths || t < s.lengths[n]; }
   // Row of the state before step t: of `states`, or the first one.
@@ -220,6 +230,10 @@ template <class T> struct Loop {
 
 template <class T> inline Simd<T> rnn_function(Activation kind, Simd<T> x) {
   return kind == Activation::tanh ? tanh(x) : kind == Activation::relu ? (x <= 0 ? Simd<T>{} : x) : sigmoid(x);
+}
+// Brings what the tile after this one reads or writes to L1: the lines are too far apart for the processor to foresee.
+template <class T> inline void foresee(const T* p, idx w) {
+  for (idx i = 0; i < w; i += 64 / idx(sizeof(T))) __builtin_prefetch(p + i);
 }
 template <class T> void clear(T* p, idx n) { std::memset(p, 0, size_t(n) * sizeof(T)); }
 template <class T> void copy(const T* from, idx n, T* to) { std::memcpy(to, from, size_t(n) * sizeof(T)); }
@@ -270,6 +284,9 @@ template <class T> void rnn_forward(const Sequence<T>& s, idx begin, idx end) {
           T *const gates = s.gates + row * 4 * H + u, *const state = loop.c + n * H + u;
           T *const out = s.hs + row * H + u, *const cells = s.cs + row * H + u, *const next = h_next + n * H + u;
           const T* const p = s.peephole ? s.peephole + u : nullptr;
+          const idx ahead = loop.ahead(u, w, H, false), gates_ahead = loop.ahead(u, w, 4 * H, false);
+          for (idx q = 0; q < 4; ++q) foresee(gates + gates_ahead + q * H, w);
+          foresee(out + ahead, w), foresee(cells + ahead, w);
           for_vectors<T>(0, w, [&](auto at) {
             const auto sum = [&](idx q) { return at(gates + q * H) + at(y + r * ld + q * w); };
             const Simd<T> before = at(state);
@@ -378,6 +395,9 @@ template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
         const T *const sum = y + (n - n0) * ld, *const dhs = s.dhs + row * H + u;
         T *const carry = loop.c + n * H + u, *const da = s.da + row * G * H + u, *const next = to + n * K + u;
         const T* const h_before = loop.before(s.hs, s.h0, n, t) + u;
+        const idx ahead = loop.ahead(u, w, H, true), gates_ahead = loop.ahead(u, w, G * H, true);
+        foresee(dhs + ahead, w), foresee(h_before + ahead, w), foresee(s.before + row * H + u + ahead, w);
+        for (idx q = 0; q < G; ++q) foresee(da + gates_ahead + q * H, w);
         copy(h_before, w, s.before + row * H + u);
         if (!loop.taken(n, t)) {
           for_vectors<T>(0, w, [&](auto at) { at.put(carry, at(carry) + at(sum)); });
@@ -405,6 +425,8 @@ template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
           const T *const gates = s.gates + row * 4 * H + u, *const cells = s.cs + row * H + u;
           const T *const c_before = loop.before(s.cs, s.c0, n, t) + u, *const p = s.peephole ? s.peephole + u : nullptr;
           T* const dc = s.dc0 + n * H + u;
+          for (idx q = 0; q < 4; ++q) foresee(gates + gates_ahead + q * H, w);
+          foresee(c_before + ahead, w);
           for_vectors<T>(0, w, [&](auto at) {
             const Simd<T> f = at(gates), g = at(gates + H), i = at(gates + 2 * H), o = at(gates + 3 * H);
             const Simd<T> dh = arriving(at), tc = tanh(at(cells));
