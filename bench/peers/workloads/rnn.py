@@ -268,6 +268,10 @@ class RecurrentForward(Workload):
     def fastnn(self, fastnn):
         ops, weights = fastnn.ops, self._directions()
 
+        if self.dirs == 1:
+            run, w = self._fastnn_forward, weights[0]
+            return lambda x, *given: run(ops, x, *w, False)[0].swapaxes(0, 1)
+
         def forward(x, xt, Wx, Wh, b, h0, c0):
             return [self._fastnn_forward(ops, x, *weights[d], d == 1)[0].swapaxes(0, 1) for d in range(self.dirs)]
 
