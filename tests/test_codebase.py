@@ -49,7 +49,8 @@ def test_nothing_unpickles_freely():
 
 def test_numpy_is_the_only_import_that_is_needed():
     """Everything else is imported inside the function that needs it."""
-    optional = re.compile(r"^(?:import|from) (numba|matplotlib|tqdm|pooch|platformdirs|scipy|safetensors|torch)\b", re.M)
+    packages = "numba|matplotlib|tqdm|pooch|platformdirs|scipy|safetensors|torch"
+    optional = re.compile(rf"^(?:import|from) ({packages})\b", re.M)
     for path in (ROOT / "fastnn").rglob("*.py"):
         if path.parent.name != "numba_backend":
             assert not optional.search(path.read_text()), path
