@@ -930,7 +930,8 @@ template <class T> void im2col(const ConvShape& s, const T* x, T* col, void* scr
 }
 
 // x = the sum of the patches where they overlap: the patches of a row of positions are turned to columns, whose numbers
-// then lie as those of x do (adding runs of kw numbers where they lie waits for the stores before: 14.3 ms -> 3).
+// then lie as those of x do (adding runs of kw numbers where they lie waits for the stores before: (100,16,28,28),
+// 3x3, 14.3 ms -> 6.6).
 template <class T> void col2im(const ConvShape& s, const T* col, T* x, void* scratch) {
   const PatchPlan<T> plan(s);
   const idx area = s.H * s.W, kernel = s.kh * s.kw, parts = min_of(team(plan.work), plan.add_parts);
