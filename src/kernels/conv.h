@@ -3,8 +3,9 @@
 // No patch matrix is made. Padding and strides are done away with once, by a copy of the sample's rows at hand: zeros
 // around it, and a plane for each remainder of the position modulo the stride. Then tap k of the output position p is
 // at image[offset[k] + p's place]: the sum over k is a matrix product whose second factor is read from the image. An
-// output of forward and dx is one chain of fused multiply-adds in ascending k, wherever rows are cut; one of dW is such
-// a chain over some rows of a sample, and these sums are added in order.
+// output of forward and dx is one chain of fused multiply-adds in ascending k, wherever rows are cut (dx by columns:
+// one for each tap, added in order); one of dW is such a chain over some rows of a sample, and these sums are added in
+// order.
 #pragma once
 #include "gemm.h"
 #include "table.h"
