@@ -840,14 +840,14 @@ template <class T> idx conv_workspace(const ConvShape& s, ConvAlgorithm algorith
 
 // ---- patch matrices -------------------------------------------------------------------------------------------------
 
-// col (N * OH * OW, C * kh * kw): runs of kw elements, moved in pieces of 16 bytes; what a piece moves too much is
-// written over by the next run, or left out of what is taken from the buffer.
+// col (N * OH * OW, C * kh * kw): runs of kw elements, moved in pieces of 16 or 32 bytes; what a piece moves too much
+// is written over by the next run, or left out of what is taken from the buffer.
 template <class T> struct PatchPlan {
-  static constexpr idx kPiece = 16 / sizeof(T);
-  idx rows, blocks, pitch, plane, image, width, runs, pieces, positions, buffer, work, items, parts;
+  static constexpr idx kPiece = 32 / sizeof(T);
+  idx rows, blocks, pitch, plane, image, width, runs, positions, buffer, work, items, parts;
   idx panel_row, channels, channel_blocks, panel, add_parts;  // of col2im
   __attribute__((noinline)) explicit PatchPlan(const ConvShape& s) {
-    width = s.C * s.kh * s.kw, runs = s.C * s.kh, pieces = (s.kw + kPiece - 1) / kPiece;
+    width = s.C * s.kh * s.kw, runs = s.C * s.kh;
     work = s.N * s.OH * s.OW * width * idx(sizeof(T));
     pitch = s.W + 2 * s.pw;
     rows = min_of(s.OH, 8), blocks = (s.OH + rows - 1) / rows;
@@ -873,16 +873,22 @@ template <class T> struct PatchPlan {
 };
 template <class T> idx patch_workspace(const ConvShape& s) { return PatchPlan<T>(s).bytes(); }
 
-template <class T> struct PieceOf {
-  typedef T type __attribute__((vector_size(16)));
-};
-template <class T> using Piece = typename PieceOf<T>::type;
-template <class T> inline Piece<T> load_piece(const T* p) {
-  Piece<T> v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
+template <class T, int kBytes> inline void copy_runs(const T* from, const idx* offset, idx runs, idx length, T* to) {
+  typedef T Piece __attribute__((vector_size(kBytes)));
+  constexpr idx kPiece = kBytes / sizeof(T);
+  const auto copy = [](const T* p, T* y) {
+    Piece v;
+    std::memcpy(&v, p, sizeof v);
+    std::memcpy(y, &v, sizeof v);
+  };
+  if (length <= kPiece) {
+#pragma GCC unroll 4
+    for (idx r = 0; r < runs; ++r, to += length) copy(from + offset[r], to);
+  } else {
+    for (idx r = 0; r < runs; ++r, to += length)
+      for (idx p = 0; p < length; p += kPiece) copy(from + offset[r] + p, to + p);
+  }
 }
-template <class T> inline void store_piece(T* p, Piece<T> v) { std::memcpy(p, &v, sizeof v); }
 
 // to [0, n) = from, past the caches.
 template <class T> void stream_copy(const T* from, idx n, T* to) {
@@ -913,11 +919,11 @@ template <class T> void im2col(const ConvShape& s, const T* x, T* col, void* scr
           T* to = buffer;
           for (idx q = 0; q < count; ++q) {
             const T* const from = image + (y - y0) * s.sh * plan.pitch + (z + q) * s.sw;
-            if (plan.pieces == 1)
-              for (idx r = 0; r < plan.runs; ++r, to += s.kw) store_piece(to, load_piece(from + offset[r]));
+            if (s.kw * sizeof(T) <= 16)
+              copy_runs<T, 16>(from, offset, plan.runs, s.kw, to);
             else
-              for (idx r = 0; r < plan.runs; ++r, to += s.kw)
-                for (idx p = 0; p < s.kw; p += plan.kPiece) store_piece(to + p, load_piece(from + offset[r] + p));
+              copy_runs<T, 32>(from, offset, plan.runs, s.kw, to);
+            to += plan.width;
           }
           T* const out = col + ((n * s.OH + y) * s.OW + z) * plan.width;
           if (past_caches)
