@@ -97,9 +97,10 @@ def test_a_forked_child_computes(backend):
 
 
 CTRL_C = """
-import _thread, threading
+import _thread, signal, threading
 import numpy as np
 from fastnn import ops
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell is started without it
 a, out = np.ones((4000, 4000)), np.full((4000, 4000), np.nan)
 
 def press_when_some_rows_are_done():
