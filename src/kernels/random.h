@@ -20,24 +20,31 @@ struct PhiloxKeys {
   }
 };
 
-// Philox4x32-10 (Salmon et al. 2011): four words for each of the counters block, block + 1, ... Only the low half of a
-// lane counts: the widening product ignores the rest, so nothing has to be masked between rounds.
-inline void philox(uint64_t block, const PhiloxKeys& keys, Words word[4]) {
+// Philox4x32-10 (Salmon et al. 2011): four words for each of the counters block, block + 1, ... of two vectors, whose
+// chains of products run side by side. Only the low half of a lane counts: the widening product ignores the rest, so
+// nothing has to be masked between rounds.
+inline void philox(uint64_t block, const PhiloxKeys& keys, Words word[2][4]) {
   constexpr auto lane_numbers = [] {
     Words v{};
     for (idx i = 0; i < kWordLanes; ++i) v[i] = uint64_t(i);
     return v;
   };
-  const Words counter = lane_numbers() + block;
-  Words c0 = counter, c1 = counter >> 32, c2{}, c3{};
-  for (int r = 0; r < kPhiloxRounds; ++r) {
-    const Words p0 = widening_product(c0, Words{} + 0xD2511F53u), p1 = widening_product(c2, Words{} + 0xCD9E8D57u);
-    c0 = (p1 >> 32) ^ c1 ^ (Words{} + keys.k0[r]);
-    c1 = p1;
-    c2 = (p0 >> 32) ^ c3 ^ (Words{} + keys.k1[r]);
-    c3 = p0;
+  Words c[2][4];
+  for (int g = 0; g < 2; ++g) {
+    const Words counter = lane_numbers() + (block + uint64_t(g * kWordLanes));
+    c[g][0] = counter, c[g][1] = counter >> 32, c[g][2] = c[g][3] = Words{};
   }
-  word[0] = c0, word[1] = c1, word[2] = c2, word[3] = c3;
+  for (int r = 0; r < kPhiloxRounds; ++r)
+    for (auto& w : c) {
+      const Words p0 = widening_product(w[0], Words{} + 0xD2511F53u),
+                  p1 = widening_product(w[2], Words{} + 0xCD9E8D57u);
+      w[0] = (p1 >> 32) ^ w[1] ^ (Words{} + keys.k0[r]);
+      w[1] = p1;
+      w[2] = (p0 >> 32) ^ w[3] ^ (Words{} + keys.k1[r]);
+      w[3] = p0;
+    }
+  for (int g = 0; g < 2; ++g)
+    for (int k = 0; k < 4; ++k) word[g][k] = c[g][k];
 }
 
 // Keep bits of elements 64 word ... 64 word + 63: element i is kept where its word is >= limit. The four words of a
@@ -49,12 +56,16 @@ inline uint64_t keep_bits(uint64_t mask_word, const PhiloxKeys& keys, uint32_t l
     return uint64_t(to_bits((SimdMask<float>)((Elements)words >= Elements{} + limit)));
   };
   uint64_t bits = 0;
-  for (idx i = 0; i < 16; i += kWordLanes) {
-    Words w[4];
-    philox(mask_word * 16 + uint64_t(i), keys, w);
-    const auto a = (Simd<double>)((w[0] & 0xFFFFFFFFu) | w[1] << 32),
-               b = (Simd<double>)((w[2] & 0xFFFFFFFFu) | w[3] << 32);
-    bits |= kept(zip<false>(a, b)) << (4 * i) | kept(zip<true>(a, b)) << (4 * i + L);
+  for (idx i = 0; i < 16; i += 2 * kWordLanes) {
+    Words words[2][4];
+    philox(mask_word * 16 + uint64_t(i), keys, words);
+    for (idx g = 0; g < 2; ++g) {
+      const Words(&w)[4] = words[g];
+      const auto a = (Simd<double>)((w[0] & 0xFFFFFFFFu) | w[1] << 32),
+                 b = (Simd<double>)((w[2] & 0xFFFFFFFFu) | w[3] << 32);
+      const idx place = 4 * (i + g * kWordLanes);
+      bits |= kept(zip<false>(a, b)) << place | kept(zip<true>(a, b)) << (place + L);
+    }
   }
   return bits;
 }
