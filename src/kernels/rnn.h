@@ -215,8 +215,8 @@ template <class T> struct Loop {
   template <class F> void run(idx begin, idx end, F f) const {
     const idx work = 2 * N * H * W.K() * W.gates * (end - begin);
     int threads = packed ? team(work) : 1;
-    const idx bytes = W.elements() * idx(sizeof(T)), groups = W.groups();
-    const bool by_rows = N >= 4 * threads && bytes <= kRowBytes;
+    const idx groups = W.groups();
+    const bool by_rows = N >= 4 * threads;
     if (threads > (by_rows ? N : groups)) threads = int(by_rows ? N : groups);
     parallel_region(threads, [&](int thread, int count) {
       const Part part =
@@ -225,7 +225,6 @@ template <class T> struct Loop {
       for (idx step = begin; step < end; ++step) f(step, part, wait);
     });
   }
-  static constexpr idx kRowBytes = idx(512) << 10;  // weights that stay in the L2 of each thread
 };
 
 template <class T> inline Simd<T> rnn_function(Activation kind, Simd<T> x) {
