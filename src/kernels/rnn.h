@@ -1,9 +1,10 @@
 // Recurrent layers: the loop over the steps of rnn, LSTM and GRU. Formulas: rnn.py of numpy_backend.
 //
 // Wh is packed once a call; a step is its product with the states, tile by tile, and the cell's functions on each tile
-// while that is in L1. States are kept in compact (N, K) buffers, those that a product reads while others are written
-// twice. Threads take rows of the batch, which never meet, or where Wh is larger than a core's cache columns of Wh,
-// with a barrier a step. An element is one chain of fused multiply-adds in ascending k whatever the tile or the team.
+// while that is in L1. States are kept in compact (N, K) buffers; of those that a product reads while others are
+// written there are two. Threads take rows of the batch, which never meet, or where rows are few columns of Wh, with a
+// barrier a step (second core busy with another program, GRU 650 in training: 96 ms by rows, 592 with barriers). An
+// element is one chain of fused multiply-adds in ascending k whatever the tile or the team.
 #pragma once
 #include "gemm.h"
 #include "loops.h"
