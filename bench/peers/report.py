@@ -14,16 +14,16 @@ Every table is as the tool wrote it, rows where another library is faster includ
 ```
 pip install '.[bench-peers]'
 python bench/peers/run.py --out results                  # FASTNN_DATA=folder with MNIST, for the workload `training`
-python bench/peers/run.py --report results > docs/benchmarks.md
+python bench/peers/run.py --report results               # the tables
 ```
 """
 
 
 def page(results) -> str:
-    """All results: the machine once, then a table each."""
+    """All results: a table each, and the machine wherever it is another one than above."""
     if not results:
         return "No results."
-    results = sorted(results, key=lambda r: (r["machine"]["threads"], r["workload"], r["dtype"]))
+    results = sorted(results, key=lambda r: (r["workload"], r["dtype"], r["machine"]["threads"]))
     parts, seen = [], None
     for result in results:
         described = _machine(result["machine"])
@@ -42,14 +42,16 @@ def page(results) -> str:
 
 
 def _machine(info):
-    versions = ", ".join(
+    return (
+        f"{info['cpu']} (family {info['family']}; {', '.join(info['vector'])}), {info['cores']} cores, "
+        f"{info['system']}, Python {info['python']}."
+    )
+
+
+def _peers(info):
+    return ", ".join(
         f"{name} {peer['version']} ({_megabytes(peer['sizes'])})" if "version" in peer else f"{name}: {peer['missing']}"
         for name, peer in info["peers"].items()
-    )
-    threads = "1 thread" if info["threads"] == 1 else f"{info['threads']} threads"
-    return (
-        f"## {threads}\n\n{info['cpu']} (family {info['family']}; {', '.join(info['vector'])}), {info['cores']} cores, "
-        f"{info['system']}, Python {info['python']}; {versions}."
     )
 
 
@@ -91,7 +93,10 @@ def table(result) -> str:
         least = [f"{min(best_ratios):.2f}x"] + ([f"{min(base_ratios):.2f}x"] if BASE in names and base_ratios else [])
         for text, values in (("geometric mean", means), ("least", least)):
             lines.append([text, *[""] * len(names), *values, *[""] * len(limited)])
-    title = f"### {result['workload']}, {result['dtype']}\n\n{result['what']}\n\n"
+    count = result["machine"]["threads"]
+    threads = "1 thread" if count == 1 else f"{count} threads"
+    heading = f"### {result['workload']}, {result['dtype']}, {threads}"
+    title = f"{heading}\n\n{result['what']}\n\n{_peers(result['machine'])}.\n\n"
     return title + "\n".join("| " + " | ".join(line) + " |" for line in lines) + _failures(rows)
 
 
