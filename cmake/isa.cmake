@@ -18,8 +18,11 @@ function(fastnn_add_isa target isa)
   target_compile_options(kernels_${isa} PRIVATE -O3 ${ARGN} -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno
                          -fno-trapping-math -fno-lto -fno-asynchronous-unwind-tables ${size_flags} -Wall -Wextra -Wno-psabi
                          -Wno-uninitialized -Werror=missing-field-initializers)
-  # Their loops are unrolled by hand: -O2 is as fast and a fifth smaller (norm, pool, optim would lose up to half).
-  set_source_files_properties(src/kernels/affine.cpp src/kernels/rnn.cpp PROPERTIES COMPILE_OPTIONS -O2)
+  # Their loops are unrolled by hand: -O2 is as fast and a sixth smaller (norm, pool, softmax would lose up to half).
+  set_source_files_properties(src/kernels/conv.cpp src/kernels/optim.cpp PROPERTIES COMPILE_OPTIONS -O2)
+  # The same; without wide vectors, -Os is as fast too and takes off another third.
+  set_source_files_properties(src/kernels/affine.cpp src/kernels/rnn.cpp PROPERTIES COMPILE_OPTIONS
+                              "$<IF:$<STREQUAL:$<TARGET_PROPERTY:NAME>,kernels_baseline>,-Os,-O2>")
   if(OpenMP_CXX_FOUND)
     target_link_libraries(kernels_${isa} PRIVATE OpenMP::OpenMP_CXX)
   endif()

@@ -12,6 +12,9 @@
 
 #include "views.h"
 
+// At -Os too (baseline).
+#define FASTNN_INLINE inline __attribute__((always_inline))
+
 namespace FASTNN_NS {
 namespace {
 using namespace fastnn;
@@ -37,17 +40,17 @@ template <class T> using Simd = typename SimdOf<T>::type;
 template <class T> using SimdMask = typename SimdOf<T>::mask;  // also the integer vector of the same lanes
 template <class T> constexpr idx lanes = kVecBytes / idx(sizeof(T));
 
-template <class T> inline Simd<T> load(const T* p) {
+template <class T> FASTNN_INLINE Simd<T> load(const T* p) {
   Simd<T> v;
   std::memcpy(&v, p, sizeof v);
   return v;
 }
-template <class T> inline void store(T* p, Simd<T> v) { std::memcpy(p, &v, sizeof v); }
-template <class T> inline Simd<T> broadcast(T s) { return s - Simd<T>{}; }  // s - 0 keeps -0.0, as s + 0 would not
+template <class T> FASTNN_INLINE void store(T* p, Simd<T> v) { std::memcpy(p, &v, sizeof v); }
+template <class T> FASTNN_INLINE Simd<T> broadcast(T s) { return s - Simd<T>{}; }  // s - 0 keeps -0.0, as s + 0 would not
 
 // v itself, but the compiler may not load it under the mask that selects it later: such loads are slow from
 // memory (ReLU backward on 1e7 float32: 3.2 ms -> 2.1).
-template <class V> inline V plain(V v) {
+template <class V> FASTNN_INLINE V plain(V v) {
 #if defined(__AVX512F__)
   asm("" : "+v"(v));
 #endif
@@ -55,7 +58,7 @@ template <class V> inline V plain(V v) {
 }
 
 // p[0, kGroup) over and over.
-template <int kGroup, class T> inline Simd<T> broadcast_group(const T* p) {
+template <int kGroup, class T> FASTNN_INLINE Simd<T> broadcast_group(const T* p) {
   constexpr idx bytes = kGroup * sizeof(T);
   Simd<T> v;
   if constexpr (bytes == kVecBytes) {
@@ -76,7 +79,7 @@ template <int kGroup, class T> inline Simd<T> broadcast_group(const T* p) {
 }
 
 // All ones in the first n lanes, zeros in the rest.
-template <class T> inline SimdMask<T> first_lanes(idx n) {
+template <class T> FASTNN_INLINE SimdMask<T> first_lanes(idx n) {
   using I = std::remove_reference_t<decltype(SimdMask<T>{}[0])>;
   SimdMask<T> lane;
   for (idx i = 0; i < lanes<T>; ++i) lane[i] = I(i);
@@ -84,7 +87,7 @@ template <class T> inline SimdMask<T> first_lanes(idx n) {
 }
 
 // First n lanes from p, the rest 0; nothing beyond p + n is touched (0 <= n <= lanes).
-inline Simd<float> load_partial(const float* p, idx n) {
+FASTNN_INLINE Simd<float> load_partial(const float* p, idx n) {
 #if defined(__AVX512F__)
   return (Simd<float>)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
 #elif defined(__AVX2__)
@@ -95,7 +98,7 @@ inline Simd<float> load_partial(const float* p, idx n) {
   return v;
 #endif
 }
-inline Simd<double> load_partial(const double* p, idx n) {
+FASTNN_INLINE Simd<double> load_partial(const double* p, idx n) {
 #if defined(__AVX512F__)
   return (Simd<double>)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
 #elif defined(__AVX2__)
@@ -106,7 +109,7 @@ inline Simd<double> load_partial(const double* p, idx n) {
   return v;
 #endif
 }
-inline void store_partial(float* p, Simd<float> v, idx n) {
+FASTNN_INLINE void store_partial(float* p, Simd<float> v, idx n) {
 #if defined(__AVX512F__)
   _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
 #elif defined(__AVX2__)
@@ -115,7 +118,7 @@ inline void store_partial(float* p, Simd<float> v, idx n) {
   std::memcpy(p, &v, size_t(n) * sizeof(float));
 #endif
 }
-inline void store_partial(double* p, Simd<double> v, idx n) {
+FASTNN_INLINE void store_partial(double* p, Simd<double> v, idx n) {
 #if defined(__AVX512F__)
   _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v);
 #elif defined(__AVX2__)
@@ -126,7 +129,7 @@ inline void store_partial(double* p, Simd<double> v, idx n) {
 }
 // A vector from two places: lanes [0, n) from p, lanes [n, end) from q (whose lane n is q[n]), the rest 0; nothing else
 // is touched.
-inline Simd<float> load_joined(const float* p, const float* q, idx n, idx end) {
+FASTNN_INLINE Simd<float> load_joined(const float* p, const float* q, idx n, idx end) {
 #if defined(__AVX512F__)
   const __mmask16 first = (__mmask16)((1u << n) - 1), all = (__mmask16)((1u << end) - 1);
   return (Simd<float>)_mm512_mask_loadu_ps(_mm512_maskz_loadu_ps(first, p), (__mmask16)(all & ~first), q);
@@ -140,7 +143,7 @@ inline Simd<float> load_joined(const float* p, const float* q, idx n, idx end) {
   return v;
 #endif
 }
-inline Simd<double> load_joined(const double* p, const double* q, idx n, idx end) {
+FASTNN_INLINE Simd<double> load_joined(const double* p, const double* q, idx n, idx end) {
 #if defined(__AVX512F__)
   const __mmask8 first = (__mmask8)((1u << n) - 1), all = (__mmask8)((1u << end) - 1);
   return (Simd<double>)_mm512_mask_loadu_pd(_mm512_maskz_loadu_pd(first, p), (__mmask8)(all & ~first), q);
@@ -157,51 +160,51 @@ inline Simd<double> load_joined(const double* p, const double* q, idx n, idx end
 
 // a * b + c, fused where the ISA has it (contraction is off, so this is the only place).
 #if defined(__AVX512F__)
-inline Simd<float> fma(Simd<float> a, Simd<float> b, Simd<float> c) {
+FASTNN_INLINE Simd<float> fma(Simd<float> a, Simd<float> b, Simd<float> c) {
   return (Simd<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 }
-inline Simd<double> fma(Simd<double> a, Simd<double> b, Simd<double> c) {
+FASTNN_INLINE Simd<double> fma(Simd<double> a, Simd<double> b, Simd<double> c) {
   return (Simd<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 }
-inline Simd<float> sqrt(Simd<float> a) { return (Simd<float>)_mm512_sqrt_ps((__m512)a); }
-inline Simd<double> sqrt(Simd<double> a) { return (Simd<double>)_mm512_sqrt_pd((__m512d)a); }
+FASTNN_INLINE Simd<float> sqrt(Simd<float> a) { return (Simd<float>)_mm512_sqrt_ps((__m512)a); }
+FASTNN_INLINE Simd<double> sqrt(Simd<double> a) { return (Simd<double>)_mm512_sqrt_pd((__m512d)a); }
 #elif defined(__AVX2__)
-inline Simd<float> fma(Simd<float> a, Simd<float> b, Simd<float> c) {
+FASTNN_INLINE Simd<float> fma(Simd<float> a, Simd<float> b, Simd<float> c) {
   return (Simd<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 }
-inline Simd<double> fma(Simd<double> a, Simd<double> b, Simd<double> c) {
+FASTNN_INLINE Simd<double> fma(Simd<double> a, Simd<double> b, Simd<double> c) {
   return (Simd<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 }
-inline Simd<float> sqrt(Simd<float> a) { return (Simd<float>)_mm256_sqrt_ps((__m256)a); }
-inline Simd<double> sqrt(Simd<double> a) { return (Simd<double>)_mm256_sqrt_pd((__m256d)a); }
+FASTNN_INLINE Simd<float> sqrt(Simd<float> a) { return (Simd<float>)_mm256_sqrt_ps((__m256)a); }
+FASTNN_INLINE Simd<double> sqrt(Simd<double> a) { return (Simd<double>)_mm256_sqrt_pd((__m256d)a); }
 #elif defined(__x86_64__)
-inline Simd<float> fma(Simd<float> a, Simd<float> b, Simd<float> c) { return a * b + c; }
-inline Simd<double> fma(Simd<double> a, Simd<double> b, Simd<double> c) { return a * b + c; }
-inline Simd<float> sqrt(Simd<float> a) { return (Simd<float>)_mm_sqrt_ps((__m128)a); }
-inline Simd<double> sqrt(Simd<double> a) { return (Simd<double>)_mm_sqrt_pd((__m128d)a); }
+FASTNN_INLINE Simd<float> fma(Simd<float> a, Simd<float> b, Simd<float> c) { return a * b + c; }
+FASTNN_INLINE Simd<double> fma(Simd<double> a, Simd<double> b, Simd<double> c) { return a * b + c; }
+FASTNN_INLINE Simd<float> sqrt(Simd<float> a) { return (Simd<float>)_mm_sqrt_ps((__m128)a); }
+FASTNN_INLINE Simd<double> sqrt(Simd<double> a) { return (Simd<double>)_mm_sqrt_pd((__m128d)a); }
 #elif defined(__aarch64__)
-inline Simd<float> fma(Simd<float> a, Simd<float> b, Simd<float> c) {
+FASTNN_INLINE Simd<float> fma(Simd<float> a, Simd<float> b, Simd<float> c) {
   return (Simd<float>)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }
-inline Simd<double> fma(Simd<double> a, Simd<double> b, Simd<double> c) {
+FASTNN_INLINE Simd<double> fma(Simd<double> a, Simd<double> b, Simd<double> c) {
   return (Simd<double>)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
 }
-inline Simd<float> sqrt(Simd<float> a) { return (Simd<float>)vsqrtq_f32((float32x4_t)a); }
-inline Simd<double> sqrt(Simd<double> a) { return (Simd<double>)vsqrtq_f64((float64x2_t)a); }
+FASTNN_INLINE Simd<float> sqrt(Simd<float> a) { return (Simd<float>)vsqrtq_f32((float32x4_t)a); }
+FASTNN_INLINE Simd<double> sqrt(Simd<double> a) { return (Simd<double>)vsqrtq_f64((float64x2_t)a); }
 #endif
 
 // a * 2^n for whole n in [-1200, 1200] (float: [-300, 300]); rounds once when the result is denormal, inf beyond the
 // range. Without the instruction: two factors near 2^(n/2), each a number whose exponent bits are the low bits of n/2 +
 // a constant.
 #if defined(__AVX512F__)
-inline Simd<float> scale_by_power(Simd<float> a, Simd<float> n) {
+FASTNN_INLINE Simd<float> scale_by_power(Simd<float> a, Simd<float> n) {
   return (Simd<float>)_mm512_maskz_scalef_ps(0xffff, (__m512)a, (__m512)n);
 }
-inline Simd<double> scale_by_power(Simd<double> a, Simd<double> n) {
+FASTNN_INLINE Simd<double> scale_by_power(Simd<double> a, Simd<double> n) {
   return (Simd<double>)_mm512_maskz_scalef_pd(0xff, (__m512d)a, (__m512d)n);
 }
 #else
-template <class V> inline V scale_by_power(V a, V n) {
+template <class V> FASTNN_INLINE V scale_by_power(V a, V n) {
   using T = std::remove_reference_t<decltype(a[0])>;
   constexpr int bits = sizeof(T) == 4 ? 23 : 52;
   constexpr T magic = T(3) * T(idx(1) << (bits - 1)) + T(sizeof(T) == 4 ? 127 : 1023);
@@ -212,50 +215,50 @@ template <class V> inline V scale_by_power(V a, V n) {
 
 // a > b ? a : b and a < b ? a : b: b when either is NaN.
 #if defined(__AVX512F__)
-inline Simd<float> larger(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm512_maskz_max_ps(0xffff, a, b); }
-inline Simd<double> larger(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm512_maskz_max_pd(0xff, a, b); }
-inline Simd<float> smaller(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm512_maskz_min_ps(0xffff, a, b); }
-inline Simd<double> smaller(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm512_maskz_min_pd(0xff, a, b); }
+FASTNN_INLINE Simd<float> larger(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm512_maskz_max_ps(0xffff, a, b); }
+FASTNN_INLINE Simd<double> larger(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm512_maskz_max_pd(0xff, a, b); }
+FASTNN_INLINE Simd<float> smaller(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm512_maskz_min_ps(0xffff, a, b); }
+FASTNN_INLINE Simd<double> smaller(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm512_maskz_min_pd(0xff, a, b); }
 #elif defined(__AVX2__)
-inline Simd<float> larger(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm256_max_ps(a, b); }
-inline Simd<double> larger(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm256_max_pd(a, b); }
-inline Simd<float> smaller(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm256_min_ps(a, b); }
-inline Simd<double> smaller(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm256_min_pd(a, b); }
+FASTNN_INLINE Simd<float> larger(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm256_max_ps(a, b); }
+FASTNN_INLINE Simd<double> larger(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm256_max_pd(a, b); }
+FASTNN_INLINE Simd<float> smaller(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm256_min_ps(a, b); }
+FASTNN_INLINE Simd<double> smaller(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm256_min_pd(a, b); }
 #elif defined(__x86_64__)
-inline Simd<float> larger(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm_max_ps(a, b); }
-inline Simd<double> larger(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm_max_pd(a, b); }
-inline Simd<float> smaller(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm_min_ps(a, b); }
-inline Simd<double> smaller(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm_min_pd(a, b); }
+FASTNN_INLINE Simd<float> larger(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm_max_ps(a, b); }
+FASTNN_INLINE Simd<double> larger(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm_max_pd(a, b); }
+FASTNN_INLINE Simd<float> smaller(Simd<float> a, Simd<float> b) { return (Simd<float>)_mm_min_ps(a, b); }
+FASTNN_INLINE Simd<double> smaller(Simd<double> a, Simd<double> b) { return (Simd<double>)_mm_min_pd(a, b); }
 #else
-template <class V> inline V larger(V a, V b) { return a > b ? a : b; }
-template <class V> inline V smaller(V a, V b) { return a < b ? a : b; }
+template <class V> FASTNN_INLINE V larger(V a, V b) { return a > b ? a : b; }
+template <class V> FASTNN_INLINE V smaller(V a, V b) { return a < b ? a : b; }
 #endif
 
 // A store past the caches; p is aligned to kVecBytes. fence() orders such stores before a barrier.
 #if defined(__AVX512F__)
-inline void stream(float* p, Simd<float> v) { _mm512_stream_ps(p, (__m512)v); }
-inline void stream(double* p, Simd<double> v) { _mm512_stream_pd(p, (__m512d)v); }
+FASTNN_INLINE void stream(float* p, Simd<float> v) { _mm512_stream_ps(p, (__m512)v); }
+FASTNN_INLINE void stream(double* p, Simd<double> v) { _mm512_stream_pd(p, (__m512d)v); }
 #elif defined(__AVX2__)
-inline void stream(float* p, Simd<float> v) { _mm256_stream_ps(p, (__m256)v); }
-inline void stream(double* p, Simd<double> v) { _mm256_stream_pd(p, (__m256d)v); }
+FASTNN_INLINE void stream(float* p, Simd<float> v) { _mm256_stream_ps(p, (__m256)v); }
+FASTNN_INLINE void stream(double* p, Simd<double> v) { _mm256_stream_pd(p, (__m256d)v); }
 #elif defined(__x86_64__)
-inline void stream(float* p, Simd<float> v) { _mm_stream_ps(p, (__m128)v); }
-inline void stream(double* p, Simd<double> v) { _mm_stream_pd(p, (__m128d)v); }
+FASTNN_INLINE void stream(float* p, Simd<float> v) { _mm_stream_ps(p, (__m128)v); }
+FASTNN_INLINE void stream(double* p, Simd<double> v) { _mm_stream_pd(p, (__m128d)v); }
 #else
-template <class T> inline void stream(T* p, Simd<T> v) { store(p, v); }
+template <class T> FASTNN_INLINE void stream(T* p, Simd<T> v) { store(p, v); }
 #endif
-inline void stream_fence() {
+FASTNN_INLINE void stream_fence() {
 #if defined(__x86_64__)
   _mm_sfence();
 #endif
 }
 
 // NaN of either operand comes through, as in NumPy's maximum.
-template <class V> inline V max_nan(V a, V b) { return ((a > b) | (a != a)) ? a : b; }
-template <class V> inline V min_nan(V a, V b) { return ((a < b) | (a != a)) ? a : b; }
+template <class V> FASTNN_INLINE V max_nan(V a, V b) { return ((a > b) | (a != a)) ? a : b; }
+template <class V> FASTNN_INLINE V min_nan(V a, V b) { return ((a < b) | (a != a)) ? a : b; }
 
 // Lane i of the result is lane i ^ step of v.
-template <class T, idx step> inline Simd<T> exchange(Simd<T> v) {
+template <class T, idx step> FASTNN_INLINE Simd<T> exchange(Simd<T> v) {
 #if defined(__clang__)
   Simd<T> w;
   for (idx i = 0; i < lanes<T>; ++i) w[i] = v[i ^ step];
@@ -267,20 +270,20 @@ template <class T, idx step> inline Simd<T> exchange(Simd<T> v) {
 #endif
 }
 // All lanes combined in one fixed order (pairwise halves), in every lane.
-template <class T, idx step = lanes<T> / 2> inline Simd<T> sum_of_lanes(Simd<T> v) {
+template <class T, idx step = lanes<T> / 2> FASTNN_INLINE Simd<T> sum_of_lanes(Simd<T> v) {
   v += exchange<T, step>(v);
   if constexpr (step > 1) return sum_of_lanes<T, step / 2>(v);
   return v;
 }
-template <class T, idx step = lanes<T> / 2> inline Simd<T> max_of_lanes(Simd<T> v) {  // not NaN
+template <class T, idx step = lanes<T> / 2> FASTNN_INLINE Simd<T> max_of_lanes(Simd<T> v) {  // not NaN
   v = larger(v, exchange<T, step>(v));
   if constexpr (step > 1) return max_of_lanes<T, step / 2>(v);
   return v;
 }
-template <class T> inline T horizontal_sum(Simd<T> v) { return sum_of_lanes<T>(v)[0]; }
+template <class T> FASTNN_INLINE T horizontal_sum(Simd<T> v) { return sum_of_lanes<T>(v)[0]; }
 
 // Lane i is lane index(i) of a and b side by side.
-template <class V, class F> inline V rearrange(V a, V b, F index) {
+template <class V, class F> FASTNN_INLINE V rearrange(V a, V b, F index) {
   constexpr idx n = sizeof(V) / sizeof(a[0]);
 #if defined(__clang__)
   V v;
@@ -293,23 +296,23 @@ template <class V, class F> inline V rearrange(V a, V b, F index) {
 #endif
 }
 // Lanes of a and b alternating: those of the low halves, or of the high halves.
-template <bool kHigh, class V> inline V zip(V a, V b) {
+template <bool kHigh, class V> FASTNN_INLINE V zip(V a, V b) {
   constexpr idx n = sizeof(V) / sizeof(a[0]);
   return rearrange(a, b, [](idx i) { return i / 2 + kHigh * n / 2 + i % 2 * n; });
 }
 // Within each piece of 16 bytes: the low (or high) halves of a and b, their lanes alternating.
-template <bool kHigh, class V> inline V interleave(V a, V b) {
+template <bool kHigh, class V> FASTNN_INLINE V interleave(V a, V b) {
   constexpr idx n = sizeof(V) / sizeof(a[0]), piece = 16 / sizeof(a[0]);
   return rearrange(a, b, [](idx i) { return i / piece * piece + kHigh * piece / 2 + i % piece / 2 + i % 2 * n; });
 }
 // Pieces of 16 bytes: the even (or odd) ones of a, then those of b.
-template <bool kOdd, class V> inline V every_second_piece(V a, V b) {
+template <bool kOdd, class V> FASTNN_INLINE V every_second_piece(V a, V b) {
   constexpr idx piece = 16 / sizeof(a[0]);
   return rearrange(a, b, [](idx i) { return (2 * (i / piece) + kOdd) * piece + i % piece; });
 }
 // Rows become columns: first within pieces of 16 bytes, then whole pieces (float32, AVX-512: 21 cycles; interleaving
 // whole vectors: 47).
-template <class T> inline void transpose(Simd<T> (&v)[lanes<T>]) {
+template <class T> FASTNN_INLINE void transpose(Simd<T> (&v)[lanes<T>]) {
   constexpr idx n = lanes<T>, piece = 16 / sizeof(T), pieces = n / piece;
 #pragma GCC unroll 8
   for (idx i = 0; i < n; i += 2) {
@@ -339,7 +342,7 @@ template <class T> inline void transpose(Simd<T> (&v)[lanes<T>]) {
 }
 
 // One bit a lane, lane 0 lowest. `mask` is a comparison's result: all ones or all zeros in each lane.
-template <class Mask> inline uint32_t to_bits(Mask mask) {
+template <class Mask> FASTNN_INLINE uint32_t to_bits(Mask mask) {
   if constexpr (sizeof(mask[0]) == 4) {
 #if defined(__AVX512F__)
     return _mm512_movepi32_mask((__m512i)mask);
@@ -363,7 +366,7 @@ template <class Mask> inline uint32_t to_bits(Mask mask) {
   }
 }
 // The inverse: bit i of `bits` (lowest first) becomes lane i, all ones or all zeros.
-template <class T> inline SimdMask<T> from_bits(uint32_t bits) {
+template <class T> FASTNN_INLINE SimdMask<T> from_bits(uint32_t bits) {
   using I = std::remove_reference_t<decltype(SimdMask<T>{}[0])>;
   SimdMask<T> bit;
   for (idx i = 0; i < lanes<T>; ++i) bit[i] = I(1) << i;
@@ -378,7 +381,7 @@ template <> struct SimdBytes<float> {
 template <> struct SimdBytes<double> {
   typedef uint8_t type __attribute__((vector_size(kVecBytes / 8)));
 };
-template <class T> inline void store_bytes(uint8_t* p, SimdMask<T> v, idx n) {
+template <class T> FASTNN_INLINE void store_bytes(uint8_t* p, SimdMask<T> v, idx n) {
   const auto bytes = __builtin_convertvector(v, typename SimdBytes<T>::type);
   if (n >= lanes<T>) {
     std::memcpy(p, &bytes, sizeof bytes);
@@ -392,7 +395,7 @@ template <class T> inline void store_bytes(uint8_t* p, SimdMask<T> v, idx n) {
   for (idx i = 0; i < n; ++i) p[i] = bytes[i];
 #endif
 }
-template <class T> inline SimdMask<T> load_bytes(const uint8_t* p, idx n) {
+template <class T> FASTNN_INLINE SimdMask<T> load_bytes(const uint8_t* p, idx n) {
   typename SimdBytes<T>::type bytes{};
   if (n >= lanes<T>) {
     std::memcpy(&bytes, p, sizeof bytes);
@@ -409,7 +412,7 @@ template <class T> inline SimdMask<T> load_bytes(const uint8_t* p, idx n) {
 
 // 64-bit products of the low 32 bits of each 64-bit lane.
 typedef uint64_t SimdU64 __attribute__((vector_size(kVecBytes)));
-inline SimdU64 widening_product(SimdU64 a, SimdU64 b) {
+FASTNN_INLINE SimdU64 widening_product(SimdU64 a, SimdU64 b) {
 #if defined(__AVX512F__)
   return (SimdU64)_mm512_mul_epu32((__m512i)a, (__m512i)b);
 #elif defined(__AVX2__)

@@ -56,27 +56,27 @@ template <> struct MathConstants<double> {
 template <class V> using ElementOf = std::remove_cvref_t<decltype(V{}[0])>;
 
 // Bounds that let NaN pass.
-template <class V> inline V at_least(V x, ElementOf<V> low) { return larger(V{} + low, x); }
-template <class V> inline V at_most(V x, ElementOf<V> high) { return smaller(V{} + high, x); }
-template <class V> inline V abs(V x) {
+template <class V> FASTNN_INLINE V at_least(V x, ElementOf<V> low) { return larger(V{} + low, x); }
+template <class V> FASTNN_INLINE V at_most(V x, ElementOf<V> high) { return smaller(V{} + high, x); }
+template <class V> FASTNN_INLINE V abs(V x) {
   using I = SimdMask<ElementOf<V>>;
   return (V)((I)x & ~(I)(-V{}));
 }
-template <class V> inline V with_sign(V size, V sign) {
+template <class V> FASTNN_INLINE V with_sign(V size, V sign) {
   using I = SimdMask<ElementOf<V>>;
   const I bit = (I)(-V{});
   return (V)(((I)size & ~bit) | ((I)sign & bit));
 }
 
 // c[0] + c[1] x + ... + c[N-1] x^(N-1)
-template <class V, class T, int N> inline V polynomial(V x, const T (&c)[N]) {
+template <class V, class T, int N> FASTNN_INLINE V polynomial(V x, const T (&c)[N]) {
   V p = V{} + c[N - 1];
   for (int i = N - 2; i >= 0; --i) p = fma(p, x, V{} + c[i]);
   return p;
 }
 
 // x = n ln(2) + r with |r| <= ln(2)/2; returns exp(r) - 1.
-template <class V> inline V reduced_expm1(V x, V& n) {
+template <class V> FASTNN_INLINE V reduced_expm1(V x, V& n) {
   using T = ElementOf<V>;
   using C = MathConstants<T>;
   constexpr T magic = T(3) * T(idx(1) << (C::bits - 1));  // adding it rounds to a whole number
@@ -86,34 +86,34 @@ template <class V> inline V reduced_expm1(V x, V& n) {
 }
 
 // 1.1 ULP, 0.8 when the result is denormal.
-template <class V> inline V exp(V x) {
+template <class V> FASTNN_INLINE V exp(V x) {
   using C = MathConstants<ElementOf<V>>;
   V n;
   const V p = reduced_expm1(at_most(at_least(x, C::exp_low), C::exp_high), n);
   return scale_by_power(p + 1, n);
 }
 // exp for x <= 0, 1.1 ULP.
-template <class V> inline V exp_of_negative(V x) {
+template <class V> FASTNN_INLINE V exp_of_negative(V x) {
   V n;
   const V p = reduced_expm1(at_least(x, MathConstants<ElementOf<V>>::exp_low), n);
   return scale_by_power(p + 1, n);
 }
 // exp(x) - 1 for x <= 0, 1.2 ULP.
-template <class V> inline V expm1_of_negative(V x) {
+template <class V> FASTNN_INLINE V expm1_of_negative(V x) {
   V n;
   const V p = reduced_expm1(at_least(x, MathConstants<ElementOf<V>>::exp_low), n), t = scale_by_power(V{} + 1, n);
   return fma(t, p, t - 1);
 }
 
 // log(1 + f) + e ln(2), sqrt(1/2) <= 1 + f <= sqrt(2): s = f / (2 + f), log(1 + f) = f - f^2/2 + s (f^2/2 + R(s^2)).
-template <class V> inline V reduced_log(V f, V e) {
+template <class V> FASTNN_INLINE V reduced_log(V f, V e) {
   using C = MathConstants<ElementOf<V>>;
   const V s = f / (f + 2), z = s * s, h = f * f / 2, R = z * polynomial(z, C::log);
   return fma(e, V{} + C::ln2_high, f - (h - fma(s, h + R, e * C::ln2_low)));
 }
 
 // 0.9 ULP; log(0) = -inf, NaN below 0.
-template <class V> inline V log(V x) {
+template <class V> FASTNN_INLINE V log(V x) {
   using T = ElementOf<V>;
   using C = MathConstants<T>;
   using Word = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
@@ -132,37 +132,37 @@ template <class V> inline V log(V x) {
 }
 
 // log(1 + u) for 0 <= u <= 1, 1.4 ULP.
-template <class V> inline V log1p_of_unit(V u) {
+template <class V> FASTNN_INLINE V log1p_of_unit(V u) {
   const auto upper = u > ElementOf<V>(0.41421356237309504880);
   return reduced_log(upper ? (u - 1) / 2 : u, upper ? V{} + 1 : V{});
 }
 
 // log(1 + exp(x)), 1.7 ULP.
-template <class V> inline V softplus(V x) { return (x <= 0 ? V{} : x) + log1p_of_unit(exp_of_negative(-abs(x))); }
+template <class V> FASTNN_INLINE V softplus(V x) { return (x <= 0 ? V{} : x) + log1p_of_unit(exp_of_negative(-abs(x))); }
 
 // 1 / (1 + exp(-x)) from exp(-|x|): nothing overflows, small results are accurate. 2.4 ULP.
-template <class V> inline V sigmoid(V x) {
+template <class V> FASTNN_INLINE V sigmoid(V x) {
   const V e = exp_of_negative(-abs(x));
   return (x < 0 ? e : V{} + 1) / (e + 1);
 }
 
 // -expm1(-2|x|) / (2 + expm1(-2|x|)) with the sign of x, 2.6 ULP.
-template <class V> inline V tanh(V x) {
+template <class V> FASTNN_INLINE V tanh(V x) {
   const V m = expm1_of_negative(abs(x) * -2);
   return with_sign(m / (m + 2), x);
 }
 
 // -log(erfc(z)) for z >= 0.
-template <class V> inline V erfc_exponent(V z) {
+template <class V> FASTNN_INLINE V erfc_exponent(V z) {
   using C = MathConstants<ElementOf<V>>;
   z = at_most(z, 30);
   return z * polynomial(z, C::erfc_p) / polynomial(z, C::erfc_q);
 }
 // 3.8 ULP.
-template <class V> inline V erf(V x) { return with_sign(expm1_of_negative(-erfc_exponent(abs(x))), x); }
+template <class V> FASTNN_INLINE V erf(V x) { return with_sign(expm1_of_negative(-erfc_exponent(abs(x))), x); }
 
 // The normal distribution function, erfc(-x / sqrt(2)) / 2; small results are accurate.
-template <class V> inline V normal_cdf(V x) {
+template <class V> FASTNN_INLINE V normal_cdf(V x) {
   const V tail = exp_of_negative(-erfc_exponent(abs(x) * ElementOf<V>(0.70710678118654752440))) * ElementOf<V>(0.5);
   return x < 0 ? tail : 1 - tail;
 }
