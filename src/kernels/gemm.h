@@ -439,22 +439,27 @@ template <class T, int NV = kRegisterRow> auto pick_register_row(idx vectors) {
     if (vectors <= NV - 6) return pick_register_row<T, NV - 6>(vectors);
   return register_row<T, NV>;
 }
-// y (N) = a (K) @ B (+ y) for any N: B is read once, four rows side by side, while y stays in L1.
+// y (N) = a (K) @ B (+ y) for any N: B is read once, eight rows side by side, while y stays in L1 (1x512x512, float32:
+// four rows with masks 14.9 us, so 11.8; AVX2 19.9 and 14.7).
 template <class T> void wide_row(idx K, const T* a, idx as, const T* b, idx bs, T* y, idx N, bool resume) {
-  constexpr idx L = lanes<T>, kGroup = 4;
+  constexpr idx L = lanes<T>, kGroup = 8;
   for (idx k = 0; k < K; k += kGroup, b += kGroup * bs) {
     const idx rows = min_of(K - k, kGroup);
+    const bool add = k || resume;
     Simd<T> s[kGroup];
-    for (idx p = 0; p < rows; ++p) s[p] = broadcast<T>(a[(k + p) * as]);
-    for (idx j = 0; j < N; j += L) {
+#pragma GCC unroll 8
+    for (idx p = 0; p < kGroup; ++p) s[p] = broadcast<T>(a[(k + min_of(p, rows - 1)) * as]);
+    idx j = 0;
+    for (; rows == kGroup && j + L <= N; j += L) {
+      Simd<T> sum = add ? load(y + j) : Simd<T>{};
+#pragma GCC unroll 8
+      for (idx p = 0; p < kGroup; ++p) sum = fma(s[p], load(b + p * bs + j), sum);
+      store(y + j, sum);
+    }
+    for (; j < N; j += L) {
       const idx n = min_of(N - j, L);
-      Simd<T> sum = k || resume ? load_partial(y + j, n) : Simd<T>{};
-      if (rows == kGroup && n == L) {
-#pragma GCC unroll 4
-        for (idx p = 0; p < kGroup; ++p) sum = fma(s[p], load(b + p * bs + j), sum);
-      } else {
-        for (idx p = 0; p < rows; ++p) sum = fma(s[p], load_partial(b + p * bs + j, n), sum);
-      }
+      Simd<T> sum = add ? load_partial(y + j, n) : Simd<T>{};
+      for (idx p = 0; p < rows; ++p) sum = fma(s[p], load_partial(b + p * bs + j, n), sum);
       store_partial(y + j, sum, n);
     }
   }

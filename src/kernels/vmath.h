@@ -138,7 +138,9 @@ template <class V> FASTNN_INLINE V log1p_of_unit(V u) {
 }
 
 // log(1 + exp(x)), 1.7 ULP.
-template <class V> FASTNN_INLINE V softplus(V x) { return (x <= 0 ? V{} : x) + log1p_of_unit(exp_of_negative(-abs(x))); }
+template <class V> FASTNN_INLINE V softplus(V x) {
+  return (x <= 0 ? V{} : x) + log1p_of_unit(exp_of_negative(-abs(x)));
+}
 
 // 1 / (1 + exp(-x)) from exp(-|x|): nothing overflows, small results are accurate. 2.4 ULP.
 template <class V> FASTNN_INLINE V sigmoid(V x) {
