@@ -73,4 +73,5 @@ PYBIND11_MODULE(_core, m) {
 #define FASTNN_BIND(family) bind_##family(m);
   FASTNN_FAMILIES(FASTNN_BIND)
 #undef FASTNN_BIND
+  bind_plan(m);
 }

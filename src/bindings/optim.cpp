@@ -1,4 +1,5 @@
-#include <cmath>
+#include "optim.h"
+
 #include <span>
 #include <vector>
 
@@ -8,10 +9,6 @@
 namespace fastnn {
 namespace {
 using namespace py::literals;
-
-// Arrays of a long call are cut into pieces of this many elements, with a look for Ctrl-C after each; the pieces follow
-// from the sizes alone.
-constexpr idx kPiece = idx(1) << 24;
 
 // The lists of one update as kernel arguments. False: fastnn.ops checks and explains.
 template <class T> class Arrays {
@@ -64,7 +61,7 @@ template <class T> class Arrays {
 
   // f(arrays, count) on all pieces at once, or on one after the other when the call is long.
   template <class F> void each(F&& f) const {
-    if (elements_ <= kPiece) return run(work(), [&] { f(pieces_.data(), idx(pieces_.size())); });
+    if (elements_ <= kOptimPiece) return run(work(), [&] { f(pieces_.data(), idx(pieces_.size())); });
     for (const OptimArray<T>& piece : pieces_) {
       {
         py::gil_scoped_release release;
@@ -104,8 +101,8 @@ template <class T> class Arrays {
 
   void add(T* p, const T* g, T* s, T* t, idx n) {
     elements_ += n;
-    for (idx begin = 0; begin < n; begin += kPiece)
-      pieces_.push_back({at(p, begin), g + begin, at(s, begin), at(t, begin), std::min(kPiece, n - begin)});
+    for (idx begin = 0; begin < n; begin += kOptimPiece)
+      pieces_.push_back({at(p, begin), g + begin, at(s, begin), at(t, begin), std::min(kOptimPiece, n - begin)});
   }
   static In<T> item(py::handle list, ssize_t i) { return In<T>(py::handle(PyList_GET_ITEM(list.ptr(), i))); }
   static bool writable(py::handle list, ssize_t i) {
@@ -150,7 +147,7 @@ py::object update(py::handle params, py::handle grads, const Step& step, double 
     const size_t states = step.states[1] ? 2 : step.states[0] ? 1 : 0;
     if (!arrays.read(params, grads, {step.states, states})) return py::none();
     OptimSettings settings = step.settings;
-    if (clip_norm > 0) settings.grad_scale = std::min(1.0, clip_norm / (arrays.norm() + 1e-6));
+    if (clip_norm > 0) settings.grad_scale = clip_scale(clip_norm, arrays.norm());
     arrays.each([&](const OptimArray<T>* a, idx count) { active<T>().optim.update(step.kind, a, count, settings); });
     return py::reinterpret_borrow<py::object>(params);
   });
@@ -225,9 +222,8 @@ void bind_optim(py::module_& m) {
   def_update(
       m, "adam_update",
       +[](H ms, H vs, Real lr, Real beta1, Real beta2, Real epsilon, Real step, bool decoupled) {
-        const double corrected = lr * std::sqrt(1 - std::pow(beta2, step)) / (1 - std::pow(beta1, step));
         return Step{Optimizer::adam,
-                    {.lr = corrected, .first = beta1, .second = beta2, .epsilon = epsilon},
+                    {.lr = adam_rate(lr, beta1, beta2, step), .first = beta1, .second = beta2, .epsilon = epsilon},
                     {ms, vs},
                     decoupled,
                     lr};

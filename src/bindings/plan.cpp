@@ -1,0 +1,701 @@
+#include "plan.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "labels.h"
+
+namespace fastnn::plan {
+namespace {
+using namespace py::literals;
+using std::string;
+
+constexpr idx kAlign = 64;
+constexpr idx kMost = idx(1) << 48;  // elements of an array, bytes of the arena
+
+idx aligned(idx bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+bool multiply(idx a, idx b, idx& product) { return !__builtin_mul_overflow(a, b, &product) && product <= kMost; }
+
+string text(Size size) {
+  if (size.per_n == 0) return std::to_string(size.fixed);
+  return size.per_n == 1 ? "N" : std::to_string(size.per_n) + " N";
+}
+string text(const Buffer& b) {
+  string s = "(" + text(b.first);
+  for (idx n : b.rest) s += ", " + std::to_string(n);
+  return s + (b.nd() == 1 ? ",)" : ")");
+}
+string text(const ArrayProxy* a) {
+  string s = "(";
+  for (int i = 0; i < a->nd; ++i) s += (i ? ", " : "") + std::to_string(a->dimensions[i]);
+  return s + (a->nd == 1 ? ",)" : ")");
+}
+string text(py::handle h) { return py::repr(h).cast<string>(); }
+
+constexpr const char* kTypes[] = {"float", "uint8", "int32", "int64", "labels", "mask"};
+
+bool is_a(py::handle h, const char* type) { return !std::strcmp(Py_TYPE(h.ptr())->tp_name, type); }
+
+bool parse_whole(py::handle h, idx& n) {
+  if (!PyLong_Check(h.ptr())) return false;
+  n = PyLong_AsSsize_t(h.ptr());
+  if (n != -1 || !PyErr_Occurred()) return true;
+  return PyErr_Clear(), false;
+}
+
+class Plan {
+ public:
+  Plan(const string& dtype, const py::list& program, const py::list& buffers, idx arena_bytes, idx capacity)
+      : table_(*active_table), wide_(dtype == "float64"), arena_bytes_(arena_bytes), capacity_(capacity) {
+    if (dtype != "float32" && dtype != "float64")
+      throw py::type_error("Plan: dtype is '" + dtype + "'; it must be float32 or float64");
+    if (capacity < 1 || capacity > kMost || arena_bytes < 0 || arena_bytes > kMost)
+      throw py::value_error("Plan: capacity and arena_bytes must be positive");
+    for (py::handle record : buffers) add_buffer(record);
+    for (py::handle instruction : program) add_instruction(instruction);
+    find_result();
+    own_ = new_state();
+    prepare(own_, capacity_);
+  }
+
+  py::object run(idx n, const py::tuple& inputs, const py::tuple& scalars) {
+    if (busy_) throw std::runtime_error("Plan.run: the plan is running");
+    check_n(n, "run");
+    read_inputs(own_, n, inputs);
+    read_scalars(own_, scalars);
+    prepare(own_, n);
+    busy_ = true;
+    const struct Busy {
+      bool& flag;
+      ~Busy() { flag = false; }
+    } guard{busy_};
+    execute(own_);
+    return has_loss_ ? py::object(py::float_(own_.loss)) : py::none();
+  }
+
+  // out: the last instruction's result; None: a new array.
+  py::object run_frozen(idx n, const py::tuple& inputs, py::handle out) {
+    if (!frozen_)
+      throw py::value_error(
+          "Plan.run_frozen: the program changes arrays, reads scalars, or does not end with a result");
+    check_n(n, "run_frozen");
+    const Buffer& b = buffers_[size_t(result_)];
+    ssize_t shape[16] = {b.first.at(n)};
+    std::copy(b.rest.begin(), b.rest.end(), shape + 1);
+    const py::object array = wide_ ? result<double>(out, b, shape) : result<float>(out, b, shape);
+    State state = take_state();
+    read_inputs(state, n, inputs);
+    prepare(state, n);
+    char* const data = reinterpret_cast<const ArrayProxy*>(array.ptr())->data;
+    char* const planned = state.data[size_t(result_)];
+    if (direct_) state.data[size_t(result_)] = data;
+    execute(state);
+    if (!direct_) std::memcpy(data, planned, size_t(b.count().at(n) * itemsize()));
+    state.data[size_t(result_)] = planned;
+    states_.push_back(std::move(state));
+    return array;
+  }
+
+  // What is in buffer i of the arena after a run of n samples; `self` keeps the memory alive.
+  py::object view(const py::object& self, idx i, idx n) const {
+    check_n(n, "view");
+    if (i < 0 || i >= idx(buffers_.size()) || buffers_[size_t(i)].kind != Kind::arena)
+      throw py::index_error("Plan.view: " + std::to_string(i) + " is not a buffer of the arena");
+    const Buffer& b = buffers_[size_t(i)];
+    std::vector<ssize_t> shape{b.first.at(n)};
+    shape.insert(shape.end(), b.rest.begin(), b.rest.end());
+    if (b.type == Type::mask) shape = {mask_bytes(b.count().at(n))};
+    const py::dtype dtype = b.type == Type::real   ? py::dtype(wide_ ? "float64" : "float32")
+                            : b.type == Type::mask ? py::dtype("uint8")
+                                                   : py::dtype(kTypes[int(b.type)]);
+    return py::array(dtype, shape, {}, own_.data[size_t(i)], self);
+  }
+
+  idx capacity() const { return capacity_; }
+  idx nbytes() const { return arena_bytes_ + label_bytes_ + own_.scratch_bytes; }
+
+ private:
+  // ---- construction
+
+  [[noreturn]] void fail(const string& what) const {
+    throw py::value_error("Plan: instruction " + std::to_string(instructions_.size()) +
+                          (current_ ? string(", ") + current_->name : "") + ": " + what);
+  }
+  idx itemsize() const { return wide_ ? 8 : 4; }
+  static idx mask_bytes(idx count) { return (count + 63) / 64 * 8; }
+  idx bytes(const Buffer& b, idx n) const {
+    const idx count = b.count().at(n);
+    switch (b.type) {
+      case Type::real:
+        return count * itemsize();
+      case Type::mask:
+        return mask_bytes(count);
+      case Type::uint8:
+        return count;
+      case Type::int32:
+        return count * 4;
+      default:
+        return count * 8;
+    }
+  }
+
+  void add_buffer(py::handle record) {
+    const string name = "Plan: buffer " + std::to_string(buffers_.size());
+    const auto bad = [&] { throw py::value_error(name + " is " + text(record)); };
+    if (!PyTuple_Check(record.ptr()) || PyTuple_GET_SIZE(record.ptr()) != 5) bad();
+    const auto field = py::reinterpret_borrow<py::tuple>(record);
+    Buffer b{};
+    const string kind = py::str(field[0]), type = py::str(field[1]);
+    if (kind != "input" && kind != "arena" && kind != "array") bad();
+    b.kind = kind == "input" ? Kind::input : kind == "arena" ? Kind::arena : Kind::array;
+    const auto known = std::find(std::begin(kTypes), std::end(kTypes), type);
+    if (known == std::end(kTypes)) bad();
+    b.type = Type(known - std::begin(kTypes));
+    idx rows;
+    if (!parse_whole(field[2], rows) || rows < 0 || !PyTuple_Check(field[3].ptr())) bad();
+    std::vector<idx> shape;
+    idx elements = rows ? rows : 1;
+    for (py::handle size : py::tuple(field[3])) {
+      idx n;
+      if (!parse_whole(size, n) || n < 0 || !multiply(elements, n, elements)) bad();
+      shape.push_back(n);
+    }
+    if (shape.size() > 14 || (rows && !multiply(elements, capacity_, elements))) bad();
+    if (rows) {
+      b.first = {0, rows};
+    } else if (!shape.empty()) {
+      b.first = {shape[0], 0};
+      shape.erase(shape.begin());
+    } else {
+      b.first = {1, 0};
+    }
+    for (idx n : shape) b.row *= n;
+    b.rest = std::move(shape);
+    if ((b.type == Type::labels) != (b.type == Type::labels && b.kind == Kind::input)) bad();
+    if (b.kind == Kind::array) {
+      b.array = py::reinterpret_borrow<py::object>(field[4]);
+      const ArrayProxy* a = as_array(b.array, kPlain, -1);
+      const int wanted = b.type == Type::real    ? wide_ ? type_num<double> : type_num<float>
+                         : b.type == Type::int32 ? type_num<int32_t>
+                         : b.type == Type::int64 ? type_num<int64_t>
+                                                 : type_num<uint8_t>;
+      if (!a || type_of(a) != wanted || rows)
+        throw py::value_error(name + ": the array must be a C-contiguous one of " + (wide_ ? "float64" : "float32") +
+                              " whose shape does not depend on N");
+      if (element_count(a) != (b.type == Type::mask ? mask_bytes(b.count().fixed) : b.count().fixed))
+        throw py::value_error(name + ": the array is " + text(a) + " but the record says " + text(b));
+      b.writable = a->flags & kWritable;
+    } else if (!parse_whole(field[4], b.where) || b.where < 0) {
+      bad();
+    }
+    if (b.kind == Kind::arena && (b.where % kAlign || b.where > arena_bytes_ - bytes(b, capacity_)))
+      throw py::value_error(name + ": " + text(b) + " at byte " + std::to_string(b.where) + " does not fit into the " +
+                            std::to_string(arena_bytes_) + " bytes of the arena for N = " + std::to_string(capacity_) +
+                            ", or is not at a multiple of 64");
+    if (b.kind == Kind::input) {
+      b.writable = false;
+      if (b.where >= 64) bad();
+      inputs_ = std::max(inputs_, size_t(b.where) + 1);
+    }
+    buffers_.push_back(std::move(b));
+  }
+
+  const Buffer& buffer(py::handle h, int& number) const {
+    idx i;
+    if (!is_a(h, "Buffer") || !parse_whole(h, i) || i < 0 || i >= idx(buffers_.size()))
+      fail(text(h) + " is not one of the " + std::to_string(buffers_.size()) + " buffers");
+    number = int(i);
+    return buffers_[size_t(i)];
+  }
+
+  void add_instruction(py::handle given) {
+    current_ = nullptr;
+    if (!PyTuple_Check(given.ptr()) || PyTuple_GET_SIZE(given.ptr()) != 2) fail("it is not (name, arguments)");
+    const auto pair = py::reinterpret_borrow<py::tuple>(given);
+    const string name = py::str(pair[0]);
+    current_ = find_operation(name.c_str());
+    if (!current_) {
+      PyErr_SetString(PyExc_NotImplementedError, ("Plan: " + name + " is not an operation of native plans").c_str());
+      throw py::error_already_set();
+    }
+    const py::tuple arguments(pair[1]);
+    Instruction instruction{current_, {}, {}};
+    bool bound[27] = {};
+    size_t count = 0;
+    for (const char* word = current_->arguments; *word;) {
+      const char* const end = std::strchr(word, ' ') ? std::strchr(word, ' ') : word + std::strlen(word);
+      const string description(word, end);
+      const py::object argument = count < arguments.size() ? py::object(arguments[count]) : py::object();
+      instruction.arguments.push_back(read(description, argument, instruction, bound));
+      ++count;
+      word = *end ? end + 1 : end;
+    }
+    if (arguments.size() > count)
+      fail("takes " + std::to_string(count) + " arguments but " + std::to_string(arguments.size()) + " were given");
+    finish(instruction);
+    instructions_.push_back(std::move(instruction));
+    current_ = nullptr;
+  }
+
+  // One argument as `description` has it; a null object was not given.
+  Argument read(const string& description, const py::object& object, Instruction& instruction, bool (&bound)[27]) {
+    const size_t colon = description.find(':'), equal = description.find('=');
+    const string name = description.substr(0, colon);
+    const char type = description[colon + 1];
+    const bool optional = description[colon + 2] == '?';
+    const string axes = description.substr(colon + 2 + optional, equal == string::npos ? equal : equal - colon - 2);
+    Argument a;
+    const auto wrong = [&](const char* wanted) { fail(name + " is " + text(object) + "; it must be " + wanted); };
+    if (!object) {
+      if (equal == string::npos && !optional) fail("argument " + name + " is missing");
+      a.given = false;
+      if (equal != string::npos) a.number = std::atof(description.c_str() + equal + 1);
+      return a;
+    }
+    switch (type) {
+      case 'r':
+        if (is_a(object, "Scalar")) {
+          read_scalar(object, name, 'r', a);
+        } else {
+          a.number = PyFloat_AsDouble(object.ptr());
+          if (PyErr_Occurred()) PyErr_Clear(), wrong("a number or a Scalar");
+        }
+        return a;
+      case 'k':
+        if (is_a(object, "Scalar")) {
+          read_scalar(object, name, 'k', a);
+        } else {
+          a.key = PyLong_Check(object.ptr()) ? PyLong_AsUnsignedLongLong(object.ptr()) : 0;
+          if (!PyLong_Check(object.ptr()) || PyErr_Occurred()) PyErr_Clear(), wrong("a 64-bit key or a Scalar");
+        }
+        return a;
+      case 'a': {
+        Activation kind;
+        if (!parse_activation(object, kind)) wrong("the name of an activation");
+        a.sizes[0] = idx(kind);
+        return a;
+      }
+      case 'c': {
+        const char* const names[] = {"auto", "direct", "winograd"};
+        const string given = py::str(object);
+        const auto known = std::find(std::begin(names), std::end(names), given);
+        if (known == std::end(names)) wrong("auto, direct or winograd");
+        a.sizes[0] = known - std::begin(names);
+        return a;
+      }
+      case 'b':
+        if (!PyBool_Check(object.ptr())) wrong("True or False");
+        a.number = object.ptr() == Py_True;
+        return a;
+      case 'i':
+        a.given = !object.is_none();
+        if (a.given ? !parse_whole(object, a.sizes[0]) : !optional) wrong("a whole number");
+        return a;
+      case '2':
+      case '4': {
+        const ssize_t length = type - '0';
+        if (!PyTuple_Check(object.ptr()) || PyTuple_GET_SIZE(object.ptr()) != length) wrong("a tuple of sizes");
+        for (ssize_t i = 0; i < length; ++i) {
+          const py::handle item = PyTuple_GET_ITEM(object.ptr(), i);
+          if (item.is_none()) continue;  // N
+          if (!parse_whole(item, a.sizes[i]) || a.sizes[i] < 0 || a.sizes[i] > std::numeric_limits<int32_t>::max())
+            wrong("a tuple of sizes");
+        }
+        return a;
+      }
+      case 'L':
+      case 'U':
+        read_list(object, name, type == 'U', instruction, a);
+        return a;
+      default:
+        break;
+    }
+    if (object.is_none() || object.ptr() == Py_False) {
+      if (!optional) wrong("a buffer");
+      a.given = false;
+      return a;
+    }
+    const Buffer& b = buffer(object, a.buffer);
+    const bool fits = type == 'f' || type == 'F' || type == 'G' ? b.type == Type::real
+                      : type == 'm' || type == 'M'              ? b.type == Type::mask
+                      : type == 'p' || type == 'P'              ? b.type == Type::uint8 || b.type == Type::int32
+                      : type == 'l'                             ? b.type == Type::int64
+                                                                : b.type == Type::labels;
+    if (!fits) fail(name + " is a buffer of " + kTypes[int(b.type)]);
+    const bool written = std::isupper(type);
+    if (written && !b.writable) fail(name + " is written but its buffer must not be");
+    if (written && b.kind == Kind::array) writes_arrays_ = true;
+    if (type == 't' || type == 'u') return a;  // looked at when it is given
+    match(name, b, axes, instruction, bound);
+    return a;
+  }
+
+  // Binds the letters of `axes` to the sizes of b, or compares them with what they are bound to.
+  void match(const string& name, const Buffer& b, const string& axes, Instruction& instruction,
+             bool (&bound)[27]) const {
+    const bool rest = !axes.empty() && axes.back() == '*';
+    if (rest ? b.nd() < int(axes.size()) - (axes != "*") : b.nd() != int(axes.size()))
+      fail(name + " is " + text(b) + "; it must have " + std::to_string(axes.size()) + " axes");
+    for (size_t i = 0; i < axes.size(); ++i) {
+      const size_t letter = axes[i] == '*' ? 26 : size_t(axes[i] - 'A');
+      Size size;
+      if (axes[i] != '*') {
+        size = i == 0 ? b.first : Size{b.rest[i - 1], 0};
+      } else if (i == 0) {
+        size = b.count();
+      } else {
+        size = {1, 0};
+        for (size_t k = i - 1; k < b.rest.size(); ++k) size.fixed *= b.rest[k];
+      }
+      if (!bound[letter]) {
+        bound[letter] = true;
+        instruction.axes[letter] = size;
+      } else if (instruction.axes[letter] != size) {
+        fail(name + " is " + text(b) + " but " +
+             (axes[i] == '*' ? "it must have " : string("its axis ") + std::to_string(i) + " must be ") +
+             text(instruction.axes[letter]) + (axes[i] == '*' ? " elements" : ""));
+      }
+    }
+  }
+
+  void read_scalar(py::handle object, const string& name, char type, Argument& a) {
+    idx i;
+    if (!parse_whole(object, i) || i < 0 || i >= 1 << 16) fail(name + " is scalar " + text(object));
+    a.scalar = int(i);
+    if (scalars_.size() <= size_t(i)) scalars_.resize(size_t(i) + 1, 0);
+    char& known = scalars_[size_t(i)];
+    if (known && known != type) fail(name + ": the scalar is a number for one instruction and a key for another");
+    known = type;
+  }
+
+  void read_list(py::handle object, const string& name, bool written, Instruction& instruction, Argument& a) {
+    if (!PyList_Check(object.ptr())) fail(name + " is " + text(object) + "; it must be a list of buffers");
+    for (py::handle h : py::reinterpret_borrow<py::list>(object)) {
+      int number;
+      const Buffer& b = buffer(h, number);
+      if (b.type != Type::real || b.first.per_n || (written && !b.writable))
+        fail(name + " has " + text(b) + " of " + kTypes[int(b.type)] + ", which cannot be updated");
+      a.list.push_back({number, b.count().fixed});
+      if (written && b.kind == Kind::array) writes_arrays_ = true;
+    }
+    if (instruction.arguments.empty()) return;
+    const auto& first = instruction.arguments[0].list;
+    const auto same = [](const Item& x, const Item& y) { return x.n == y.n; };
+    if (!std::equal(first.begin(), first.end(), a.list.begin(), a.list.end(), same))
+      fail(name + " does not match the shapes of the first list");
+  }
+
+  // Refuses an output that shares memory with another argument, but for one that may take the place of an input.
+  void separate(const Instruction& instruction) const {
+    const char* word = current_->arguments;
+    for (const Argument& a : instruction.arguments) {
+      const char* const type = std::strchr(word, ':') + 1;
+      if (a.buffer >= 0 && std::isupper(*type))
+        for (const Argument& other : instruction.arguments) {
+          if (&a == &other || other.buffer < 0) continue;
+          const Buffer &x = buffers_[size_t(a.buffer)], &y = buffers_[size_t(other.buffer)];
+          if (x.kind != y.kind) continue;
+          const bool in_place = *type == 'G' && place(x) == place(y);
+          if (!in_place && place(x) < place(y) + uintptr_t(bytes(y, capacity_)) &&
+              place(y) < place(x) + uintptr_t(bytes(x, capacity_)))
+            fail(string(word, type - 1) + " shares memory with another argument");
+        }
+      word = std::strchr(word, ' ') ? std::strchr(word, ' ') + 1 : word;
+    }
+  }
+  static uintptr_t place(const Buffer& b) {  // inside the arena: from its beginning
+    const auto at = b.kind == Kind::array
+                        ? reinterpret_cast<uintptr_t>(reinterpret_cast<const ArrayProxy*>(b.array.ptr())->data)
+                        : uintptr_t(b.where);
+    return at;
+  }
+
+  void finish(Instruction& instruction) {
+    separate(instruction);
+    for (size_t i = 0; i < instruction.arguments.size(); ++i) {
+      Argument& a = instruction.arguments[i];
+      if (a.buffer < 0 || buffers_[size_t(a.buffer)].type != Type::labels) continue;
+      // weight and label_smoothing are the arguments of these names, whatever their place
+      const bool entropy = !std::strncmp(current_->name, "softmax_cross_entropy", 21);
+      const Argument* ignore = nullptr;
+      bool plain = true;
+      if (entropy) {
+        const bool backward = !std::strcmp(current_->name + 22, "backward");
+        const auto at = [&](size_t k) -> const Argument& { return instruction.arguments[k + backward]; };
+        ignore = &at(3);
+        plain = at(2).buffer < 0 && at(4).number == 0 && at(4).scalar < 0;
+        if (at(4).scalar >= 0 || !(at(4).number >= 0 && at(4).number <= 1))
+          fail("label_smoothing must be a number in [0, 1]");
+      }
+      const bool ignores = ignore && ignore->given;
+      Slot slot{a.buffer,
+                instruction.axes['N' - 'A'],
+                instruction.axes['V' - 'A'].fixed,
+                entropy,
+                ignores,
+                ignores ? ignore->sizes[0] : 0,
+                plain,
+                label_bytes_,
+                current_->name};
+      if (instruction.axes['V' - 'A'].per_n) fail("the number of classes depends on N");
+      const auto same = [&](const Slot& s) {
+        return s.buffer == slot.buffer && s.rows == slot.rows && s.V == slot.V && s.ignores == ignores &&
+               s.ignore == slot.ignore && s.plain == plain && s.may_be_targets == entropy;
+      };
+      const auto known = std::find_if(slots_.begin(), slots_.end(), same);
+      a.slot = int(known - slots_.begin());
+      if (known == slots_.end()) {
+        label_bytes_ += aligned(slot.rows.at(capacity_) * 8);
+        slots_.push_back(slot);
+      }
+    }
+    if (current_->check) {
+      State state;
+      state.n = capacity_;
+      if (const char* wrong = current_->check({instruction, state, table_}, buffers_)) fail(wrong);
+    }
+    has_loss_ |= !std::strncmp(current_->name, "softmax_cross_entropy_f", 23) ||
+                 !std::strncmp(current_->name, "sigmoid_cross_entropy_f", 23) ||
+                 !std::strcmp(current_->name, "squared_error_forward");
+  }
+
+  // The buffer that run_frozen gives to the caller: what the last instruction writes.
+  void find_result() {
+    if (instructions_.empty()) return;
+    const Instruction& last = instructions_.back();
+    string words = last.operation->arguments;
+    size_t count = 0;
+    for (size_t at = 0; at != string::npos; at = words.find(' ', at), at += at != string::npos) {
+      const char type = words[words.find(':', at) + 1];
+      if ((type == 'F' || type == 'G') && last.arguments[count].buffer >= 0 && result_ < 0)
+        result_ = last.arguments[count].buffer;
+      ++count;
+    }
+    frozen_ = result_ >= 0 && buffers_[size_t(result_)].kind == Kind::arena && !writes_arrays_ && scalars_.empty() &&
+              buffers_[size_t(result_)].nd() < 16;
+    int uses = 0;
+    for (const Instruction& instruction : instructions_)
+      for (const Argument& a : instruction.arguments) uses += a.buffer == result_;
+    direct_ = uses == 1;
+  }
+
+  // ---- running
+
+  void check_n(idx n, const char* call) const {
+    if (n < 1 || n > capacity_)
+      throw py::value_error(string("Plan.") + call + ": n is " + std::to_string(n) + "; the plan is for 1 to " +
+                            std::to_string(capacity_));
+  }
+
+  State new_state() const {
+    State state;
+    const auto take = [](idx size) {
+      void* const block = size ? pool::take(size_t(size)) : nullptr;
+      if (size && !block) throw std::bad_alloc();
+      return std::unique_ptr<void, GiveBack>(block);
+    };
+    state.arena = take(arena_bytes_);
+    state.label_memory = take(label_bytes_);
+    state.labels.resize(slots_.size());
+    state.scalars.resize(scalars_.size());
+    for (const Buffer& b : buffers_)
+      state.data.push_back(b.kind == Kind::arena   ? static_cast<char*>(state.arena.get()) + b.where
+                           : b.kind == Kind::array ? reinterpret_cast<const ArrayProxy*>(b.array.ptr())->data
+                                                   : nullptr);
+    return state;
+  }
+  State take_state() {
+    if (states_.empty()) return new_state();
+    State state = std::move(states_.back());
+    states_.pop_back();
+    return state;
+  }
+
+  // Scratch and estimated work for n samples.
+  void prepare(State& state, idx n) const {
+    if (state.n == n) return;
+    state.n = n;
+    state.work = 0;
+    idx most = 0;
+    for (const Instruction& instruction : instructions_) {
+      const Need need = need_of(instruction, state);
+      most = std::max(most, need.scratch);
+      state.work += need.work;
+    }
+    if (most <= state.scratch_bytes) return;
+    state.scratch.reset();
+    state.scratch_bytes = 0;
+    state.scratch.reset(pool::take(size_t(most)));
+    if (!state.scratch) throw std::bad_alloc();
+    state.scratch_bytes = most;
+  }
+  Need need_of(const Instruction& instruction, State& state) const {
+    const Call call{instruction, state, table_};
+    return wide_ ? instruction.operation->f64.need(call) : instruction.operation->f32.need(call);
+  }
+
+  void read_inputs(State& state, idx n, const py::tuple& inputs) const {
+    if (inputs.size() != inputs_)
+      throw py::value_error("Plan: " + std::to_string(inputs_) + " inputs are needed but " +
+                            std::to_string(inputs.size()) + " were given");
+    for (size_t i = 0; i < buffers_.size(); ++i) {
+      const Buffer& b = buffers_[i];
+      if (b.kind != Kind::input || b.type == Type::labels) continue;
+      const py::handle h = PyTuple_GET_ITEM(inputs.ptr(), b.where);
+      const ArrayProxy* a = as_array(h, kPlain, -1);
+      const int wanted = b.type == Type::real    ? wide_ ? type_num<double> : type_num<float>
+                         : b.type == Type::int32 ? type_num<int32_t>
+                         : b.type == Type::int64 ? type_num<int64_t>
+                                                 : type_num<uint8_t>;
+      const string name = "Plan: input " + std::to_string(b.where);
+      if (!a || type_of(a) != wanted)
+        throw py::type_error(name + " must be a C-contiguous array of " +
+                             (b.type != Type::real ? kTypes[int(b.type)]
+                              : wide_              ? "float64"
+                                                   : "float32"));
+      if (element_count(a) != b.count().at(n) || a->nd == 0 || (b.first.per_n && a->dimensions[0] % n))
+        throw py::value_error(name + " is " + text(a) + " but N is " + std::to_string(n) + " and the plan takes " +
+                              text(b));
+      state.data[i] = a->data;
+    }
+    for (size_t i = 0; i < slots_.size(); ++i) read_slot(state, n, inputs, i);
+  }
+
+  void read_slot(State& state, idx n, const py::tuple& inputs, size_t i) const {
+    const Slot& slot = slots_[i];
+    const py::handle h = PyTuple_GET_ITEM(inputs.ptr(), buffers_[size_t(slot.buffer)].where);
+    const string name =
+        "Plan: " + string(slot.operation) + ": input " + std::to_string(buffers_[size_t(slot.buffer)].where);
+    const ArrayProxy* a = as_array(h, kPlain, -1);
+    if (!a) throw py::type_error(name + " must be a C-contiguous array of integers, or of targets");
+    const idx rows = slot.rows.at(n), count = element_count(a);
+    int64_t* const to = reinterpret_cast<int64_t*>(static_cast<char*>(state.label_memory.get()) + slot.offset);
+    const int type = type_of(a);
+    if (type == type_num<float> || type == type_num<double>) {
+      if (!slot.may_be_targets || a->nd < 2 || a->dimensions[a->nd - 1] != slot.V || count != rows * slot.V)
+        throw py::value_error(name + " is " + text(a) + "; it must be labels (" + std::to_string(rows) +
+                              (slot.may_be_targets
+                                   ? ",) or targets (" + std::to_string(rows) + ", " + std::to_string(slot.V) + ")"
+                                   : ",)"));
+      const bool one_hot =
+          slot.plain &&
+          (type == type_num<float>
+               ? table_.f32.softmax.one_hot_labels(row_major(reinterpret_cast<const float*>(a->data), rows, slot.V), to)
+               : table_.f64.softmax.one_hot_labels(row_major(reinterpret_cast<const double*>(a->data), rows, slot.V),
+                                                   to));
+      if (!one_hot && type != (wide_ ? type_num<double> : type_num<float>))
+        throw py::type_error(name + " must be of the plan's dtype");
+      state.labels[i] = one_hot ? Labels{to, nullptr} : Labels{nullptr, a->data};
+      return;
+    }
+    if (count != rows)
+      throw py::value_error(name + " is " + text(a) + " but there are " + std::to_string(rows) + " rows");
+    if (!read_labels(a, slot.V, slot.ignores ? &slot.ignore : nullptr, to))
+      throw py::index_error(name + " must be integers in [-" + std::to_string(slot.V) + ", " + std::to_string(slot.V) +
+                            ")");
+    state.labels[i] = {to, nullptr};
+  }
+
+  void read_scalars(State& state, const py::tuple& scalars) const {
+    if (scalars.size() != scalars_.size())
+      throw py::value_error("Plan: " + std::to_string(scalars_.size()) + " scalars are needed but " +
+                            std::to_string(scalars.size()) + " were given");
+    for (size_t i = 0; i < scalars_.size(); ++i) {
+      PyObject* const h = PyTuple_GET_ITEM(scalars.ptr(), ssize_t(i));
+      if (scalars_[i] == 'k')
+        state.scalars[i].key = PyLong_Check(h) ? PyLong_AsUnsignedLongLong(h) : (PyErr_SetNone(PyExc_TypeError), 0);
+      else
+        state.scalars[i].real = PyFloat_AsDouble(h);
+      if (!PyErr_Occurred()) continue;
+      PyErr_Clear();
+      throw py::type_error("Plan: scalar " + std::to_string(i) + " is " + text(h));
+    }
+  }
+
+  // Runs the instructions; what follows a loss that is not finite is not run.
+  bool run_all(State& state, size_t& next, double most) const {
+    double done = 0;
+    for (; next < instructions_.size(); ++next) {
+      const Instruction& instruction = instructions_[next];
+      if (most > 0) {
+        if (done > most) return false;
+        done += need_of(instruction, state).work;
+      }
+      const Call call{instruction, state, table_};
+      (wide_ ? instruction.operation->f64 : instruction.operation->f32).run(call);
+      if (!std::isfinite(state.loss)) break;
+    }
+    return true;
+  }
+  void execute(State& state) const {
+    state.loss = 0;
+    size_t next = 0;
+    if (state.work < kReleaseWork) {
+      run_all(state, next, 0);
+    } else {
+      const double most = state.work > table_.chunk_work ? table_.chunk_work : 0;  // then a look for Ctrl-C
+      for (bool finished = false; !finished;) {
+        {
+          py::gil_scoped_release release;
+          finished = run_all(state, next, most);
+        }
+        if (!finished && PyErr_CheckSignals() != 0) throw py::error_already_set();
+      }
+    }
+    if (!state.places_fit) {
+      state.places_fit = true;
+      throw py::value_error("Plan: places of maxima are outside their windows");
+    }
+  }
+
+  template <class T> py::object result(py::handle out, const Buffer& b, const ssize_t* shape) const {
+    const Out<T> array(out, b.nd(), shape);
+    if (!array)
+      throw py::value_error("Plan.run_frozen: out must be a C-contiguous array " + text(b) + " of " +
+                            (wide_ ? "float64" : "float32"));
+    return array.object();
+  }
+
+  const KernelTable& table_;
+  const bool wide_;
+  const idx arena_bytes_, capacity_;
+  idx label_bytes_ = 0;
+  std::vector<Buffer> buffers_;
+  std::vector<Instruction> instructions_;
+  std::vector<Slot> slots_;
+  std::vector<char> scalars_;  // 'r' or 'k'; 0: not used
+  size_t inputs_ = 0;
+  int result_ = -1;
+  bool writes_arrays_ = false, has_loss_ = false, frozen_ = false, direct_ = false, busy_ = false;
+  const Operation* current_ = nullptr;  // being read
+  State own_;
+  std::vector<State> states_;  // of frozen runs, not in use; guarded by the GIL
+};
+
+}  // namespace
+}  // namespace fastnn::plan
+
+namespace fastnn {
+void bind_plan(py::module_& m) {
+  using plan::Plan;
+  using namespace py::literals;
+  py::class_<Plan>(m, "Plan", "A program that is run as one call; see fastnn.network.program.")
+      .def(py::init<const std::string&, const py::list&, const py::list&, idx, idx>(), "dtype"_a, "program"_a,
+           "buffers"_a, "arena_bytes"_a, "capacity"_a)
+      .def("run", &Plan::run, "n"_a, "inputs"_a, "scalars"_a = py::tuple())
+      .def("run_frozen", &Plan::run_frozen, "n"_a, "inputs"_a, "out"_a = py::none())
+      .def(
+          "view", [](const py::object& self, idx i, idx n) { return self.cast<const Plan&>().view(self, i, n); },
+          "buffer"_a, "n"_a)
+      .def_property_readonly("capacity", &Plan::capacity)
+      .def_property_readonly("nbytes", &Plan::nbytes)
+      .def_property_readonly_static("operations", [](const py::object&) {
+        py::list names;
+        for (const char* name : plan::operation_names()) names.append(name);
+        return py::frozenset(names);
+      });
+}
+}  // namespace fastnn

@@ -1,0 +1,207 @@
+"""Native plans: the bits of the operations one by one; wrong programs are refused when they are made."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import ops
+
+if "native" not in fastnn.backends.available():
+    pytest.skip("the native backend is not installed", allow_module_level=True)
+from fastnn import _core
+
+DTYPES = [np.float32, np.float64]
+
+
+class Buffer(int):
+    pass
+
+
+class Scalar(int):
+    pass
+
+
+class Program:
+    """A program under construction; every arena buffer has a place of its own."""
+
+    def __init__(self, dtype, capacity):
+        self.dtype, self.capacity = np.dtype(dtype), capacity
+        self.instructions, self.buffers, self.arena_bytes = [], [], 0
+
+    def _add(self, *record):
+        self.buffers.append(record)
+        return Buffer(len(self.buffers) - 1)
+
+    def array(self, a):
+        return self._add("array", "float", 0, a.shape, a)
+
+    def input(self, i, shape=(), dtype="float", rows=1):
+        return self._add("input", dtype, rows, shape, i)
+
+    def arena(self, shape, rows=1, dtype="float"):
+        offset = self.arena_bytes
+        self.arena_bytes += -(-int(np.prod(shape)) * max(rows, 1) * self.capacity * 8 // 64) * 64 + 64
+        return self._add("arena", dtype, rows, shape, offset)
+
+    def emit(self, op, *args):
+        self.instructions.append((op, args))
+
+    def plan(self):
+        return _core.Plan(self.dtype.name, self.instructions, self.buffers, self.arena_bytes, self.capacity)
+
+
+def make(rng, shape, dtype):
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def two_layers(dtype, capacity, rng, sizes=(20, 13, 7)):
+    """A training step of a small network, with what it works on."""
+    p = Program(dtype, capacity)
+    arrays = {}
+    for i, (D, M) in enumerate(itertools.pairwise(sizes), 1):
+        arrays |= {f"W{i}": make(rng, (D, M), dtype), f"b{i}": make(rng, M, dtype)}
+        arrays |= {f"dW{i}": np.zeros((D, M), dtype), f"db{i}": np.zeros(M, dtype)}
+    at = {name: p.array(a) for name, a in arrays.items()}
+    x, t = p.input(0, sizes[:1]), p.input(1, dtype="labels")
+    h, scores, y = p.arena(sizes[1:2]), p.arena(sizes[2:]), p.arena(sizes[2:])
+    p.emit("affine_forward", x, at["W1"], at["b1"], "tanh", 0.0, h)
+    p.emit("affine_forward", h, at["W2"], at["b2"], "identity", 0.0, scores)
+    p.emit("softmax_cross_entropy_forward", scores, t, None, -1, 0.1, 0.0, y)
+    p.emit("softmax_cross_entropy_backward", y, t, 1.0, None, -1, 0.1, y)
+    dh = p.arena(sizes[1:2])
+    p.emit("affine_backward", y, h, at["W2"], at["dW2"], at["db2"], dh)
+    p.emit("activation_backward", dh, h, "tanh", 0.0, dh)
+    p.emit("affine_backward", dh, x, at["W1"], at["dW1"], at["db1"], None)
+    params, grads = ([at[d + name] for name in ("W1", "b1", "W2", "b2")] for d in ("", "d"))
+    p.emit("sgd_update", params, grads, Scalar(0), 0.01, 0.5, 0.0)
+    return p, arrays
+
+
+def two_layers_by_operations(a, x, t, lr):
+    h = ops.affine_forward(x, a["W1"], a["b1"], "tanh")
+    loss, y = ops.softmax_cross_entropy_forward(ops.affine_forward(h, a["W2"], a["b2"]), t, None, -1, 0.1)
+    dy = ops.softmax_cross_entropy_backward(y, t, 1.0, None, -1, 0.1)
+    dh, *_ = ops.affine_backward(dy, h, a["W2"], a["dW2"], a["db2"])
+    dh = ops.activation_backward(dh, h, "tanh")
+    ops.affine_backward(dh, x, a["W1"], a["dW1"], a["db1"])
+    names = "W1", "b1", "W2", "b2"
+    ops.sgd_update([a[n] for n in names], [a["d" + n] for n in names], lr, 0.01, 0.5)
+    return loss
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_training_step_has_the_bits_of_its_operations(dtype):
+    rng = np.random.default_rng(0)
+    p, arrays = two_layers(dtype, 11, rng)
+    plan, copies = p.plan(), {name: a.copy() for name, a in arrays.items()}
+    with fastnn.use_backend("native"):
+        for n in 11, 4, 1, 11:
+            x, t = make(rng, (n, 20), dtype), rng.integers(-1, 7, n)
+            t[0] = 3
+            loss = plan.run(n, (x, t), (0.1,))
+            assert loss == two_layers_by_operations(copies, x, t, 0.1)
+            for name, a in arrays.items():
+                assert a.tobytes() == copies[name].tobytes(), name
+
+
+def test_what_follows_a_loss_that_is_not_finite_is_not_run():
+    p, arrays = two_layers(np.float32, 5, np.random.default_rng(0))
+    plan, before = p.plan(), arrays["W1"].copy()
+    assert np.isnan(plan.run(5, (np.full((5, 20), np.nan, np.float32), np.zeros(5, int)), (0.1,)))
+    assert (arrays["W1"] == before).all()
+
+
+@pytest.mark.parametrize("change, error, words", [
+    (lambda x, t: (3, (x, t), (0.1,)), ValueError, r"input 0 is \(5, 20\) but N is 3"),
+    (lambda x, t: (6, (x, t), (0.1,)), ValueError, "n is 6; the plan is for 1 to 5"),
+    (lambda x, t: (0, (x, t), (0.1,)), ValueError, "n is 0"),
+    (lambda x, t: (5, (x,), (0.1,)), ValueError, "2 inputs are needed but 1"),
+    (lambda x, t: (5, (x, t), ()), ValueError, "1 scalars are needed but 0"),
+    (lambda x, t: (5, (x, t), ("fast",)), TypeError, "scalar 0 is 'fast'"),
+    (lambda x, t: (5, (x.astype(float), t), (0.1,)), TypeError, "C-contiguous array of float32"),
+    (lambda x, t: (5, (x.T.copy().T, t), (0.1,)), TypeError, "C-contiguous"),
+    (lambda x, t: (5, (x, t + 7), (0.1,)), IndexError, r"integers in \[-7, 7\)"),
+    (lambda x, t: (5, (x, t[:4]), (0.1,)), ValueError, "5 rows"),
+    (lambda x, t: (5, (x, np.zeros((5, 6))), (0.1,)), ValueError, r"targets \(5, 7\)"),
+])  # fmt: skip
+def test_wrong_inputs_are_refused(change, error, words):
+    p, arrays = two_layers(np.float32, 5, np.random.default_rng(0))
+    plan, before = p.plan(), {name: a.copy() for name, a in arrays.items()}
+    with pytest.raises(error, match=words):
+        plan.run(*change(np.zeros((5, 20), np.float32), np.zeros(5, int)))
+    assert all((a == before[name]).all() for name, a in arrays.items())
+
+
+def affine(p, *args):
+    p.emit("affine_forward", *args)
+
+
+@pytest.mark.parametrize("build, words", [
+    (lambda p, x, W, y: affine(p, x, W, None, "tanh", 0.0, x), "out is written but its buffer must not be"),
+    (lambda p, x, W, y: affine(p, x, x, None, "tanh", 0.0, y), r"W is \(N, 4\) but its axis 0 must be 4"),
+    (lambda p, x, W, y: affine(p, x, W, y, "tanh", 0.0, y), "b is .*it must have 1 axes"),
+    (lambda p, x, W, y: affine(p, x, W, None, "sin", 0.0, y), "activation is 'sin'"),
+    (lambda p, x, W, y: affine(p, x, W, None, "tanh", "a", y), "alpha is 'a'"),
+    (lambda p, x, W, y: affine(p, x, W, None, "tanh", 0.0), "argument out is missing"),
+    (lambda p, x, W, y: affine(p, x, W, None, "tanh", 0.0, y, y), "takes 6 arguments but 7"),
+    (lambda p, x, W, y: affine(p, x, W, None, "tanh", 0.0, None), "out is None"),
+    (lambda p, x, W, y: affine(p, x, Buffer(9), None, "tanh", 0.0, y), "9 is not one of the 3 buffers"),
+    (lambda p, x, W, y: affine(p, x, 1, None, "tanh", 0.0, y), "1 is not one of"),
+    (lambda p, x, W, y: affine(p, x, W, None, "tanh", 0.0, p.arena((3,), 2)), r"out is \(2 N, 3\) but its axis 0"),
+    (lambda p, x, W, y: affine(p, y, p.array(np.eye(3, dtype=np.float32)), None, "tanh", 0.0, y), "out shares memory"),
+    (lambda p, x, W, y: p.emit("sgd_update", [W], [x], 0.1), "grads has .*cannot be updated"),
+    (lambda p, x, W, y: p.emit("sgd_update", [W], [], 0.1), "grads does not match"),
+    (lambda p, x, W, y: p.emit("relu_forward", x, p.arena((4,)), y), "mask is a buffer of float"),
+    (lambda p, x, W, y: p._add("arena", "float", 1, (4,), p.arena_bytes), "does not fit into"),
+    (lambda p, x, W, y: p._add("arena", "float", 1, (4,), 4), "multiple of 64"),
+    (lambda p, x, W, y: p._add("arena", "float", 1 << 40, (1 << 40,), 0), "buffer 3 is"),
+    (lambda p, x, W, y: p._add("arena", "float", -1, (4,), 0), "buffer 3 is"),
+    (lambda p, x, W, y: p._add("array", "float", 0, (3, 5), np.zeros((3, 4), np.float32)), r"is \(3, 4\) but"),
+    (lambda p, x, W, y: p._add("array", "float", 0, (3, 4), np.zeros((3, 4))), "C-contiguous one of float32"),
+    (lambda p, x, W, y: p._add("elsewhere", "float", 0, (3, 4), 0), "buffer 3 is"),
+])  # fmt: skip
+def test_wrong_programs_are_refused(build, words):
+    p = Program(np.float32, 5)
+    x, W, y = p.input(0, (4,)), p.array(np.zeros((4, 3), np.float32)), p.arena((3,))
+    build(p, x, W, y)
+    with pytest.raises(ValueError, match=words):
+        p.plan()
+
+
+def test_an_unknown_operation():
+    p = Program(np.float32, 5)
+    p.emit("fly", p.input(0, (4,)))
+    with pytest.raises(NotImplementedError, match="fly is not an operation of native plans"):
+        p.plan()
+    assert "fly" not in _core.Plan.operations and {"affine_forward", "adam_update"} <= _core.Plan.operations
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_frozen_runs(dtype):
+    rng = np.random.default_rng(0)
+    p = Program(dtype, 6)
+    W1, W2 = make(rng, (9, 5), dtype), make(rng, (5, 3), dtype)
+    h, y = p.arena((5,)), p.arena((3,))
+    p.emit("affine_forward", p.input(0, (9,)), p.array(W1), None, "relu", 0.0, h)
+    p.emit("affine_forward", h, p.array(W2), None, "identity", 0.0, y)
+    plan = p.plan()
+    for n in 6, 1, 4:
+        x = make(rng, (n, 9), dtype)
+        expected = ops.affine_forward(ops.affine_forward(x, W1, None, "relu"), W2, None)
+        out = np.empty((n, 3), dtype)
+        assert plan.run_frozen(n, (x,), out) is out
+        assert out.tobytes() == plan.run_frozen(n, (x,)).tobytes() == expected.tobytes()
+        with pytest.raises(ValueError, match=r"out must be a C-contiguous array \(N, 3\)"):
+            plan.run_frozen(n, (x,), np.empty((n, 4), dtype))
+    assert plan.run(6, (make(rng, (6, 9), dtype),)) is None
+    view = plan.view(y, 6)
+    del plan
+    assert view.shape == (6, 3) and np.isfinite(view).all()
+
+
+def test_a_plan_that_changes_something_is_not_frozen():
+    p, _ = two_layers(np.float32, 5, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="run_frozen"):
+        p.plan().run_frozen(5, ())
