@@ -39,6 +39,7 @@ __all__: list[str] = [
     "isa",
     "layer_norm_backward",
     "layer_norm_forward",
+    "legacy_dropout_forward",
     "log_softmax_backward",
     "log_softmax_forward",
     "lstm_backward",
@@ -315,6 +316,15 @@ def layer_norm_forward(
     out: typing.Any = None,
     mean: typing.Any = None,
     rstd: typing.Any = None,
+) -> typing.Any: ...
+def legacy_dropout_forward(
+    x: typing.Any,
+    ratio: float,
+    state: typing.Any,
+    scale: float = 1.0,
+    out: typing.Any = None,
+    mask: typing.Any = None,
+    next_state: typing.Any = None,
 ) -> typing.Any: ...
 def log_softmax_backward(dout: typing.Any, y: typing.Any, dx: typing.Any = None) -> typing.Any: ...
 def log_softmax_forward(x: typing.Any, out: typing.Any = None) -> typing.Any: ...

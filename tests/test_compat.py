@@ -102,6 +102,27 @@ def test_dropout_draws_globally_and_is_not_inverted(rng, Dropout):
     assert (layer.mask == mask).all() and layer.params == []
 
 
+@pytest.mark.parametrize("bit_generator", [np.random.MT19937, np.random.PCG64])
+def test_large_dropout_leaves_the_global_generator_as_the_books_do(rng, bit_generator):
+    x, before = rng.standard_normal((40, 30, 20)).astype(np.float32), np.random.get_bit_generator()
+    np.random.set_bit_generator(bit_generator(5))
+    try:
+        np.random.randn(3)  # one normal number is left over
+        if bit_generator is np.random.MT19937:
+            np.random.bytes(4)  # an odd number of words
+        state = np.random.get_state(legacy=False)
+        masks = [np.random.rand(40, 30, 20) > ratio for ratio in (0.3, 0.25)]
+        after = np.random.randn(5)
+        np.random.set_state(state)
+        layer, time_layer = book1.Dropout(0.3), book2.TimeDropout(0.25)
+        np.testing.assert_array_equal(layer.forward(x), x * masks[0])
+        np.testing.assert_allclose(time_layer.forward(x), x * masks[1] / np.float32(0.75), 1e-6)
+        assert (layer.mask == masks[0]).all()
+        np.testing.assert_array_equal(np.random.randn(5), after)
+    finally:
+        np.random.set_bit_generator(before)
+
+
 def test_batch_normalization(rng):
     x, gamma, beta = rng.standard_normal((5, 4)).astype(np.float32), np.ones(4, np.float32), np.zeros(4, np.float32)
     layer = book1.BatchNormalization(gamma, beta)

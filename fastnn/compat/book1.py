@@ -126,6 +126,21 @@ class SoftmaxWithLoss(layers.SoftmaxWithLoss):
         return dx / t.size if y.ndim == 1 else dx
 
 
+def dropout(x, ratio, scale=1.0):
+    """x * (np.random.rand(*x.shape) > ratio) * scale, the global generator left as that leaves it -> (out, mask)."""
+    generator = np.random.get_bit_generator()
+    if x.size < 16384 or not isinstance(generator, np.random.MT19937):  # reading and setting the state takes 52 us
+        mask = pack_mask(np.random.rand(*x.shape) > ratio)
+        return ops.dropout_backward(x, mask, scale), mask
+    with generator.lock:
+        state = generator.state
+        before = np.append(state["state"]["key"], np.uint32(state["state"]["pos"]))
+        out, mask, after = ops.legacy_dropout_forward(x, ratio, before, scale)
+        state["state"] = {"key": after[:-1], "pos": int(after[-1])}
+        generator.state = state
+    return out, mask
+
+
 class Dropout(layers.Dropout):
     # Draws from NumPy's global generator: one uniform number an element, kept where it exceeds the ratio.
     def __init__(self, dropout_ratio=0.5):
@@ -134,8 +149,9 @@ class Dropout(layers.Dropout):
     def forward(self, x, train_flg=True):
         if not train_flg:
             return super().forward(x, False)
-        self._mask, self._shape = pack_mask(np.random.rand(*x.shape) > self.dropout_ratio), x.shape
-        return ops.dropout_backward(x, self._mask)
+        out, self._mask = dropout(x, self.dropout_ratio)
+        self._shape = x.shape
+        return out
 
 
 # ---- optimizers and training ---------------------------------------------------------------------------------------

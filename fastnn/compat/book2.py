@@ -7,7 +7,6 @@ import numpy as np
 from .. import layers, models, ops, text, time_layers, trainer
 from ..functions import cross_entropy_error, relu, rows, sigmoid, softmax
 from ..layers import Embedding, MatMul, Sigmoid, Softmax
-from ..layers.base import pack_mask
 from ..models import BaseModel
 from ..optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
 from ..text import (
@@ -34,7 +33,7 @@ from ..time_layers import (
 )
 from ..trainer import RnnlmTrainer, remove_duplicate
 from ..util import clip_grads
-from .book1 import Dropout
+from .book1 import Dropout, dropout
 
 __all__ = [
     "GRU",
@@ -176,8 +175,9 @@ class TimeDropout(time_layers.TimeDropout):
     def forward(self, xs):
         if not self.train_flg:
             return xs
-        self._mask, self._shape = pack_mask(np.random.rand(*xs.shape) > self.dropout_ratio), xs.shape
-        return ops.dropout_backward(xs, self._mask, self._scale())
+        out, self._mask = dropout(xs, self.dropout_ratio, self._scale())
+        self._shape = xs.shape
+        return out
 
     def backward(self, dout):
         return ops.dropout_backward(dout, self._mask, self._scale())

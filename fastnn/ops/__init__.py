@@ -36,7 +36,13 @@ from .optim import (
     sgd_update,
 )
 from .pool import avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward
-from .random import dropout2d_backward, dropout2d_forward, dropout_backward, dropout_forward
+from .random import (
+    dropout2d_backward,
+    dropout2d_forward,
+    dropout_backward,
+    dropout_forward,
+    legacy_dropout_forward,
+)
 from .rnn import gru_backward, gru_forward, lstm_backward, lstm_forward, rnn_backward, rnn_forward
 from .softmax import (
     log_softmax_backward,
@@ -84,6 +90,7 @@ __all__ = [
     "im2col",
     "layer_norm_backward",
     "layer_norm_forward",
+    "legacy_dropout_forward",
     "log_softmax_backward",
     "log_softmax_forward",
     "lstm_backward",

@@ -1,5 +1,7 @@
 """Dropout."""
 
+import numpy as np
+
 from .. import backends
 from ._check import Call
 
@@ -36,6 +38,32 @@ def _dropout_backward(dout, mask, scale, dx):
     mask = call.mask(mask, dout.size)
     call.check_out("dx", dx, dout.shape)
     return call.deliver(backends.checked.dropout_backward(dout, mask, float(scale)), dx)
+
+
+def legacy_dropout_forward(x, ratio, state, scale=1.0, out=None, mask=None, next_state=None):
+    """x * keep * scale, kept where np.random.rand(*x.shape) > ratio: x of any shape -> (out, mask, next_state).
+
+    state: uint32 (625,), the key of NumPy's legacy generator and its position (`np.random.get_state()[1:3]`);
+    next_state: the same after the draw. mask: bits as in relu_forward. Raises TypeError or ValueError for a state that
+    is no such array. The books' dropout (book 1 ch. 6), bit for bit.
+    """
+    result = backends.active.legacy_dropout_forward(x, ratio, state, scale, out, mask, next_state)
+    return _legacy_dropout_forward(x, ratio, state, scale, out, mask, next_state) if result is None else result
+
+
+def _legacy_dropout_forward(x, ratio, state, scale, out, mask, next_state):
+    call = Call("legacy_dropout_forward")
+    (x,) = call.floats(x=x)
+    state = np.require(state, requirements="CA")
+    if state.dtype != np.uint32:
+        raise call.error(TypeError, f"state has dtype {state.dtype}; it must be uint32")
+    call.require(state.shape == (625,), f"state is {state.shape}; it must be (625,)")
+    call.require(state[-1] <= 624, f"state has position {state[-1]}; it must lie in [0, 624]")
+    call.check_out("out", out, x.shape)
+    call.check_out("mask", mask, call.mask_shape(x.size), "uint8")
+    call.check_out("next_state", next_state, state.shape, "uint32")
+    result = backends.checked.legacy_dropout_forward(x, float(ratio), state, float(scale))
+    return call.deliver(result, out, mask, next_state)
 
 
 def dropout2d_forward(x, ratio, key, scale=1.0, out=None, mask=None):

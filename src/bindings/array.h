@@ -28,6 +28,7 @@ template <class T> constexpr int type_num = -1;
 template <> inline constexpr int type_num<float> = NumpyApi::NPY_FLOAT_;
 template <> inline constexpr int type_num<double> = NumpyApi::NPY_DOUBLE_;
 template <> inline constexpr int type_num<uint8_t> = NumpyApi::NPY_UBYTE_;
+template <> inline constexpr int type_num<uint32_t> = NumpyApi::NPY_UINT32_;
 template <> inline constexpr int type_num<int32_t> = NumpyApi::NPY_INT32_;
 template <> inline constexpr int type_num<int64_t> = NumpyApi::NPY_INT64_;
 

@@ -55,6 +55,29 @@ py::object dropout_backward(py::handle dout_, py::handle mask_, Real scale, py::
   });
 }
 
+py::object legacy_dropout_forward(py::handle x_, Real ratio, py::handle state_, Real scale, py::handle out_,
+                                  py::handle mask_, py::handle next_state_) {
+  return by_dtype(x_, [&]<class T>() -> py::object {
+    const In<T> x(x_);
+    const In<uint32_t> state(state_, 1);
+    if (!x || !ratio.ok || !scale.ok || !state || state.dim(0) != kTwisterWords + 1 ||
+        state.data()[kTwisterWords] > kTwisterWords)
+      return py::none();
+    Out<T> out(out_, x.nd(), x.shape(), {x.range(), state.range()});
+    if (!out) return py::none();
+    Out<uint8_t> mask(mask_, {mask_bytes(x.size())}, {x.range(), state.range(), out.range()});
+    if (!mask || !mask_words(mask)) return py::none();
+    Out<uint32_t> next_state(next_state_, {kTwisterWords + 1}, {x.range(), state.range(), out.range(), mask.range()});
+    if (!next_state) return py::none();
+    std::copy_n(state.data(), kTwisterWords + 1, next_state.data());
+    run_words(x.size(), 12.0 * double(x.size()), [&](idx word, idx begin, idx n) {
+      active<T>().random.legacy_dropout_forward({x.data() + begin, n}, ratio, T(scale), next_state.data(),
+                                                out.data() + begin, mask_words(mask) + word);
+    });
+    return py::make_tuple(out.object(), mask.object(), next_state.object());
+  });
+}
+
 // out = x * bit * scale by channel of x (N, C, ...).
 template <class T> void run_channels(const In<T>& x, idx channels, const uint64_t* mask, T scale, T* out) {
   const idx S = channels > 0 ? x.size() / channels : 0;
@@ -100,6 +123,8 @@ void bind_random(py::module_& m) {
   m.def("dropout_forward", dropout_forward, "x"_a, "ratio"_a, "key"_a, "scale"_a = Real{1.0}, "out"_a = py::none(),
         "mask"_a = py::none());
   m.def("dropout_backward", dropout_backward, "dout"_a, "mask"_a, "scale"_a = Real{1.0}, "dx"_a = py::none());
+  m.def("legacy_dropout_forward", legacy_dropout_forward, "x"_a, "ratio"_a, "state"_a, "scale"_a = Real{1.0},
+        "out"_a = py::none(), "mask"_a = py::none(), "next_state"_a = py::none());
   m.def("dropout2d_forward", dropout2d_forward, "x"_a, "ratio"_a, "key"_a, "scale"_a = Real{1.0}, "out"_a = py::none(),
         "mask"_a = py::none());
   m.def("dropout2d_backward", dropout2d_backward, "dout"_a, "mask"_a, "scale"_a = Real{1.0}, "dx"_a = py::none());

@@ -5,6 +5,7 @@ namespace {
 template <class T> constexpr RandomKernels<T> kernels() {
   return {.dropout_forward = dropout_forward<T>,
           .dropout_backward = dropout_backward<T>,
+          .legacy_dropout_forward = legacy_dropout_forward<T>,
           .draw_mask = draw_mask,
           .channel_dropout = channel_dropout<T>};
 }

@@ -1,4 +1,4 @@
-// Dropout: a counter-based generator inside the loop, the mask as bits.
+// Dropout: a generator inside the loop (counter-based, or NumPy's legacy one), the mask as bits.
 #pragma once
 #include "loops.h"
 #include "table.h"
@@ -119,6 +119,73 @@ template <class T> void dropout_backward(Vec<const T> dout, const uint64_t* mask
     apply_bits(dout.data + begin, mask[word], broadcast(scale), n, dx + begin);
   });
 }
+
+// ---- the numbers of np.random.rand ----------------------------------------------------------------------------------
+
+typedef uint32_t TwisterWords __attribute__((vector_size(kVecBytes)));
+inline TwisterWords twister_words(const uint32_t* p) {
+  TwisterWords v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+// MT19937 (Matsumoto and Nishimura 1998) as one sequence without end: the `count` words behind w[0, 624).
+inline void twist(uint32_t* w, idx count) {
+  for (idx i = 0; i < count; i += lanes<float>) {
+    const TwisterWords next = twister_words(w + i + 1), y = (twister_words(w + i) & 0x80000000u) | (next & 0x7FFFFFFFu),
+                       odd = (next & 1) != 0 ? TwisterWords{} + 0x9908B0DFu : TwisterWords{},
+                       word = twister_words(w + i + 397) ^ (y >> 1) ^ odd;
+    std::memcpy(w + i + kTwisterWords, &word, sizeof word);
+  }
+}
+
+// Bits of 64 elements: element i is kept where its 53-bit number, made of words 2 i and 2 i + 1, is > limit.
+inline uint64_t twister_bits(const uint32_t* w, int64_t limit) {
+  constexpr idx L = lanes<double>;
+  uint64_t bits = 0;
+  for (idx i = 0; i < 64; i += L) {
+    TwisterWords y = twister_words(w + 2 * i);
+    y ^= y >> 11;
+    y ^= y << 7 & 0x9D2C5680u;
+    y ^= y << 15 & 0xEFC60000u;
+    y ^= y >> 18;
+    const auto pair = (SimdU64)y;
+    const auto number = (SimdMask<double>)((pair & 0xFFFFFFE0u) << 21 | pair >> 38);
+    bits |= uint64_t(to_bits(number > SimdMask<double>{} + limit)) << i;
+  }
+  return bits;
+}
+
+// Element i is kept where the i-th number that np.random.rand would draw is > ratio. state: the 624 words of the
+// generator and its position among them; afterwards what NumPy would leave. (1.7 million numbers: np.random.rand alone
+// 5.2 ms, this 0.8 ms.)
+template <class T>
+void legacy_dropout_forward(Vec<const T> x, double ratio, T scale, uint32_t* state, T* out, uint64_t* mask) {
+  constexpr idx kBlocks = 8, kNew = kBlocks * kTwisterWords, kElements = kNew / 2;  // whole words of the mask
+  static_assert(kElements % 64 == 0);
+  uint32_t w[kTwisterWords + kNew];
+  std::memcpy(w, state, kTwisterWords * sizeof(uint32_t));
+  const idx position = state[kTwisterWords];
+  const int64_t limit = ratio < 0 ? -1 : ratio < 1 ? int64_t(ratio * 0x1p53) : int64_t(1) << 53;  // NaN: nothing kept
+  for (idx begin = 0; begin < x.n; begin += kElements) {
+    if (begin > 0) std::memcpy(w, w + kNew, kTwisterWords * sizeof(uint32_t));
+    twist(w, kNew);
+    const idx end = x.n - begin < kElements ? x.n : begin + kElements;
+    for (idx i = begin; i < end; i += 64) {
+      const idx n = end - i < 64 ? end - i : 64;
+      uint64_t bits = twister_bits(w + position + 2 * (i - begin), limit);
+      if (n < 64) bits &= (uint64_t(1) << n) - 1;
+      mask[i / 64] = bits;
+      apply_bits(x.data + i, bits, broadcast(scale), n, out + i);
+    }
+    if (end < x.n) continue;
+    const idx used = position + 2 * (end - begin), block = (used - 1) / kTwisterWords;
+    std::memcpy(state, w + block * kTwisterWords, kTwisterWords * sizeof(uint32_t));
+    state[kTwisterWords] = uint32_t(used - block * kTwisterWords);
+  }
+}
+
+// ---- whole channels -------------------------------------------------------------------------------------------------
 
 // Keep bits of n elements.
 inline void draw_mask(idx n, double ratio, uint64_t key, uint64_t* mask) {

@@ -87,10 +87,12 @@ template <class T> struct NormKernels {
                          T* dx, T* dgamma, T* dbeta, T* partial);
 };
 
+constexpr idx kTwisterWords = 624;  // state of MT19937, without the position
 template <class T> struct RandomKernels {
   // Elements 64 * first_word and on of a larger array: a part has the bits of the whole.
   void (*dropout_forward)(Vec<const T> x, idx first_word, double ratio, uint64_t key, T scale, T* out, uint64_t* mask);
   void (*dropout_backward)(Vec<const T> dout, const uint64_t* mask, T scale, T* dx);
+  void (*legacy_dropout_forward)(Vec<const T> x, double ratio, T scale, uint32_t* state, T* out, uint64_t* mask);
   void (*draw_mask)(idx n, double ratio, uint64_t key, uint64_t* mask);
   // Whole channels, from `first` on, of S elements: dx = dout * bit * scale.
   void (*channel_dropout)(const T* dout, idx first, idx channels, idx S, const uint64_t* mask, T scale, T* dx);

@@ -1,5 +1,7 @@
 """Cases of the family random."""
 
+import numpy as np
+
 from fastnn.backends import numpy_backend
 
 from ._common import SIZES, SPECIAL_CASE, elementwise, named, normal
@@ -8,6 +10,12 @@ from .activation import _relu_backward, _relu_forward
 
 def _dropout_forward(rng, dtype, shape, ratio=0.5, key=0x0123456789ABCDEF, scale=1.0, special=False):
     return _relu_forward(rng, dtype, shape, special) | {"ratio": ratio, "key": key, "scale": scale}
+
+
+def _legacy_dropout_forward(rng, dtype, shape, ratio=0.5, position=624, scale=1.0, special=False):
+    state = rng.integers(0, 2**32, 625, np.uint32)
+    state[624] = position
+    return _relu_forward(rng, dtype, shape, special) | {"ratio": ratio, "state": state, "scale": scale}
 
 
 def _dropout_backward(rng, dtype, shape, scale=1.0, special=False):
@@ -38,9 +46,19 @@ def _image_cases(*options):
 _DROPOUT = [{"ratio": 0.0}, {"ratio": 0.1, "scale": 1 / 0.9}, {"ratio": 1.0}, {"key": 2**64 - 1}, {"key": 0}]
 
 
+# Positions: nothing left of the words, some (an odd number too), all; from 2,500 elements on the state moves by blocks.
+_LEGACY = [
+    {"ratio": 0.0}, {"ratio": 0.1, "scale": 1 / 0.9, "position": 1}, {"ratio": 1.0, "position": 600},
+    {"ratio": -1.0, "position": 623}, {"position": 0},
+]  # fmt: skip
+_LEGACY_CASES = elementwise(SPECIAL_CASE, _LEGACY)
+_LEGACY_CASES["odd"] |= named(((2496,), {"position": 0}), ((4992,),), ((7001,), {"position": 77}))
+
+
 # What an operation returns, in order; "loss", "norm" and "sum" are floats, the rest are arrays. ("out",) is left out.
 RETURNS = {
     "dropout_forward": ("out", "mask"),
+    "legacy_dropout_forward": ("out", "mask", "next_state"),
     "dropout_backward": ("dx",),
     "dropout2d_forward": ("out", "mask"),
     "dropout2d_backward": ("dx",),
@@ -48,6 +66,7 @@ RETURNS = {
 
 BUILD = {
     "dropout_forward": _dropout_forward,
+    "legacy_dropout_forward": _legacy_dropout_forward,
     "dropout_backward": _dropout_backward,
     "dropout2d_forward": _dropout2d_forward,
     "dropout2d_backward": _dropout2d_backward,
@@ -55,6 +74,7 @@ BUILD = {
 
 CASES = {
     "dropout_forward": elementwise(SPECIAL_CASE, _DROPOUT),
+    "legacy_dropout_forward": _LEGACY_CASES,
     "dropout_backward": elementwise(SPECIAL_CASE, [{"scale": 1.25}]),
     "dropout2d_forward": _image_cases(*_DROPOUT),
     "dropout2d_backward": _image_cases({"scale": 1.25}),

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ..numpy_backend._common import _pack_bits
+from ..numpy_backend._common import _pack_bits, _result
 from ._compile import _deliver, _helper, _kernel, _plain, _spread, _target
 from .activation import _bits
 
@@ -46,6 +46,30 @@ def _dropout_piece(x, out, kept, places, *numbers):
 
 
 @_kernel
+def _legacy_kept(kept, ratio, state):
+    """kept[i] = whether the i-th double of MT19937 is > ratio; `state` (625,) is moved on."""
+    position = state[624]
+    for i in range(kept.size):
+        a = b = np.uint32(0)
+        for _ in range(2):
+            if position == 624:
+                position = np.uint32(0)
+                for k in range(624):
+                    y = (state[k] & np.uint32(0x80000000)) | (state[(k + 1) % 624] & np.uint32(0x7FFFFFFF))
+                    odd = np.uint32(0x9908B0DF) if y & np.uint32(1) else np.uint32(0)
+                    state[k] = state[(k + 397) % 624] ^ (y >> np.uint32(1)) ^ odd
+            y = state[position]
+            position += np.uint32(1)
+            y ^= y >> np.uint32(11)
+            y ^= (y << np.uint32(7)) & np.uint32(0x9D2C5680)
+            y ^= (y << np.uint32(15)) & np.uint32(0xEFC60000)
+            y ^= y >> np.uint32(18)
+            a, b = b, y
+        kept[i] = (float(a >> np.uint32(5)) * 67108864.0 + float(b >> np.uint32(6))) / 9007199254740992.0 > ratio
+    state[624] = position
+
+
+@_kernel
 def _scaled_by_bits(dout, kept, dx, scale):
     factor, zero = dout.dtype.type(scale), dout.dtype.type(0)
     for i in range(dout.size):
@@ -58,6 +82,14 @@ def dropout_forward(x, ratio, key, scale=1.0, out=None, mask=None):
     numbers = np.uint32(math.ceil(ratio * 2.0**24)), np.uint64(key & 0xFFFFFFFF), np.uint64(key >> 32), float(scale)
     _spread(_dropout_piece, [x.reshape(-1), y.reshape(-1), kept, range(x.size)], *numbers)
     return _deliver(y, out), _pack_bits(kept, mask)
+
+
+def legacy_dropout_forward(x, ratio, state, scale=1.0, out=None, mask=None, next_state=None):
+    x, kept, after = _plain(x), np.empty(x.size, np.uint8), np.array(state)
+    y = _target(out, x)
+    _legacy_kept(kept, float(ratio), after)
+    _spread(_scaled_by_bits, [x.reshape(-1), kept, y.reshape(-1)], float(scale))
+    return _deliver(y, out), _pack_bits(kept, mask), _result(after, next_state)
 
 
 def dropout_backward(dout, mask, scale=1.0, dx=None):

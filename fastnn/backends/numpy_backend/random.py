@@ -44,6 +44,19 @@ def dropout_backward(dout, mask, scale=1.0, dx=None):
         return _result(dout * (_unpack_bits(mask, dout.shape).astype(dout.dtype) * float(scale)), dx)
 
 
+def legacy_dropout_forward(x, ratio, state, scale=1.0, out=None, mask=None, next_state=None):
+    """out = x * keep * scale, keep = np.random.rand(*x.shape) > ratio -> (out, mask, next_state). Any shape.
+
+    state, next_state: uint32 (625,), MT19937's 624 words and its position, before and after the draw.
+    """
+    twister = np.random.MT19937(0)
+    twister.state = {"bit_generator": "MT19937", "state": {"key": state[:-1], "pos": int(state[-1])}}
+    mask = _pack_bits(np.random.RandomState(twister).random_sample(x.shape) > ratio, mask)
+    after = twister.state["state"]
+    next_state = _result(np.append(after["key"], np.uint32(after["pos"])), next_state)
+    return dropout_backward(x, mask, scale, out), mask, next_state
+
+
 def dropout2d_forward(x, ratio, key, scale=1.0, out=None, mask=None):
     """out = x * keep * scale for whole channels of x (N, C, ...); mask: bit n * C + c is keep -> (out, mask).
 
