@@ -6,6 +6,7 @@ from __future__ import annotations
 import typing
 
 __all__: list[str] = [
+    "Plan",
     "activation_backward",
     "activation_forward",
     "adagrad_update",
@@ -72,6 +73,32 @@ __all__: list[str] = [
     "trim",
     "use_isa",
 ]
+
+class Plan:
+    """
+    A program that is run as one call; see fastnn.network.program.
+    """
+
+    operations: typing.ClassVar[frozenset]
+    def __init__(
+        self,
+        dtype: str,
+        program: list,
+        buffers: list,
+        arena_bytes: typing.SupportsInt | typing.SupportsIndex,
+        capacity: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def run(self, n: typing.SupportsInt | typing.SupportsIndex, inputs: tuple, scalars: tuple = ()) -> typing.Any: ...
+    def run_frozen(
+        self, n: typing.SupportsInt | typing.SupportsIndex, inputs: tuple, out: typing.Any = None
+    ) -> typing.Any: ...
+    def view(
+        self, buffer: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex
+    ) -> typing.Any: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
 
 def activation_backward(
     dout: typing.Any, saved: typing.Any, kind: typing.Any, alpha: float = 0.0, dx: typing.Any = None
