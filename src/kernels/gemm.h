@@ -413,19 +413,22 @@ constexpr int kRegisterRow = 25;  // vectors of y that registers hold
 #else
 constexpr int kRegisterRow = 0;
 #endif
-// y (N) = a (K) @ B (+ y) for a y that fits into NV registers: B is read in one stream (float32 100x400 from L2: 1.28
-// us
-// -> 0.92). The lanes behind N read on in the next row, so that bs >= N, and no load but the last row's needs a mask.
+// y (N) = a (K) @ B (+ y) for a y that fits into NV registers: B is read in one stream (float32 100x400 from L2: 1.2 us
+// -> 0.92). Lanes behind N read on in the next row, so that only the last one needs a mask: bs + N >= NV * L.
 template <class T, int NV> void register_row(idx K, const T* a, idx as, const T* b, idx bs, T* y, idx N, bool resume) {
-  constexpr idx L = lanes<T>;
+  constexpr idx L = lanes<T>, kAhead = 4;
   const auto columns = [&](int v) { return N - v * L < 0 ? 0 : min_of(N - v * L, L); };
   Simd<T> acc[NV];
 #pragma GCC unroll 32
   for (int v = 0; v < NV; ++v) acc[v] = resume ? load_partial(y + v * L, columns(v)) : Simd<T>{};
   for (idx k = 0; k < K - 1; ++k, b += bs) {
     const Simd<T> s = broadcast<T>(a[k * as]);
+    const T* const ahead = b + kAhead * bs;
 #pragma GCC unroll 32
-    for (int v = 0; v < NV; ++v) acc[v] = fma(s, load(b + v * L), acc[v]);
+    for (int v = 0; v < NV; ++v) {
+      __builtin_prefetch(ahead + v * L);
+      acc[v] = fma(s, load(b + v * L), acc[v]);
+    }
   }
   const Simd<T> s = broadcast<T>(a[(K - 1) * as]);
 #pragma GCC unroll 32
@@ -463,6 +466,21 @@ template <class T> void wide_row(idx K, const T* a, idx as, const T* b, idx bs, 
       store_partial(y + j, sum, n);
     }
   }
+}
+// The same by register_row, as many columns at a time as it takes (1x650 @ 650x2600 twice, float32, from L3: reading
+// alone 123 us, so 129, wide_row 142).
+template <class T> void long_row(idx K, const T* a, idx as, const T* b, idx bs, T* y, idx N, bool resume) {
+  idx j = 0;
+  if constexpr (kRegisterRow > 0) {
+    constexpr idx L = lanes<T>, kMost = kRegisterRow, kLeast = 13;
+    for (idx n; j < N; j += n) {
+      const idx vectors = (N - j + L - 1) / L;
+      n = min_of(N - j, (vectors > kMost && vectors < kMost + kLeast ? kLeast : kMost) * L);
+      if (bs + n < kMost * L) break;
+      pick_register_row<T>((n + L - 1) / L)(K, a, as, b + j, bs, y + j, n, resume);
+    }
+  }
+  if (j < N) wide_row(K, a, as, b + j, bs, y + j, N - j, resume);
 }
 // The same where the columns of B are contiguous (B.rs == 1): blocks of lanes x lanes are transposed in registers.
 // Those of two groups of columns take turns, since each waits for its chain, and 4 * lanes of a column are read at a
@@ -541,7 +559,7 @@ bool gemm_row(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const E
     Epilogue<T> epilogue = end;
     if (end.bias) epilogue.bias += j;
     if (B.cs == 1)
-      wide_row<T>(K, A.data, A.cs, B.data + j, B.rs, C.data + j, n, accumulate);
+      long_row<T>(K, A.data, A.cs, B.data + j, B.rs, C.data + j, n, accumulate);
     else
       wide_row_transposed<T>(A.data, A.cs, {B.data + j * B.cs, K, n, B.rs, B.cs}, C.data + j, accumulate);
     finish_row(C.data + j, n, epilogue);
