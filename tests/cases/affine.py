@@ -56,7 +56,8 @@ BUILD = {
 CASES = {
     "matmul": matrix_cases(
         "MKN", _AFFINE[0], [*_AFFINE[1], *(((33, 65, 18), {"transpose": t}) for t in ("a", "b", "ab")),
-         *(((1, 65, 515), {"transpose": t}) for t in ("", "b")), ((515, 131, 1027),)],
+         *(((1, 65, 515), {"transpose": t}) for t in ("", "b")), ((515, 131, 1027),),
+         *((size,) for size in ((1, 5, 203), (1, 1, 300), (1, 3, 417), (1, 9, 839)))],
         [*_AFFINE[2], *(((100, 784, 50), {"transpose": t}) for t in ("a", "b"))],
     ),
     "affine_forward": matrix_cases(
