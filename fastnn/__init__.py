@@ -11,8 +11,10 @@ except ModuleNotFoundError:
 from . import backends, ops
 from ._threads import get_num_threads, set_num_threads
 from .backends import show_config, trim, use_backend
+from .network import Network
 
 __all__ = [
+    "Network",
     "__version__",
     "backends",
     "get_num_threads",

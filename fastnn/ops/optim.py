@@ -165,3 +165,27 @@ def scale_arrays(arrays, scale):
         for a in plain:
             a *= float(scale)
     return arrays
+
+
+def moving_average(arrays, values, momentum, factor=1.0):
+    """arrays[i] = momentum * arrays[i] + (1 - momentum) * (values[i] * factor), in place -> arrays.
+
+    The running statistics of batch normalisation. Raises ValueError for lists or shapes that do not fit, TypeError for
+    arrays that are not float32 or float64.
+    """
+    if backends.active.moving_average(arrays, values, momentum, factor) is None:
+        call = Call("moving_average")
+        call.require(len(arrays) == len(values), f"arrays has {len(arrays)} arrays but values has {len(values)}")
+        for i, (a, value) in enumerate(zip(arrays, values, strict=True)):
+            if not isinstance(a, np.ndarray) or a.dtype not in (np.float32, np.float64):
+                raise call.error(TypeError, f"arrays[{i}] must be an ndarray of float32 or float64")
+            call.require(a.shape == np.shape(value), f"arrays[{i}] is {a.shape} but values[{i}] is {np.shape(value)}")
+            call.require(a.flags.writeable, f"arrays[{i}] is read-only")
+        for a, value in zip(arrays, values, strict=True):
+            [a[...]] = backends.checked.moving_average(
+                [np.array(a, a.dtype.newbyteorder("="), order="C")],
+                [np.require(value, a.dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])],
+                float(momentum),
+                float(factor),
+            )
+    return arrays

@@ -193,6 +193,17 @@ py::object scale_arrays(py::handle list, Real scale) {
   });
 }
 
+py::object moving_average(py::handle list, py::handle values, Real momentum, Real factor) {
+  if (!momentum.ok || !factor.ok) return py::none();
+  if (is_empty_list(list) && is_empty_list(values)) return py::reinterpret_borrow<py::object>(list);
+  return by_dtype(first_item(list), [&]<class T>() -> py::object {
+    Arrays<T> arrays;
+    if (!arrays.read(list, values, {})) return py::none();
+    arrays.each([&](const OptimArray<T>* a, idx count) { active<T>().optim.average(a, count, momentum, factor); });
+    return py::reinterpret_borrow<py::object>(list);
+  });
+}
+
 }  // namespace
 
 void bind_optim(py::module_& m) {
@@ -231,6 +242,7 @@ void bind_optim(py::module_& m) {
       "m"_a, v_arg, lr_arg, "beta1"_a, "beta2"_a, epsilon_arg, "step"_a, "decoupled"_a = false);
   m.def("grad_norm", grad_norm, "grads"_a);
   m.def("scale_arrays", scale_arrays, "arrays"_a, "scale"_a);
+  m.def("moving_average", moving_average, "arrays"_a, "values"_a, "momentum"_a, "factor"_a = Real{1.0});
 }
 
 }  // namespace fastnn

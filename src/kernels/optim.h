@@ -204,5 +204,13 @@ template <class T> void scale_arrays(const OptimArray<T>* arrays, idx count, T s
   });
 }
 
+// p = momentum * p + (1 - momentum) * (g * factor), rounded as NumPy does
+template <class T> void moving_average(const OptimArray<T>* arrays, idx count, double momentum, double factor) {
+  const T old = T(momentum), rest = T(1 - momentum), scale = T(factor);
+  for_blocks(arrays, count, 8, [=](const OptimArray<T>& a, idx begin, idx end, idx) {
+    for (idx i = begin; i < end; ++i) a.p[i] = old * a.p[i] + rest * (a.g[i] * scale);
+  });
+}
+
 }  // namespace
 }  // namespace FASTNN_NS

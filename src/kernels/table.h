@@ -137,6 +137,7 @@ template <class T> struct OptimKernels {
   void (*update)(Optimizer kind, const OptimArray<T>* arrays, idx count, const OptimSettings& settings);
   double (*sum_of_squares)(const OptimArray<T>* arrays, idx count, double* partial);
   void (*scale)(const OptimArray<T>* arrays, idx count, T scale);
+  void (*average)(const OptimArray<T>* arrays, idx count, double momentum, double factor);
 };
 
 template <class T> struct EmbeddingKernels {  // index: n rows of the table, all inside it; dout, out (n, D)

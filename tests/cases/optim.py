@@ -35,6 +35,11 @@ def _scale_arrays(rng, dtype, shapes, scale=0.3):
     return {"arrays": _arrays(rng, dtype, shapes), "scale": scale}
 
 
+def _moving_average(rng, dtype, shapes, momentum=0.9, factor=1.0):
+    arrays, values = _arrays(rng, dtype, shapes), _arrays(rng, dtype, shapes)
+    return {"arrays": arrays, "values": values, "momentum": momentum, "factor": factor}
+
+
 _NETWORK = (784, 50), (50,), (50, 10), (10,)  # TwoLayerNet
 
 
@@ -56,11 +61,13 @@ def _optimizer_cases(*options):
 RETURNS = {
     "grad_norm": ("norm",),
     "scale_arrays": ("arrays",),
+    "moving_average": ("arrays",),
 } | {op: ("params",) for op in OPS if op.endswith("_update")}
 
 BUILD = {
     "grad_norm": _grad_norm,
     "scale_arrays": _scale_arrays,
+    "moving_average": _moving_average,
     "sgd_update": _optimizer(lr=0.1),
     "momentum_update": _optimizer(v="signed", lr=0.1, momentum=0.9),
     "nesterov_update": _optimizer(v="signed", lr=0.1, momentum=0.9, lookahead=False),
@@ -74,6 +81,7 @@ BUILD = {
 CASES = {
     "grad_norm": _optimizer_cases(),
     "scale_arrays": _optimizer_cases(),
+    "moving_average": _optimizer_cases({"factor": 1.01}, {"momentum": 0.0}, {"momentum": 1.0}),
     "sgd_update": _optimizer_cases(),
     "momentum_update": _optimizer_cases(),
     "nesterov_update": _optimizer_cases({"lookahead": True}, {"lookahead": True, "weight_decay": 0.1}),
@@ -83,3 +91,5 @@ CASES = {
 }  # fmt: skip
 for _op in ("grad_norm", "scale_arrays"):
     CASES[_op]["odd"] = {name: CASES[_op]["odd"][name] for name in ("no arrays", "mixed")}
+for _name in [name for name in CASES["moving_average"]["odd"] if "clip" in name or "decay" in name]:
+    del CASES["moving_average"]["odd"][_name]

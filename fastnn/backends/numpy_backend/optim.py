@@ -17,6 +17,13 @@ def scale_arrays(arrays, scale):
     return arrays
 
 
+def moving_average(arrays, values, momentum, factor=1.0):
+    """arrays[i] = momentum * arrays[i] + (1 - momentum) * (values[i] * factor), in place -> arrays."""
+    for a, value in zip(arrays, values, strict=True):
+        a[...] = momentum * a + (1 - momentum) * (value * factor)
+    return arrays
+
+
 def _steps(params, grads, weight_decay, clip_norm, clip_value):
     """Pairs (p, g) with g clipped by the global norm, then by value, then with the weight decay added."""
     scale = min(1.0, clip_norm / (grad_norm(grads) + 1e-6)) if clip_norm > 0 else 1.0

@@ -1,0 +1,825 @@
+"""From layers to instructions: one function a layer class, in the table LAYERS, and one a loss, in LOSSES.
+
+`lower(program, layer, x)` emits the forward pass and returns its output and a function that emits the backward pass:
+from the gradient of the output (a buffer, which it may overwrite) to that of x, None where nobody needs it. Classes
+that are not in the tables, layers of a subclass and layers whose arrays do not fit run in Python, as they are.
+"""
+
+import copy
+import inspect
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import layers, time_layers
+from ..functions import BOOK_EPSILON
+from ..layers.base import pair
+from ..layers.random import draw_key
+from .program import Buffer
+
+
+class Value(NamedTuple):
+    """What one layer hands to the next: (N, *shape). wanted: whether somebody needs its gradient."""
+
+    buffer: Buffer
+    shape: tuple
+    wanted: bool
+    origin: str  # the layer it comes from, for messages
+
+
+class Misfit(Exception):
+    """This layer does not fit on these operations: it runs in Python."""
+
+
+# Activations whose derivative follows from their output, so that they can be part of the operation before them.
+_FROM_OUTPUT = "relu", "sigmoid", "tanh"
+
+
+def chain(program, net, x):
+    """Lower the layers one after the other -> (y, backward)."""
+    backs, i = [], 0
+    while i < len(net):
+        following = net[i + 1] if i + 1 < len(net) else None
+        program.layer += 1
+        taken, y, back = _layer(program, net[i], following, x)
+        backs.append(back)
+        program.layer += taken - 1
+        x, i = y, i + taken
+
+    def backward(dy):
+        for back in reversed(backs):
+            if dy is None:
+                return None
+            dy = back(dy)
+        return dy
+
+    return x, backward
+
+
+def _layer(program, layer, following, x):
+    """One layer, and the activation that follows it where the two make one operation -> (layers taken, y, backward)."""
+    number = program.layer
+    cls = type(layer)
+    at = len(program.instructions), len(program.records), len(program.scalars), len(program.statistics)
+    try:
+        if cls in FUSING:
+            kind, alpha = _fusable(program, following)
+            y, back = FUSING[cls](program, layer, x, kind, alpha)
+            taken = 1 + (kind != "identity")
+        elif cls in LAYERS:
+            (y, back), taken = LAYERS[cls](program, layer, x), 1
+        else:
+            raise Misfit
+    except Misfit:
+        for column, length in zip(
+            (program.instructions, program.records, program.scalars, program.statistics), at, strict=True
+        ):
+            del column[length:]
+        del program.layer_of[at[0] :]
+        (y, back), taken = _in_python(program, layer, x), 1
+
+    def backward(dy):
+        program.layer = number
+        dx = back(dy)
+        if program.ready is not None and getattr(layer, "params", None):
+            program.ready(layer)
+        return dx
+
+    last = type(following if taken > 1 else layer).__name__
+    return taken, y._replace(origin=f"layer {number + taken - 1} ({last})"), backward
+
+
+def _fusable(program, layer):
+    """(kind, alpha) of an activation that can be part of the operation before it; ("identity", 0) of anything else."""
+    cls = type(layer)
+    if cls is layers.Relu:
+        return "relu", 0.0
+    if cls in ACTIVATION_CLASSES:
+        if layer.kind in _FROM_OUTPUT or not program.train:
+            return layer.kind, float(layer.alpha)
+        if layer.kind == "leaky_relu" and layer.alpha > 0:  # the sign of the output is that of the input
+            return layer.kind, float(layer.alpha)
+    return "identity", 0.0
+
+
+def _misfit(program, layer, x, wants, found=None):
+    """ValueError: what comes in does not chain with this layer."""
+    found = x.shape if found is None else found
+    return ValueError(
+        f"Network: layer {program.layer} ({type(layer).__name__}) takes {wants} but {x.origin} gives "
+        f"{_of_batch(found)}; shapes must chain"
+    )
+
+
+def _of_batch(shape):
+    return "(" + ", ".join(["N", *map(str, shape)]) + ")" if shape else "(N,)"
+
+
+def _arrays(program, layer):
+    """Buffers of a layer's parameters and gradients; Misfit where an operation could not use the arrays."""
+    if not all(isinstance(g, np.ndarray) for g in layer.grads) or not program.fits(*layer.params, *layer.grads):
+        raise Misfit
+    params = [program.array(layer.params, i) for i in range(len(layer.params))]
+    return params, [program.array(layer.grads, i) for i in range(len(layer.grads))]
+
+
+def _floats(program, layer, x):
+    if program.records[x.buffer].dtype != "float":
+        raise _misfit(program, layer, x, "numbers", x.shape)
+
+
+# ---- products, with the activation that follows ----------------------------------------------------------------------
+
+
+def _product(program, layer, x, columns, kind, alpha):
+    """x @ W + b over rows of `columns` numbers -> (y, backward) of the buffer (N * rows, M)."""
+    (W, b), (dW, db) = _arrays(program, layer)
+    D, M = layer.params[0].shape
+    rows = math.prod(x.shape) // D if columns == D else 1
+    x2 = program.view(x.buffer, rows, (D,))
+    y2 = program.arena((M,), rows)
+    program.emit("affine_forward", x2, W, b, kind, alpha, y2)
+
+    def backward(dy):
+        dy2 = program.view(dy, rows, (M,))
+        if kind != "identity":
+            program.emit("activation_backward", dy2, y2, kind, alpha, dy2)
+        dx2 = program.arena((D,), rows) if x.wanted else None
+        program.emit("affine_backward", dy2, x2, W, dW, db, dx2)
+        return None if dx2 is None else program.view(dx2, 1, x.shape)
+
+    return y2, backward
+
+
+def _affine(program, layer, x, kind, alpha):
+    _floats(program, layer, x)
+    D, M = layer.params[0].shape
+    if math.prod(x.shape) != D:
+        raise _misfit(program, layer, x, f"{D} numbers a sample (W is {layer.params[0].shape})")
+    y, backward = _product(program, layer, x._replace(shape=x.shape or (1,)), -1, kind, alpha)
+    return Value(y, (M,), True, ""), backward
+
+
+def _time_affine(program, layer, x, kind, alpha):
+    _floats(program, layer, x)
+    D, M = layer.params[0].shape
+    if not x.shape or x.shape[-1] != D:
+        raise _misfit(program, layer, x, f"{D} numbers a step (W is {layer.params[0].shape})")
+    y, backward = _product(program, layer, x, D, kind, alpha)
+    shape = *x.shape[:-1], M
+    return Value(program.view(y, 1, shape), shape, True, ""), backward
+
+
+def _images(program, layer, x, channels=None):
+    _floats(program, layer, x)
+    if len(x.shape) != 3 or (channels is not None and x.shape[0] != channels):
+        wants = "images (N, C, H, W)" if channels is None else f"images of {channels} channels"
+        raise _misfit(program, layer, x, wants)
+
+
+def _window(program, layer, x, H, W):
+    """The output's height and width, which must not be empty."""
+    if min(H, W) < 1:
+        raise _misfit(program, layer, x, "images that its window fits on")
+    return H, W
+
+
+def _convolution(program, layer, x, kind, alpha):
+    W = layer.params[0]
+    _images(program, layer, x, W.shape[1] * layer.groups)
+    params, grads = _arrays(program, layer)
+    stride, pad, dilation = pair(layer.stride), pair(layer.pad), pair(layer.dilation)
+    size = (
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip(x.shape[1:], pad, dilation, W.shape[2:], stride, strict=True)
+    )
+    shape = len(W), *_window(program, layer, x, *size)
+    options = stride, pad, dilation, layer.groups
+    y = program.arena(shape)
+    b = params[1] if len(params) > 1 else None
+    program.emit("conv2d_forward", x.buffer, params[0], b, *options, kind, alpha, "auto", y)
+
+    def backward(dy):
+        if kind != "identity":
+            program.emit("activation_backward", dy, y, kind, alpha, dy)
+        dx = program.arena(x.shape) if x.wanted and layer.input_gradient else None
+        dW, db = (*grads, None)[:2]
+        program.emit("conv2d_backward", dy, x.buffer, params[0], *options, "auto", False if dx is None else dx, dW, db)
+        return dx
+
+    return Value(y, shape, True, ""), backward
+
+
+def _convolution_transposed(program, layer, x):
+    W = layer.params[0]
+    _images(program, layer, x, len(W))
+    params, grads = _arrays(program, layer)
+    options = layer._options()
+    size = (
+        (n - 1) * s - 2 * p + d * (k - 1) + o + 1
+        for n, k, s, p, o, d in zip(x.shape[1:], W.shape[2:], *options[:4], strict=True)
+    )
+    shape = W.shape[1] * layer.groups, *_window(program, layer, x, *size)
+    y = program.arena(shape)
+    b = params[1] if len(params) > 1 else None
+    program.emit("conv_transpose2d_forward", x.buffer, params[0], b, *options, y)
+
+    def backward(dy):
+        dx = program.arena(x.shape) if x.wanted and layer.input_gradient else None
+        dW, db = (*grads, None)[:2]
+        outs = False if dx is None else dx, dW, db
+        program.emit("conv_transpose2d_backward", dy, x.buffer, params[0], *options, *outs)
+        return dx
+
+    return Value(y, shape, True, ""), backward
+
+
+# ---- element-wise ----------------------------------------------------------------------------------------------------
+
+
+def _activation(program, layer, x):
+    _floats(program, layer, x)
+    kind, alpha = ("relu", 0.0) if type(layer) is layers.Relu else (layer.kind, float(layer.alpha))
+    y = program.arena(x.shape)
+    program.emit("activation_forward", x.buffer, kind, alpha, y)
+
+    def backward(dy):
+        if not x.wanted:
+            return None
+        saved = y if kind in _FROM_OUTPUT else x.buffer
+        program.emit("activation_backward", dy, saved, kind, alpha, dy)
+        return dy
+
+    return Value(y, x.shape, x.wanted, ""), backward
+
+
+def _dropout(program, layer, x, scale=1.0, keep=None):
+    """Training: a key for each run. Evaluation: times `keep`, None for nothing to do."""
+    _floats(program, layer, x)
+    if program.train:
+        key, mask = program.scalar(lambda n: draw_key(layer.rng)), program.arena(x.shape, dtype="mask")
+        y = program.arena(x.shape)
+        program.emit("dropout_forward", x.buffer, float(layer.dropout_ratio), key, scale, y, mask)
+    elif keep is None:
+        return Value(x.buffer, x.shape, x.wanted, ""), lambda dy: dy
+    else:  # a ratio of 0 keeps everything
+        mask, y = program.arena(x.shape, dtype="mask"), program.arena(x.shape)
+        program.emit("dropout_forward", x.buffer, 0.0, 0, keep, y, mask)
+        scale = keep
+
+    def backward(dy):
+        if not x.wanted:
+            return None
+        program.emit("dropout_backward", dy, mask, scale, dy)
+        return dy
+
+    return Value(y, x.shape, x.wanted, ""), backward
+
+
+def _books_dropout(program, layer, x):
+    return _dropout(program, layer, x, 1.0, 1.0 - layer.dropout_ratio)
+
+
+def _inverted_dropout(program, layer, x):
+    return _dropout(program, layer, x, float(layer._scale()))
+
+
+def _dropout2d(program, layer, x):
+    if not program.train:
+        return _dropout(program, layer, x)
+    _images(program, layer, x)
+    key, mask = program.scalar(lambda n: draw_key(layer.rng)), program.arena(x.shape[:1], dtype="mask")
+    y, scale = program.arena(x.shape), float(layer._scale())
+    program.emit("dropout2d_forward", x.buffer, float(layer.dropout_ratio), key, scale, y, mask)
+
+    def backward(dy):
+        if not x.wanted:
+            return None
+        dx = program.arena(x.shape)
+        program.emit("dropout2d_backward", dy, mask, scale, dx)
+        return dx
+
+    return Value(y, x.shape, x.wanted, ""), backward
+
+
+def _flatten(program, layer, x):
+    shape = (math.prod(x.shape),)
+    return Value(program.view(x.buffer, 1, shape), shape, x.wanted, ""), lambda dy: program.view(dy, 1, x.shape)
+
+
+def _softmax(program, layer, x):
+    _floats(program, layer, x)
+    rows, columns = math.prod(x.shape[:-1]), x.shape[-1:]
+    y2 = program.arena(columns, rows)
+    program.emit("softmax_forward", program.view(x.buffer, rows, columns), y2)
+
+    def backward(dy):
+        if not x.wanted:
+            return None
+        dx = program.arena(columns, rows)
+        program.emit("softmax_backward", program.view(dy, rows, columns), y2, dx)
+        return program.view(dx, 1, x.shape)
+
+    return Value(program.view(y2, 1, x.shape), x.shape, x.wanted, ""), backward
+
+
+# ---- normalisation ---------------------------------------------------------------------------------------------------
+
+
+def _batch_norm(program, layer, x, shape, factor):
+    """Over x seen as (N, *shape); factor(n): of the batch's variance in the running one."""
+    (gamma, beta), (dgamma, dbeta) = _arrays(program, layer)
+    C = shape[:1]
+    if layer.params[0].shape != C:
+        raise Misfit
+    if layer.running_mean is None:
+        layer.running_mean, layer.running_var = (np.zeros(C, layer._statistics_dtype()) for _ in range(2))
+    if not program.fits(layer.running_mean, layer.running_var):
+        raise Misfit
+    x2, y2 = program.view(x.buffer, 1, shape), program.arena(shape)
+    y = Value(program.view(y2, 1, x.shape), x.shape, True, "")
+    running = program.array(layer, "running_mean"), program.array(layer, "running_var")
+    epsilon, momentum = float(layer.epsilon), float(layer.momentum)
+    if not program.train:
+        program.emit("batch_norm_inference", x2, gamma, beta, *running, epsilon, y2)
+        return y, lambda dy: None
+    mean, var = program.arena(C, 0), program.arena(C, 0)
+    program.emit("batch_norm_forward", x2, gamma, beta, epsilon, y2, mean, var)
+    if factor is None:
+        program.later("moving_average", list(running), [mean, var], momentum, 1.0)
+    else:
+        program.later("moving_average", [running[0]], [mean], momentum, 1.0)
+        program.later("moving_average", [running[1]], [var], momentum, program.scalar(factor))
+
+    def backward(dy):
+        dx = program.arena(shape)
+        program.emit(
+            "batch_norm_backward", program.view(dy, 1, shape), x2, gamma, mean, var, epsilon, dx, dgamma, dbeta
+        )
+        return program.view(dx, 1, x.shape) if x.wanted else None
+
+    return y, backward
+
+
+def _batch_normalization(program, layer, x):
+    _floats(program, layer, x)
+    D = math.prod(x.shape)
+    if np.size(layer.params[0]) not in (1, D):
+        raise _misfit(program, layer, x, f"{np.size(layer.params[0])} numbers a sample, as gamma has")
+    return _batch_norm(program, layer, x, (D,), None)
+
+
+def _batch_norm_2d(program, layer, x):
+    _floats(program, layer, x)
+    if len(x.shape) < 1 or x.shape[0] != np.size(layer.params[0]):
+        raise _misfit(program, layer, x, f"{np.size(layer.params[0])} channels, as gamma has")
+    places = math.prod(x.shape[1:])
+    return _batch_norm(program, layer, x, x.shape, lambda n: n * places / max(n * places - 1, 1))
+
+
+def _normalised(program, x, forward, backward, rows, shape, leading, options):
+    """Layer or group normalisation of x seen as (N * rows, *shape), its statistics (N * rows, *leading)."""
+    (gamma, beta), (dgamma, dbeta), numbers, epsilon = options
+    x2, y2 = program.view(x.buffer, rows, shape), program.arena(shape, rows)
+    mean, rstd = program.arena(leading, rows), program.arena(leading, rows)
+    program.emit(forward, x2, gamma, beta, *numbers, epsilon, y2, mean, rstd)
+
+    def back(dy):
+        dx = program.arena(shape, rows)
+        program.emit(backward, program.view(dy, rows, shape), x2, gamma, *numbers, mean, rstd, dx, dgamma, dbeta)
+        return program.view(dx, 1, x.shape) if x.wanted else None
+
+    return Value(program.view(y2, 1, x.shape), x.shape, True, ""), back
+
+
+def _layer_norm(program, layer, x):
+    _floats(program, layer, x)
+    shape = layer.params[0].shape
+    if len(x.shape) < len(shape) or x.shape[len(x.shape) - len(shape) :] != shape:
+        raise _misfit(program, layer, x, f"samples that end with gamma's shape {shape}")
+    params, grads = _arrays(program, layer)
+    flat = (math.prod(shape),)
+    params, grads = ([program.view(a, 0, flat) for a in arrays] for arrays in (params, grads))
+    rows = math.prod(x.shape) // max(flat[0], 1)
+    options = params, grads, (), float(layer.epsilon)
+    return _normalised(program, x, "layer_norm_forward", "layer_norm_backward", rows, flat, (), options)
+
+
+def _group_norm(program, layer, x):
+    _floats(program, layer, x)
+    C = np.size(layer.params[0])
+    if not x.shape or x.shape[0] != C:
+        raise _misfit(program, layer, x, f"{C} channels, as gamma has")
+    options = *_arrays(program, layer), (layer.groups,), float(layer.epsilon)
+    leading = (layer.groups,)
+    return _normalised(program, x, "group_norm_forward", "group_norm_backward", 1, x.shape, leading, options)
+
+
+# ---- pooling ---------------------------------------------------------------------------------------------------------
+
+
+def _pooled(n, kernel, stride, pad, ceil_mode):
+    reach = n + 2 * pad - kernel
+    if reach < 0:
+        return 0
+    count = (-(-reach // stride) if ceil_mode else reach // stride) + 1
+    return count - 1 if ceil_mode and (count - 1) * stride >= n + pad else count
+
+
+def _max_pool(program, x, kernel, stride, pad, ceil_mode, shape):
+    y = program.arena(shape)
+    arg = program.arena(shape, dtype="uint8" if math.prod(kernel) <= 256 else "int32")
+    program.emit("max_pool2d_forward", x.buffer, kernel, stride, pad, ceil_mode, y, arg)
+
+    def backward(dy):
+        if not x.wanted:
+            return None
+        dx = program.arena(x.shape)
+        program.emit("max_pool2d_backward", dy, arg, (None, *x.shape), kernel, stride, pad, dx)
+        return dx
+
+    return y, backward
+
+
+def _avg_pool(program, x, kernel, stride, pad, ceil_mode, count_include_pad, shape):
+    y, options = program.arena(shape), (kernel, stride, pad, ceil_mode, count_include_pad)
+    program.emit("avg_pool2d_forward", x.buffer, *options, y)
+
+    def backward(dy):
+        if not x.wanted:
+            return None
+        dx = program.arena(x.shape)
+        program.emit("avg_pool2d_backward", dy, (None, *x.shape), *options, dx)
+        return dx
+
+    return y, backward
+
+
+def _pooling(program, layer, x):
+    _images(program, layer, x)
+    kernel, stride, pad = (layer.pool_h, layer.pool_w), pair(layer.stride), pair(layer.pad)
+    sizes = zip(x.shape[1:], kernel, stride, pad, strict=True)
+    size = (_pooled(*numbers, layer.ceil_mode) for numbers in sizes)
+    shape = x.shape[0], *_window(program, layer, x, *size)
+    if type(layer) is layers.Pooling:
+        y, backward = _max_pool(program, x, kernel, stride, pad, layer.ceil_mode, shape)
+    else:
+        options = layer.ceil_mode, layer.count_include_pad
+        y, backward = _avg_pool(program, x, kernel, stride, pad, *options, shape)
+    return Value(y, shape, x.wanted, ""), backward
+
+
+def _global_pooling(program, layer, x):
+    _images(program, layer, x)
+    C, *size = x.shape
+    kernel, whole = tuple(size), (C, 1, 1)
+    if type(layer) is layers.GlobalMaxPooling:
+        y, back = _max_pool(program, x, kernel, (1, 1), (0, 0), False, whole)
+    else:
+        y, back = _avg_pool(program, x, kernel, (1, 1), (0, 0), False, True, whole)
+    shape = whole if layer.keepdims else (C,)
+    return Value(program.view(y, 1, shape), shape, x.wanted, ""), lambda dy: back(program.view(dy, 1, whole))
+
+
+# ---- sequences -------------------------------------------------------------------------------------------------------
+
+
+def _embedding(program, layer, x):
+    if program.records[x.buffer].dtype != "labels":
+        raise _misfit(program, layer, x, "indices")
+    (W,), (dW,) = _arrays(program, layer)
+    V, D = layer.params[0].shape
+    shape = *x.shape, D
+    y = program.arena(shape)
+    program.emit("embedding_forward", W, x.buffer, y)
+
+    def backward(dy):
+        program.emit("embedding_backward", dy, x.buffer, V, dW)
+
+    return Value(y, shape, True, ""), backward
+
+
+def _steps(program, layer, x):
+    """(T, H) of a recurrent layer, its arrays: Wx, Wh, b, more (None where there is none) and their gradients."""
+    _floats(program, layer, x)
+    D = layer.params[0].shape[0]
+    if len(x.shape) != 2 or x.shape[1] != D:
+        raise _misfit(program, layer, x, f"(N, T, {D})")
+    params, grads = _arrays(program, layer)
+    arrays = []
+    for values in (params, grads):
+        Wx, Wh, *more = values
+        b = more.pop(0) if layer._has_bias else None
+        arrays.append((Wx, Wh, b, more[0] if more else None))
+    return (x.shape[0], layer.params[1].shape[0]), *arrays
+
+
+def _initial(program, layer, name, H):
+    """The state that a stateful layer starts from, an input; None for zeros."""
+    if not layer.stateful:
+        return None
+    dtype = program.dtype
+
+    def state(n):
+        h = getattr(layer, name)
+        if h is None:
+            return np.zeros((n, H), dtype)
+        if len(h) == 1 != n:
+            h = np.repeat(h, n, axis=0)
+        if h.shape != (n, H):
+            raise ValueError(
+                f"Network: the state {name} of a {type(layer).__name__} is {h.shape}; the batch needs ({n}, {H})"
+            )
+        return np.require(h, dtype, ["C_CONTIGUOUS", "ALIGNED"])
+
+    return program.state(state, (H,))
+
+
+def _keep_state(program, layer, **steps):
+    """After a run the layer has the last state, as after its own forward."""
+    last = 0 if layer.reverse else -1
+    for buffer in steps.values():
+        program.pin(buffer)
+
+    def after(view, n):
+        for name, buffer in steps.items():
+            setattr(layer, name, view(buffer, n)[:, last].copy())
+
+    if layer.stateful:
+        program.after.append(after)
+
+
+def _time_rnn(program, layer, x):
+    (T, H), (Wx, Wh, b, _), (dWx, dWh, db, _) = _steps(program, layer, x)
+    h0, hs = _initial(program, layer, "h", H), program.arena((T, H))
+    options = layer.activation, None, layer.reverse, False
+    program.emit("rnn_forward", x.buffer, Wx, Wh, b, h0, *options, hs)
+    _keep_state(program, layer, h=hs)
+
+    def backward(dhs):
+        dx = program.arena(x.shape) if x.wanted else None
+        program.emit("rnn_backward", dhs, x.buffer, Wx, Wh, h0, hs, *options, dx, dWx, dWh, db, None)
+        return dx
+
+    return Value(hs, (T, H), True, ""), backward
+
+
+def _time_lstm(program, layer, x):
+    (T, H), (Wx, Wh, b, peephole), (dWx, dWh, db, dpeephole) = _steps(program, layer, x)
+    h0, c0 = (_initial(program, layer, name, H) for name in "hc")
+    hs, cs, gates = program.arena((T, H)), program.arena((T, H)), program.arena((T, 4 * H))
+    options = peephole, None, layer.reverse, False
+    program.emit("lstm_forward", x.buffer, Wx, Wh, b, h0, c0, *options, hs, cs, gates)
+    _keep_state(program, layer, h=hs, c=cs)
+
+    def backward(dhs):
+        dx = program.arena(x.shape) if x.wanted else None
+        inputs = dhs, None, x.buffer, Wx, Wh, h0, c0, hs, cs, gates
+        program.emit("lstm_backward", *inputs, *options, dx, dWx, dWh, db, None, None, dpeephole)
+        return dx
+
+    return Value(hs, (T, H), True, ""), backward
+
+
+def _time_gru(program, layer, x):
+    (T, H), (Wx, Wh, b, b_h), (dWx, dWh, db, db_h) = _steps(program, layer, x)
+    h0, hs = _initial(program, layer, "h", H), program.arena((T, H))
+    linear = bool(layer.linear_before_reset)
+    gates = program.arena((T, (4 if linear else 3) * H))
+    program.emit("gru_forward", x.buffer, Wx, Wh, b, h0, linear, b_h, None, layer.reverse, False, hs, gates)
+    _keep_state(program, layer, h=hs)
+
+    def backward(dhs):
+        dx = program.arena(x.shape) if x.wanted else None
+        inputs = dhs, x.buffer, Wx, Wh, h0, hs, gates, linear, None, layer.reverse, False
+        program.emit("gru_backward", *inputs, dx, dWx, dWh, db, None, db_h)
+        return dx
+
+    return Value(hs, (T, H), True, ""), backward
+
+
+# ---- layers in Python ------------------------------------------------------------------------------------------------
+
+
+def _in_python(program, layer, x):
+    """Anything with forward and backward. Its output's shape is found by a trial with a copy of it."""
+    name = f"layer {program.layer} ({type(layer).__name__})"
+    program.in_python.append((program.layer, layer))
+    takes_flag = takes_train_flag(layer)
+    options = (program.train,) if takes_flag else ()
+    if hasattr(layer, "train_flg"):
+        layer.train_flg = program.train
+    dtype = program.records[x.buffer].numpy_dtype(program.dtype) if program.records[x.buffer].dtype != "labels" else int
+    try:
+        trial = np.asarray(copy.deepcopy(layer).forward(np.zeros((2, *x.shape), dtype), *options))
+    except Exception as error:
+        raise ValueError(
+            f"Network: {name}, run in Python, does not take {_of_batch(x.shape)} from {x.origin}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if trial.ndim < 1 or trial.shape[0] != 2:
+        raise ValueError(f"Network: {name} makes {trial.shape} of 2 samples; the first size must be N")
+    shape = trial.shape[1:]
+    y = program.arena(shape)
+    params = list(getattr(layer, "params", None) or [])
+
+    def forward(x, y):
+        y[...] = layer.forward(x, *options)
+
+    program.emit(forward, x.buffer, y)
+
+    def backward(dy):
+        dx = program.arena(x.shape) if x.wanted else None
+
+        def run(dy, x, y, dx):
+            result = layer.backward(dy)
+            if dx is not None:
+                dx[...] = result
+
+        program.emit(run, dy, x.buffer, y, dx)
+        return dx
+
+    return Value(y, shape, x.wanted or bool(params), ""), backward
+
+
+def takes_train_flag(layer):
+    try:
+        return "train_flg" in inspect.signature(layer.forward).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+# ---- losses ----------------------------------------------------------------------------------------------------------
+
+
+class Loss(NamedTuple):
+    """A lowered loss. targets(t, n): what is given as t, as the instruction takes it."""
+
+    backward: Any  # () -> the gradient of the scores
+    targets: Any
+    divisor: Any = None  # n -> what the run's number is to be divided by
+
+
+def _softmax_loss(program, layer, x):
+    """Softmax and cross entropy over the last axis."""
+    _floats(program, layer, x)
+    time = type(layer) is time_layers.TimeSoftmaxWithLoss
+    if len(x.shape) != (2 if time else 1):
+        wants = "(T, V) scores a sample" if time else "V scores a sample"
+        raise ValueError(
+            f"Network: the loss {type(layer).__name__} takes {wants} but {x.origin} gives {_of_batch(x.shape)}"
+        )
+    *leading, V = x.shape
+    rows = math.prod(leading)
+    if time:
+        options, epsilon = (None, int(layer.ignore_label), 0.0), 0.0
+    else:
+        weight, ignore, smoothing = layer.options
+        if weight is not None:
+            if not program.fits(weight):
+                raise Misfit
+            weight = program._add("array", "float", 0, weight.shape, weight)
+        options, epsilon = (weight, ignore, float(smoothing)), float(layer.epsilon)
+    t = program.input(1, (), "labels", rows)
+    y2 = program.arena((V,), rows)
+    program.loss_at = len(program.instructions)
+    x2 = program.view(x.buffer, rows, (V,))
+    program.emit("softmax_cross_entropy_forward", x2, t, *options, epsilon, y2)
+
+    def targets(t, n):
+        t = np.asarray(t)
+        if t.shape == (n, *x.shape) and not (time and t.ndim == 2):
+            if time:
+                t = t.argmax(axis=-1)
+            else:
+                return np.require(t, program.dtype, ["C_CONTIGUOUS", "ALIGNED"])
+        if t.size != n * rows or t.dtype.kind not in "iu":
+            raise ValueError(
+                f"Network: t is {t.dtype} {t.shape} but the scores are {(n, *x.shape)}; {type(layer).__name__} takes "
+                f"labels {(n, *leading)} or targets {(n, *x.shape)}"
+            )
+        return np.ascontiguousarray(t.reshape(n * rows))
+
+    def backward():
+        program.emit("softmax_cross_entropy_backward", y2, t, 1.0, *options, y2)
+        return program.view(y2, 1, x.shape)
+
+    return Loss(backward, targets)
+
+
+def _like(program, layer, x):
+    def targets(t, n):
+        t = np.asarray(t)
+        shape = n, *x.shape
+        if [k for k in t.shape if k != 1] != [k for k in shape if k != 1]:
+            raise ValueError(
+                f"Network: t is {t.shape} but the scores are {shape}; {type(layer).__name__} takes equal shapes"
+            )
+        return np.require(t.reshape(shape), program.dtype, ["C_CONTIGUOUS", "ALIGNED"])
+
+    return program.input(1, x.shape), targets
+
+
+def _sigmoid_loss(program, layer, x):
+    _floats(program, layer, x)
+    t, targets = _like(program, layer, x)
+    y = program.arena(x.shape)
+    program.loss_at = len(program.instructions)
+    program.emit("sigmoid_cross_entropy_forward", x.buffer, t, BOOK_EPSILON, y)
+
+    def backward():
+        dx = program.arena(x.shape)
+        program.emit("sigmoid_cross_entropy_backward", y, t, 1.0, dx)
+        return dx
+
+    return Loss(backward, targets)
+
+
+def _squared_error(program, layer, x):
+    _floats(program, layer, x)
+    t, targets = _like(program, layer, x)
+    size = math.prod(x.shape)
+    program.loss_at = len(program.instructions)
+    program.emit("squared_error_forward", x.buffer, t)
+
+    def backward():
+        dx = program.arena(x.shape)
+        scale = program.scalar(lambda n: 2.0 / max(n * size, 1))
+        program.emit("squared_error_backward", x.buffer, t, scale, dx)
+        return dx
+
+    return Loss(backward, targets, lambda n: n * size)
+
+
+def lower_loss(program, layer, x):
+    """Emit a loss -> Loss; a class that is not in LOSSES runs in Python: forward(x, t) -> float, backward(1) -> dx."""
+    program.layer += 1
+    lowered = LOSSES.get(type(layer))
+    if lowered is not None:
+        try:
+            return lowered(program, layer, x)
+        except Misfit:
+            pass
+    t = program.input(1, (), "labels")
+
+    def forward(x, t):
+        return float(layer.forward(x, t))
+
+    program.loss_at = len(program.instructions)
+    program.emit(forward, x.buffer, t)
+
+    def backward():
+        dx = program.arena(x.shape)
+
+        def run(x, dx):
+            dx[...] = layer.backward(1)
+
+        program.emit(run, x.buffer, dx)
+        return dx
+
+    return Loss(backward, lambda t, n: np.asarray(t))
+
+
+ACTIVATION_CLASSES = (
+    layers.Identity, layers.Step, layers.Sigmoid, layers.Tanh, layers.LeakyRelu, layers.ELU, layers.SELU,
+    layers.Softplus, layers.Softsign, layers.HardSigmoid, layers.Swish, layers.GELU, layers.Mish,
+)  # fmt: skip
+
+FUSING = {
+    layers.Affine: _affine,
+    time_layers.TimeAffine: _time_affine,
+    layers.Convolution: _convolution,
+}
+
+LAYERS = {
+    **dict.fromkeys([layers.Relu, *ACTIVATION_CLASSES], _activation),
+    layers.ConvTranspose2d: _convolution_transposed,
+    layers.Dropout: _books_dropout,
+    layers.Dropout2d: _dropout2d,
+    time_layers.TimeDropout: _inverted_dropout,
+    layers.Flatten: _flatten,
+    layers.Softmax: _softmax,
+    layers.BatchNormalization: _batch_normalization,
+    layers.BatchNorm2d: _batch_norm_2d,
+    layers.LayerNorm: _layer_norm,
+    layers.GroupNorm: _group_norm,
+    layers.Pooling: _pooling,
+    layers.AveragePooling: _pooling,
+    layers.GlobalMaxPooling: _global_pooling,
+    layers.GlobalAveragePooling: _global_pooling,
+    layers.Embedding: _embedding,
+    time_layers.TimeEmbedding: _embedding,
+    time_layers.TimeRNN: _time_rnn,
+    time_layers.TimeLSTM: _time_lstm,
+    time_layers.TimeGRU: _time_gru,
+}
+
+LOSSES = {
+    layers.SoftmaxWithLoss: _softmax_loss,
+    layers.SoftmaxCrossEntropy: _softmax_loss,
+    time_layers.TimeSoftmaxWithLoss: _softmax_loss,
+    layers.SigmoidWithLoss: _sigmoid_loss,
+    time_layers.TimeSigmoidWithLoss: _sigmoid_loss,
+    layers.MeanSquaredError: _squared_error,
+}

@@ -1,0 +1,357 @@
+"""A chain of layers with a loss, planned once and run as a whole."""
+
+import math
+import threading
+
+import numpy as np
+
+from .. import backends
+from ..layers import Embedding
+from ..layers.base import param
+from ..weights import load_weights, save_weights
+from . import lowering
+from .plan import Plan
+from .program import Program
+from .updates import Updates, structure
+
+_BLOCK_BYTES = 4 << 20  # of memory for what lies between the layers: larger inputs of predict go through in blocks
+_BLOCK = 1024  # samples, the smallest block that is cut
+
+
+class Parameters(list):
+    """Arrays of parameters or gradients: book 2's list, which also has book 1's names.
+
+    `params[0]` and `params["W1"]`, `keys()`, `items()`, `values()`; iteration goes over the arrays.
+    """
+
+    def __init__(self, arrays, names):
+        super().__init__(arrays)
+        self._names = names
+
+    def keys(self):
+        return list(self._names)
+
+    def values(self):
+        return list(self)
+
+    def items(self):
+        return list(zip(self._names, self, strict=True))
+
+    def __getitem__(self, key):
+        return super().__getitem__(self._place(key) if isinstance(key, str) else key)
+
+    def __setitem__(self, key, value):
+        """By name: the values of an array, which stays the same object (`params["W1"] -= ...`)."""
+        if not isinstance(key, str):
+            raise TypeError("Parameters: assign to params[name] to set values; arrays are replaced in the layers")
+        array = self[key]
+        if value is not array:
+            array[...] = value
+
+    def _place(self, name):
+        try:
+            return self._names.index(name)
+        except ValueError:
+            raise KeyError(f"{name!r} is not one of {', '.join(self._names)}") from None
+
+
+class Network:
+    """Layers in order, and a loss: any of `fastnn.layers` and `time_layers`, or anything with forward and backward.
+
+    layers: a list; a layer's arrays are used as they are, in one dtype (`dtype`: float32 or float64; the inputs are
+    converted to it). loss: a loss layer, forward(x, t) and backward(), or None for a network that only predicts. rng:
+    None, a seed or a numpy.random.Generator, from which `fit` draws. Each pass is planned for the shape of a sample
+    when it is first seen: memory that is reused within the pass, activations in the products before them, no gradient
+    that nobody needs. Layers that the plan does not know run in Python, as they are; `summary()` names them.
+
+    The results are those of the layers one by one; the layers' own records of a pass (`x`, `mask`, `out`) are not kept.
+    Raises ValueError where shapes do not chain, with the layer's number (from 1), class and both shapes.
+    """
+
+    def __init__(self, layers, loss=None, rng=None):
+        self.layers = list(layers)
+        self.loss_layer = loss
+        self.rng = np.random.default_rng(rng)
+        self.history: dict = {}
+        self._plans: dict = {}
+        self._lock = threading.RLock()
+        self._pending = None  # what backward() continues
+        if not self.layers:
+            raise ValueError("Network: layers is empty")
+        for i, layer in enumerate(self.layers, 1):
+            for method in ("forward", "backward"):
+                if not callable(getattr(layer, method, None)):
+                    raise TypeError(f"Network: layer {i} is a {type(layer).__name__}, which has no {method}")
+        self._set_dtype()
+
+    def _set_dtype(self):
+        self.dtype = self._dtype()
+        indices = lowering.LAYERS.get(type(self.layers[0])) is lowering.LAYERS[Embedding]
+        self._plain = None if indices else self.dtype  # of an input that is taken as it is
+
+    def _dtype(self):
+        dtypes = {np.asarray(p).dtype for layer in self.layers for p in getattr(layer, "params", None) or []}
+        floats = sorted(d for d in dtypes if d in (np.float32, np.float64))
+        if len(floats) > 1:
+            raise ValueError("Network: the layers' parameters are float32 and float64; a network has one dtype")
+        return floats[0] if floats else np.dtype(np.float32)
+
+    # ---- parameters ------------------------------------------------------------------------------------------------
+
+    @property
+    def params(self):
+        """The layers' parameters, in order: `Parameters`."""
+        return Parameters([p for layer in self._with_params() for p in layer.params], self._names())
+
+    @property
+    def grads(self):
+        """The arrays that the last gradients are in, like `params`."""
+        return Parameters([g for layer in self._with_params() for g in layer.grads], self._names())
+
+    def _with_params(self):
+        return [layer for layer in self.layers if getattr(layer, "params", None)]
+
+    def _names(self):
+        """W1, b1, W2, ...: each kind of parameter counted by itself, as book 1 does."""
+        names, counts = [], {}
+        for layer in self._with_params():
+            own = {d.i: name for name, d in vars_of(type(layer)).items() if isinstance(d, param)}
+            recurrent = dict(enumerate(("Wx", "Wh", "b"))) if not own and hasattr(layer, "stateful") else {}
+            for i in range(len(layer.params)):
+                name = own.get(i) or recurrent.get(i) or "param"
+                counts[name] = counts.get(name, 0) + 1
+                names.append(f"{name}{counts[name]}")
+        return names
+
+    # ---- passes ----------------------------------------------------------------------------------------------------
+
+    def predict(self, x, train_flg=False):
+        """What the last layer gives: x (N, ...) -> (N, ...), scores for a classifier. Large inputs go in blocks."""
+        with self._lock:
+            x = self._input(x)
+            block = self._block(x.shape[1:])
+            if train_flg or len(x) <= block:
+                return self._scores(x, train_flg).copy()
+            first = self._scores(x[:block], False)
+            out = np.empty((len(x), *first.shape[1:]), first.dtype)
+            out[:block] = first
+            for i in range(block, len(x), block):
+                out[i : i + block] = self._scores(x[i : i + block], False)
+            return out
+
+    def loss(self, x, t, train_flg=False):
+        """The mean loss of x (N, ...) and t, which the loss layer takes."""
+        with self._lock:
+            return self._run("loss", train_flg, self._input(x), t)[0]
+
+    def accuracy(self, x, t):
+        """Share of x (N, ...) whose largest score is at t: labels (N, ...) or one-hot. nan for no samples."""
+        scores, t = self.predict(x), np.asarray(t)
+        if t.shape == scores.shape:
+            t = t.argmax(axis=-1)
+        if t.shape != scores.shape[:-1]:
+            raise ValueError(f"Network.accuracy: t is {t.shape} but the scores are {scores.shape}")
+        return float(np.mean(scores.argmax(axis=-1) == t)) if t.size else math.nan
+
+    def gradient(self, x, t):
+        """Backpropagation in training mode -> `grads`, the layers' own arrays, which the next call overwrites."""
+        with self._lock:
+            self._run("gradient", True, self._input(x), t)
+            return self.grads
+
+    def forward(self, x, t):
+        """The loss in training mode; `backward()` then fills `grads`. As book 2's models have it."""
+        with self._lock:
+            x = self._input(x)
+            lowered = self._plan("gradient", True, x.shape[1:], x.dtype, len(x))
+            n, inputs = len(x), self._inputs(lowered, x, t)
+            loss = lowered.plan.run(n, inputs, 0, lowered.split)
+            lowered.finish(n)
+            self._pending = lowered, n, inputs
+            return lowered.scale(loss, n)
+
+    def backward(self, dout=1):
+        """Fill `grads` after `forward`, times dout."""
+        with self._lock:
+            if self._pending is None:
+                raise RuntimeError("Network.backward: needs a forward before it, and each time a new one")
+            (lowered, n, inputs), self._pending = self._pending, None
+            lowered.plan.run(n, inputs, lowered.split)
+            if dout != 1:
+                for g in self.grads:
+                    g *= dout
+
+    def step(self, x, t, optimizer):
+        """Gradients of x (N, ...) and t, and the optimizer's update -> the loss before it.
+
+        A step whose loss is not finite changes nothing but the random numbers drawn.
+        """
+        with self._lock:
+            x = self._input(x)
+            counts = hasattr(optimizer, "iter")
+            if counts:
+                optimizer.iter += 1
+            try:
+                loss = self._run("step", True, x, t, optimizer)[0]
+            except BaseException:
+                if counts:
+                    optimizer.iter -= 1
+                raise
+            if counts and not math.isfinite(loss):
+                optimizer.iter -= 1
+            return loss
+
+    def reset_state(self):
+        """Stateful recurrent layers start from zeros again."""
+        for layer in self.layers:
+            if hasattr(layer, "reset_state"):
+                layer.reset_state()
+
+    # ---- files -----------------------------------------------------------------------------------------------------
+
+    def save(self, path):
+        """Write the parameters and running statistics by name: .npz, .safetensors or .pkl, whole or not at all."""
+        save_weights(path, self._named_arrays())
+
+    def load(self, path):
+        """Read what `save` wrote into the arrays that are there.
+
+        Raises ValueError, before anything is changed, for a file of another network.
+        """
+        self._fill(load_weights(path), f"Network.load: {path}")
+
+    def _named_arrays(self):
+        arrays = dict(self.params.items())
+        for i, layer in enumerate(self.layers, 1):
+            for name in ("running_mean", "running_var"):
+                if isinstance(getattr(layer, name, None), np.ndarray):
+                    arrays[f"layer{i}.{name}"] = getattr(layer, name)
+        return arrays
+
+    def _fill(self, loaded, what):
+        wanted = self._named_arrays()
+        late = {k: a for k, a in loaded.items() if k not in wanted and k.startswith("layer") and k.count(".") == 1}
+        if loaded.keys() - late.keys() != wanted.keys() or not all(self._has_no(k) for k in late):
+            raise ValueError(f"{what} has {', '.join(loaded) or 'nothing'}; the network has {', '.join(wanted)}")
+        for name, array in wanted.items():
+            if loaded[name].shape != np.shape(array):
+                raise ValueError(f"{what}: {name} is {loaded[name].shape} but must be {np.shape(array)}")
+        for name, array in wanted.items():
+            array[...] = loaded[name]
+        for key, value in late.items():  # statistics that this network's layers do not have yet
+            number, name = key.removeprefix("layer").split(".")
+            setattr(self.layers[int(number) - 1], name, np.array(value))
+
+    def _has_no(self, key):
+        number, name = key.removeprefix("layer").split(".")
+        if not number.isdigit() or not 1 <= int(number) <= len(self.layers):
+            return False
+        return getattr(self.layers[int(number) - 1], name, 0) is None
+
+    # ---- plans -----------------------------------------------------------------------------------------------------
+
+    def _input(self, x):
+        """x as (N, ...): contiguous, integers as they are where the first layer looks rows up, else in `dtype`."""
+        if type(x) is np.ndarray and x.dtype is self._plain and x.flags.c_contiguous and x.ndim > 1:
+            return x
+        x = np.asarray(x)
+        if self._plain is None:
+            if x.dtype.kind not in "iu":
+                first = type(self.layers[0]).__name__
+                raise TypeError(f"Network: x has dtype {x.dtype}; layer 1 ({first}) takes indices")
+            return np.ascontiguousarray(x)
+        if x.dtype.kind not in "biuf":
+            raise TypeError(f"Network: x has dtype {x.dtype}; it must be real numbers")
+        x = np.require(x, self.dtype, ["C_CONTIGUOUS", "ALIGNED"])
+        return x.reshape(1, -1) if x.ndim < 2 else x
+
+    def _scores(self, x, train_flg):
+        """A view that the next run overwrites."""
+        lowered = self._run("predict", train_flg, x, None)[1]
+        return lowered.plan.view(lowered.y.buffer, len(x)) if lowered.in_arena else lowered.outside(x)
+
+    def _run(self, kind, train, x, t, rule=None):
+        n = len(x)
+        if n == 0 and kind != "predict":
+            raise ValueError(f"Network.{kind}: x is {x.shape}; the batch is empty")
+        lowered = self._plan(kind, train, x.shape[1:], x.dtype, n, rule)
+        self._pending = None
+        loss = lowered.plan.run(n, self._inputs(lowered, x, t))
+        lowered.finish(n)
+        return lowered.scale(loss, n), lowered
+
+    def _inputs(self, lowered, x, t):
+        n = len(x)
+        t = lowered.targets(t, n) if lowered.loss is not None else None
+        return (x, t, *(function(n) for function in lowered.program.inputs))
+
+    def _plan(self, kind, train, shape, dtype, n, rule=None):
+        key = kind, train, shape, dtype.kind, None if rule is None else structure(rule)
+        lowered = self._plans.get(key)
+        if lowered is not None and lowered.plan.backend == backends.active_name and not lowered.program.stale():
+            if n <= lowered.program.capacity:
+                return lowered
+            n = max(n, 2 * lowered.program.capacity)
+        if rule is not None:  # one optimizer's plan at a time: another's may hold arrays of its state
+            self._plans = {k: v for k, v in self._plans.items() if k[0] != "step"}
+        self._set_dtype()
+        lowered = self._plans[key] = Lowered(self, kind, train, shape, dtype, max(n, 1), rule)
+        return lowered
+
+    def _block(self, shape):
+        """Samples that go through at once."""
+        plan = self._plans.get(("predict", False, shape, self.dtype.kind, None))
+        if plan is None:
+            return _BLOCK
+        each = plan.program.arena_bytes // plan.program.capacity
+        return max(_BLOCK_BYTES // max(each, 1), 16) if each > _BLOCK_BYTES // _BLOCK else _BLOCK
+
+
+class Lowered:
+    """One pass of a network for one shape of samples: its program, its plan and what surrounds a run."""
+
+    def __init__(self, net, kind, train, shape, dtype, capacity, rule):
+        self.program = program = Program(net.dtype, capacity, train)
+        x = program.input(0, shape, "float" if dtype == net.dtype else "labels")
+        self.loss = None
+        updates = None
+        if rule is not None:
+            updates = Updates(program, rule, [p for layer in net._with_params() for p in layer.params])
+            program.ready = updates.ready
+        self.y, backward = lowering.chain(program, net.layers, lowering.Value(x, shape, False, "the input"))
+        self.in_arena = program.records[self.y.buffer].kind == "arena"
+        if kind == "predict":
+            if self.in_arena:
+                program.pin(self.y.buffer)
+        else:
+            if net.loss_layer is None:
+                raise ValueError(f"Network.{kind}: the network has no loss")
+            self.loss = lowering.lower_loss(program, net.loss_layer, self.y)
+        program.close_forward()
+        self.split = len(program.instructions)
+        if kind in ("gradient", "step"):
+            dy = self.loss.backward()
+            if self.y.wanted:
+                backward(dy)
+            if updates is not None:
+                updates.finish(net._with_params())
+        self.plan = Plan(program)
+
+    def targets(self, t, n):
+        return self.loss.targets(t, n)
+
+    def scale(self, loss, n):
+        return loss if self.loss is None or self.loss.divisor is None else loss / self.loss.divisor(n)
+
+    def outside(self, x):
+        """The output where no layer computes anything: views of the input."""
+        return x.reshape(len(x), *self.y.shape)
+
+    def finish(self, n):
+        for function in self.program.after:
+            function(self.plan.view, n)
+
+
+def vars_of(cls):
+    """Attributes of a class, those it inherits included."""
+    return {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()}

@@ -1,0 +1,219 @@
+"""A program: the operations that a network's pass consists of, over buffers whose places in memory are planned.
+
+An instruction is (operation, arguments): the name of an operation of `ops`, outputs last, or a Python function. An
+argument is a constant, a `Buffer`, a `Scalar` (a number that is given at each run) or a list of buffers; in a tuple of
+sizes None stands for N. A buffer that depends on the batch is (N * rows, *shape).
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+ALIGNMENT = 64
+ITEMSIZES = {"uint8": 1, "int32": 4, "int64": 8}
+
+
+class Buffer(int):
+    """Number of a buffer of a program."""
+
+
+class Scalar(int):
+    """Number of a value that is given at each run."""
+
+
+class Record(NamedTuple):
+    """What a buffer is.
+
+    kind: "input", "arena" or "array". dtype: "float" (the program's), "uint8", "int32", "int64", "labels" (an input as
+    it is given) or "mask" (one bit an element, in whole 64-bit words of uint8). rows: rows a sample; 0: the shape does
+    not depend on N. where: the input's number, the arena's `Storage` or (placed) byte offset, or the array.
+    """
+
+    kind: str
+    dtype: str
+    rows: int
+    shape: tuple
+    where: Any
+
+    def shape_for(self, n):
+        """The array's shape for a batch of n."""
+        if self.dtype == "mask":
+            return (mask_bytes(n * self.rows * math.prod(self.shape)),)
+        return (n * self.rows, *self.shape) if self.rows else self.shape
+
+    def numpy_dtype(self, floats):
+        return floats if self.dtype == "float" else np.dtype("uint8" if self.dtype == "mask" else self.dtype)
+
+    def nbytes(self, n, floats):
+        itemsize = floats.itemsize if self.dtype == "float" else ITEMSIZES.get(self.dtype, 1)
+        return math.prod(self.shape_for(n)) * itemsize
+
+
+def mask_bytes(count):
+    return 8 * -(-count // 64)
+
+
+class Storage:
+    """Memory of the arena that one buffer, and the views of it, use from instruction `begin` to instruction `end`."""
+
+    def __init__(self):
+        self.begin: Any = None
+        self.end: Any = None
+        self.nbytes = 0
+        self.offset = 0
+
+    def use(self, i):
+        self.begin = i if self.begin is None else min(self.begin, i)
+        self.end = i if self.end is None else max(self.end, i)
+
+
+class Program:
+    """Instructions and buffers under construction by `lowering`; `place` then gives the arena its offsets."""
+
+    def __init__(self, dtype, capacity, train):
+        self.dtype = np.dtype(dtype)
+        self.capacity = capacity
+        self.train = train
+        self.instructions: list = []
+        self.layer_of: list = []  # number of the layer that each instruction belongs to
+        self.records: list = []
+        self.scalars: list = []  # functions of n
+        self.inputs: list = []  # functions of n, for the inputs after x and t
+        self.after: list = []  # functions (view, n) that take results out of the arena after a run
+        self.pinned: list = []  # buffers that are read after a run
+        self.held: list = []  # (list or object, index or name, array): arrays that the program refers to
+        self.ready: Any = None  # function (layer) that is called when the gradients of a layer have been emitted
+        self.statistics: list = []  # instructions that follow the loss
+        self.in_python: list = []  # (number, layer) of those that run in Python
+        self.layer = 0
+        self.arena_bytes = 0
+        self.loss_at = -1  # instruction of the loss
+        self._arrays: dict = {}
+
+    # ---- buffers ---------------------------------------------------------------------------------------------------
+
+    def _add(self, *fields):
+        self.records.append(Record(*fields))
+        return Buffer(len(self.records) - 1)
+
+    def arena(self, shape, rows=1, dtype="float"):
+        """A new array (N * rows, *shape), or of that shape with rows=0, in the arena."""
+        return self._add("arena", dtype, rows, tuple(shape), Storage())
+
+    def input(self, i, shape, dtype="float", rows=1):
+        """Input number i of a run: 0 is x, 1 is t."""
+        return self._add("input", dtype, rows, tuple(shape), i)
+
+    def state(self, function, shape):
+        """An input (N, *shape) that `function(n)` supplies at each run."""
+        self.inputs.append(function)
+        return self.input(1 + len(self.inputs), shape)
+
+    def hold(self, owner, key):
+        """`owner[key]` (a list's) or attribute `key`: `stale` tells whether it has been replaced."""
+        value = owner[key] if isinstance(owner, list) else getattr(owner, key)
+        self.held.append((owner, key, value))
+        return value
+
+    def array(self, owner, key):
+        """The array `owner[key]` or attribute `key` as a buffer."""
+        array = self.hold(owner, key)
+        if id(array) not in self._arrays:
+            self._arrays[id(array)] = self._add("array", "float", 0, array.shape, array)
+        return self._arrays[id(array)]
+
+    def view(self, buffer, rows, shape):
+        """The same memory as (N * rows, *shape)."""
+        record = self.records[buffer]
+        if (rows, tuple(shape)) == (record.rows, record.shape):
+            return buffer
+        return self._add(record.kind, record.dtype, rows, tuple(shape), record.where)
+
+    def scalar(self, function):
+        """A number that is `function(n)` at each run."""
+        self.scalars.append(function)
+        return Scalar(len(self.scalars) - 1)
+
+    def pin(self, buffer):
+        """Keep what is in the buffer until after the run."""
+        self.pinned.append(buffer)
+        return buffer
+
+    def fits(self, *arrays):
+        """Whether operations can work on these arrays as they are."""
+        return all(
+            type(a) is np.ndarray and a.dtype == self.dtype and a.flags.carray and a.flags.writeable for a in arrays
+        )
+
+    # ---- instructions ----------------------------------------------------------------------------------------------
+
+    def emit(self, op, *args):
+        self.instructions.append((op, args))
+        self.layer_of.append(self.layer)
+
+    def later(self, op, *args):
+        """An instruction for right after the loss: skipped, as the updates are, where that is not finite."""
+        self.statistics.append((self.layer, op, args))
+
+    def close_forward(self):
+        """The loss has been emitted (or there is none): what waits for it follows."""
+        last = self.layer
+        for layer, op, args in self.statistics:
+            self.layer = layer
+            self.emit(op, *args)
+        self.layer = last
+
+    def place(self):
+        """Offsets in the arena: buffers that are needed at the same time do not overlap. First fit, largest first."""
+        for i, (_, args) in enumerate(self.instructions):
+            for buffer in buffers_in(args):
+                self._storage_of(buffer, lambda storage, i=i: storage.use(i))
+        for buffer in self.pinned:
+            self._storage_of(buffer, lambda storage: storage.use(len(self.instructions)))
+        for record in self.records:
+            if record.kind == "arena":
+                record.where.nbytes = max(record.where.nbytes, record.nbytes(self.capacity, self.dtype))
+        storages = {id(r.where): r.where for r in self.records if r.kind == "arena" and r.where.begin is not None}
+        placed: list = []
+        for storage in sorted(storages.values(), key=lambda s: -s.nbytes):
+            size, offset = aligned(storage.nbytes), 0
+            rivals = [s for s in placed if s.begin <= storage.end and storage.begin <= s.end]
+            for other in sorted(rivals, key=lambda s: s.offset):
+                if other.offset - offset >= size:
+                    break
+                offset = max(offset, other.offset + aligned(other.nbytes))
+            storage.offset = offset
+            placed.append(storage)
+            self.arena_bytes = max(self.arena_bytes, offset + size)
+
+    def _storage_of(self, buffer, act):
+        record = self.records[buffer]
+        if record.kind == "arena":
+            act(record.where)
+
+    def buffers(self):
+        """The records as plain tuples with byte offsets, for an executor."""
+        return [
+            (r.kind, r.dtype, r.rows, r.shape, r.where.offset if r.kind == "arena" else r.where) for r in self.records
+        ]
+
+    def stale(self):
+        """Whether something that the program refers to has been replaced."""
+        for owner, key, value in self.held:
+            if (owner[key] if type(owner) is list else getattr(owner, key)) is not value:
+                return True
+        return False
+
+
+def aligned(nbytes):
+    return -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT
+
+
+def buffers_in(args):
+    """The buffers among arguments, those in lists included."""
+    for arg in args:
+        if isinstance(arg, Buffer):
+            yield arg
+        elif type(arg) is list:
+            yield from buffers_in(arg)

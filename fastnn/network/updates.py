@@ -1,0 +1,104 @@
+"""Optimizers as instructions."""
+
+from operator import attrgetter
+
+from .. import ops, optimizer
+from ..trainer import remove_duplicate
+
+# class -> (operation, numbers before the common ones as attributes; a constant where it decides what is computed)
+_TAIL = "weight_decay", "clip_norm", "clip_value"
+UPDATES = {
+    optimizer.SGD: ("sgd_update", ("lr",), ()),
+    optimizer.Momentum: ("momentum_update", ("lr", "momentum"), ()),
+    optimizer.Nesterov: ("nesterov_update", ("lr", "momentum"), ("lookahead",)),
+    optimizer.AdaGrad: ("adagrad_update", ("lr", "epsilon"), ()),
+    optimizer.RMSprop: ("rmsprop_update", ("lr", "decay_rate", "epsilon"), ()),
+    optimizer.Adam: ("adam_update", ("lr", "beta1", "beta2", "epsilon", "iter"), ("decoupled",)),
+    optimizer.AdamW: ("adam_update", ("lr", "beta1", "beta2", "epsilon", "iter"), ("decoupled",)),
+}
+
+
+def structure(rule):
+    """What of an optimizer decides the instructions: where it changes, they are emitted anew."""
+    _, _, constants = UPDATES.get(type(rule), (None, (), ()))
+    return id(rule), type(rule), rule.clip_norm > 0, *(getattr(rule, name) for name in constants)
+
+
+class Updates:
+    """Emits the updates of `rule` for parameters: next to the gradients where that is the same, else at the end."""
+
+    def __init__(self, program, rule, params):
+        """params: all of the network, in the order of the optimizer's state."""
+        self.program = program
+        self.rule = rule
+        self.params = params
+        self.pending: list = []  # layers whose updates come at the end
+        self.numbers: list = []
+        ids = [id(p) for p in params]
+        self.place = {key: i for i, key in enumerate(ids)}
+        self.known = type(rule) in UPDATES and len(set(ids)) == len(ids)
+        if not self.known:
+            return
+        for name in rule.state_names:
+            self._make_state(name)
+        self.op, names, constants = UPDATES[type(rule)]
+        read = [attrgetter(name) for name in (*names, *_TAIL)]
+        scalars = [program.scalar(lambda n, read=read: read(rule)) for read in read]
+        self.numbers = [*scalars[: len(names)], *(getattr(rule, name) for name in constants), *scalars[len(names) :]]
+
+    def _make_state(self, name):
+        rule, params = self.rule, self.params
+        rule._state(params, params)
+        arrays = self.program.hold(rule, name)
+        if not isinstance(arrays, list) or [a.shape for a in arrays] != [p.shape for p in params]:
+            raise ValueError(
+                f"{type(rule).__name__}: {name} is of other parameters; each network needs its own optimizer"
+            )
+
+    def ready(self, layer):
+        """The gradients of a layer are complete."""
+        if self.known and not self.rule.clip_norm > 0:
+            self._emit([layer])
+        else:
+            self.pending.append(layer)
+
+    def finish(self, layers):
+        """All gradients are complete; `layers`: all of the network."""
+        if self.known:
+            if self.pending:  # in order: the norm over all gradients is a sum
+                self._emit(sorted(self.pending, key=lambda layer: self.place[id(layer.params[0])]))
+            return
+
+        def update():
+            params, grads = remove_duplicate(
+                [p for layer in layers for p in layer.params], [g for layer in layers for g in layer.grads]
+            )
+            self.rule.update(params, grads)
+
+        self._python(update)
+
+    def _emit(self, layers):
+        program = self.program
+        params, grads = ([a for layer in layers for a in getattr(layer, name)] for name in ("params", "grads"))
+        places = [self.place[id(p)] for p in params]
+        state = [[getattr(self.rule, name)[i] for i in places] for name in self.rule.state_names]
+        in_python = any(layer is other for layer in layers for _, other in program.in_python)
+        if not in_python and program.fits(*params, *grads, *(a for arrays in state for a in arrays)):
+            columns = [
+                [program.array(getattr(layer, name), i) for layer in layers for i in range(len(layer.params))]
+                for name in ("params", "grads")
+            ]
+            columns += [[program.array(getattr(self.rule, name), i) for i in places] for name in self.rule.state_names]
+            program.emit(self.op, *columns, *self.numbers)
+            return
+        operation = getattr(ops, self.op)
+
+        def update(*numbers):
+            now = [a for layer in layers for a in layer.grads]
+            operation(params, now, *state, *numbers)
+
+        self._python(update, *self.numbers)
+
+    def _python(self, function, *args):
+        function.changes = True
+        self.program.emit(function, *args)
