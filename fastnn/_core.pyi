@@ -50,6 +50,7 @@ __all__: list[str] = [
     "max_pool2d_forward",
     "max_threads",
     "momentum_update",
+    "moving_average",
     "nesterov_update",
     "openmp",
     "pool_stats",
@@ -427,6 +428,7 @@ def momentum_update(
     clip_norm: float = 0.0,
     clip_value: float = 0.0,
 ) -> typing.Any: ...
+def moving_average(arrays: typing.Any, values: typing.Any, momentum: float, factor: float = 1.0) -> typing.Any: ...
 def nesterov_update(
     params: typing.Any,
     grads: typing.Any,

@@ -10,7 +10,7 @@ from ..layers import Embedding
 from ..layers.base import param
 from ..weights import load_weights, save_weights
 from . import lowering
-from .plan import Plan
+from .plan import Plan, make_plan
 from .program import Program
 from .updates import Updates, structure
 
@@ -165,8 +165,8 @@ class Network:
             x = self._input(x)
             lowered = self._plan("gradient", True, x.shape[1:], x.dtype, len(x))
             n, inputs = len(x), self._inputs(lowered, x, t)
-            loss = lowered.plan.run(n, inputs, 0, lowered.split)
-            lowered.finish(n)
+            loss = lowered.stepwise().run(n, inputs, 0, lowered.split)
+            lowered.finish(n, lowered.stepwise())
             self._pending = lowered, n, inputs
             return lowered.scale(loss, n)
 
@@ -176,7 +176,7 @@ class Network:
             if self._pending is None:
                 raise RuntimeError("Network.backward: needs a forward before it, and each time a new one")
             (lowered, n, inputs), self._pending = self._pending, None
-            lowered.plan.run(n, inputs, lowered.split)
+            lowered.stepwise().run(n, inputs, lowered.split)
             if dout != 1:
                 for g in self.grads:
                     g *= dout
@@ -267,6 +267,8 @@ class Network:
 
     def _scores(self, x, train_flg):
         """A view that the next run overwrites."""
+        if not len(x):
+            return np.empty((0, *self._plan("predict", train_flg, x.shape[1:], x.dtype, 1).y.shape), self.dtype)
         lowered = self._run("predict", train_flg, x, None)[1]
         return lowered.plan.view(lowered.y.buffer, len(x)) if lowered.in_arena else lowered.outside(x)
 
@@ -276,14 +278,24 @@ class Network:
             raise ValueError(f"Network.{kind}: x is {x.shape}; the batch is empty")
         lowered = self._plan(kind, train, x.shape[1:], x.dtype, n, rule)
         self._pending = None
-        loss = lowered.plan.run(n, self._inputs(lowered, x, t))
+        inputs = self._inputs(lowered, x, t)
+        try:
+            loss = lowered.plan.run(n, inputs)
+        except IndexError:
+            lowered.stepwise().run(n, inputs, 0, lowered.split)  # which names the index
+            raise
+        if kind == "gradient" and not lowered.plan.steps and not math.isfinite(loss):
+            lowered.stepwise().run(n, inputs)  # the native plan stops at such a loss; gradients are asked for
         lowered.finish(n)
         return lowered.scale(loss, n), lowered
 
     def _inputs(self, lowered, x, t):
-        n = len(x)
-        t = lowered.targets(t, n) if lowered.loss is not None else None
-        return (x, t, *(function(n) for function in lowered.program.inputs))
+        n, states = len(x), lowered.program.inputs
+        if lowered.loss is not None:
+            t = lowered.targets(t, n)
+        elif not states:
+            return (x,)
+        return (x, t, *[function(n) for function in states])
 
     def _plan(self, kind, train, shape, dtype, n, rule=None):
         key = kind, train, shape, dtype.kind, None if rule is None else structure(rule)
@@ -335,7 +347,14 @@ class Lowered:
                 backward(dy)
             if updates is not None:
                 updates.finish(net._with_params())
-        self.plan = Plan(program)
+        self.plan = make_plan(program)
+        self._stepwise = self.plan if self.plan.steps else None
+
+    def stepwise(self):
+        """An executor that can stop between instructions."""
+        if self._stepwise is None:
+            self._stepwise = Plan(self.program)
+        return self._stepwise
 
     def targets(self, t, n):
         return self.loss.targets(t, n)
@@ -347,9 +366,9 @@ class Lowered:
         """The output where no layer computes anything: views of the input."""
         return x.reshape(len(x), *self.y.shape)
 
-    def finish(self, n):
+    def finish(self, n, plan=None):
         for function in self.program.after:
-            function(self.plan.view, n)
+            function((plan or self.plan).view, n)
 
 
 def vars_of(cls):

@@ -1,4 +1,4 @@
-"""Running a program, operation by operation."""
+"""Running a program: as one native call, or operation by operation."""
 
 import math
 from typing import Any, NamedTuple
@@ -10,6 +10,35 @@ from .program import ALIGNMENT, Buffer, Scalar
 
 _LOSSES = {"softmax_cross_entropy_forward": True, "sigmoid_cross_entropy_forward": True, "squared_error_forward": False}
 _BOUND = 4  # batch sizes whose steps are kept
+
+
+def make_plan(program):
+    """An executor for a program: native where that knows all of it, else Python's."""
+    program.place()
+    if backends.active_name == "native":
+        from .._core import Plan as NativePlan
+
+        if all(type(op) is str and op in NativePlan.operations for op, _ in program.instructions):
+            return Native(program, NativePlan)
+    return Plan(program)
+
+
+class Native:
+    """A program as one native call, for batches of up to `program.capacity` samples; one thread at a time."""
+
+    name = "native"
+    steps = False  # whether `run` can stop in between
+
+    def __init__(self, program, native_plan):
+        self.program = program
+        self.backend = "native"
+        arguments = program.instructions, program.buffers(), program.arena_bytes, program.capacity
+        self._plan = native_plan(program.dtype.name, *arguments)
+        self.view = self._plan.view
+
+    def run(self, n, inputs):
+        """All instructions for n samples -> the loss, None if there is none; not finite: nothing after it was run."""
+        return self._plan.run(n, inputs, tuple([function(n) for function in self.program.scalars]))
 
 
 class _Step(NamedTuple):
@@ -24,10 +53,12 @@ class _Step(NamedTuple):
 
 
 class Plan:
-    """An executor of one program, for batches of up to `program.capacity` samples; one thread at a time."""
+    """A program operation by operation, for batches of up to `program.capacity` samples; one thread at a time."""
+
+    name = "operations"
+    steps = True
 
     def __init__(self, program):
-        program.place()
         self.program = program
         self.backend = backends.active_name
         self._steps: dict = {}  # n -> steps
