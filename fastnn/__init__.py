@@ -1,4 +1,9 @@
-"""fastnn: compiled CPU kernels for neural networks behind the layer interface of *Deep Learning from Scratch*."""
+"""fastnn: compiled CPU kernels for neural networks behind the layer interface of *Deep Learning from Scratch*.
+
+Importing this package loads neither NumPy nor the kernels; the first use of a public name does.
+"""
+
+import importlib
 
 try:
     from ._build_info import version as __version__  # written by the build
@@ -8,19 +13,32 @@ except ModuleNotFoundError:
         "installed package (pip install .)"
     ) from None
 
-from . import backends, ops
-from ._threads import get_num_threads, set_num_threads
-from .backends import show_config, trim, use_backend
-from .network import Network
+# Public name -> the module that has it.
+_PUBLIC = {
+    "Network": "fastnn.network",
+    "backends": "fastnn.backends",
+    "ops": "fastnn.ops",
+    "show_config": "fastnn.backends",
+    "trim": "fastnn.backends",
+    "use_backend": "fastnn.backends",
+    "get_num_threads": "fastnn._threads",
+    "set_num_threads": "fastnn._threads",
+    "patch": "fastnn.dropin",
+    "patched": "fastnn.dropin",
+    "unpatch": "fastnn.dropin",
+}
 
-__all__ = [
-    "Network",
-    "__version__",
-    "backends",
-    "get_num_threads",
-    "ops",
-    "set_num_threads",
-    "show_config",
-    "trim",
-    "use_backend",
-]
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    module = importlib.import_module(_PUBLIC[name])
+    value = module if name == module.__name__.rpartition(".")[2] else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_PUBLIC})

@@ -67,7 +67,7 @@ def gradient_check(net_or_f, x, t, h=1e-4):
 
 def _network_gradient(net, loss_layer, p, x, t, h):
     layers = list(net.layers.values()) if isinstance(net.layers, dict) else list(net.layers)
-    owners = [i for i, layer in enumerate(layers) if isinstance(layer, Affine) and any(q is p for q in layer.params)]
+    owners = [i for i, layer in enumerate(layers) if isinstance(layer, Affine) and (layer.W is p or layer.b is p)]
     mixing = BatchNormalization | BatchNorm2d | Dropout | Dropout2d  # these do not treat each sample by itself, alike
     independent = not any(isinstance(layer, mixing) for layer in layers)
     if len(owners) == 1 and independent and not getattr(net, "weight_decay_lambda", 0):
@@ -81,7 +81,7 @@ def _network_gradient(net, loss_layer, p, x, t, h):
 
 def _affine_gradient(affine, p, following, loss_layer, x, t, h):
     """d loss / d p for p = affine.W or affine.b: forward passes on stacks of copies of the samples, one an element."""
-    W, b = affine.params
+    W, b = affine.W, affine.b
     out = affine.forward(x)  # (N, M)
     M, K = out.shape[1], 1 if p is b else W.shape[0]
     gradient = np.empty((K, M), p.dtype)

@@ -20,6 +20,8 @@ class Optimizer:
     """What all optimizers share. A subclass names its state arrays and makes the one call in `_step`."""
 
     state_names: tuple[str, ...] = ()
+    weight_decay = clip_norm = clip_value = 0.0
+    epsilon = 1e-7  # of those that have one
 
     def __init__(self, lr, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
         self.lr = lr
@@ -89,6 +91,8 @@ class Nesterov(Momentum):
     lookahead True takes the new v, as book 2 does and as the derivation in arXiv:1212.0901 has it; False the old, as
     book 1.
     """
+
+    lookahead = True
 
     def __init__(self, lr=0.01, momentum=0.9, lookahead=True, **options):
         super().__init__(lr, momentum, **options)

@@ -13,6 +13,7 @@ import sys
 import warnings
 from types import SimpleNamespace
 
+from .. import _threads as _threads  # sets the limit of the native kernels
 from . import numpy_backend
 
 # One row a backend, best first.

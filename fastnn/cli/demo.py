@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-HELP = "train a network on handwritten digits; compare classifying one by one with batches, on every backend"
-
 BATCH = 100
 HIDDEN = [50, 100]  # the network of book 1 ch. 3: 784-50-100-10
 MODELS = {

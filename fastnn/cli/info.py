@@ -6,8 +6,6 @@ import os
 from importlib import metadata
 from pathlib import Path
 
-HELP = "print versions, backend and why, instruction set, OpenMP runtime, threads, data found"
-
 _OPTIONAL = ("numba", "scipy", "safetensors", "matplotlib", "tqdm", "pooch", "platformdirs")
 _OPENMP_LIBRARIES = ("libgomp", "libomp", "libiomp")
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import layers, models, ops, optimizer, trainer
 from ..functions import (
+    BOOK_EPSILON,
     col2im,
     cross_entropy_error,
     identity_function,
@@ -19,13 +20,15 @@ from ..functions import (
     softmax_loss,
     step_function,
     sum_squared_error,
+    targets,
 )
 from ..gradient import numerical_gradient, numerical_gradient_2d
-from ..layers import AddLayer, MulLayer, Pooling, Relu, Sigmoid
-from ..layers.base import pack_mask
+from ..layers import AddLayer, MulLayer
+from ..layers.base import pack_mask, unpack_mask
 from ..optimizer import SGD, AdaGrad, Adam, Momentum, RMSprop
 from ..util import conv_output_size, smooth_curve
 from ..weights import load_weights
+from .kept import Kept
 
 __all__ = [
     "SGD",
@@ -69,61 +72,185 @@ __all__ = [
     "sum_squared_error",
 ]
 
-# ---- layers --------------------------------------------------------------------------------------------------------
+_BATCH_NORM_EPSILON = 1e-6
+
+# ---- layers: attributes and nothing else, as in the book, so that their methods also work on the reader's classes ----
+
+
+class Relu(layers.Relu):
+    # mask is made when it is read.
+    mask = Kept(lambda layer: ~unpack_mask(*layer._saved))
+    _saved = None
+
+    def __init__(self):
+        self.mask = None
+
+    def forward(self, x):
+        out, mask = ops.relu_forward(x)
+        self._saved = mask, out.shape
+        return out
+
+    def backward(self, dout):
+        return ops.relu_backward(dout, pack_mask(~self.mask) if self._saved is None else self._saved[0])
+
+
+class Sigmoid(layers.Sigmoid):
+    # out is what forward returned, not a copy.
+    def __init__(self):
+        self.out = None
+
+    def forward(self, x):
+        self.out = out = ops.activation_forward(x, "sigmoid")
+        return out
+
+    def backward(self, dout):
+        return ops.activation_backward(dout, self.out, "sigmoid")
 
 
 class Affine(layers.Affine):
-    # dW and db are None at first and new arrays (of the promoted dtype) after each backward.
-    @staticmethod
-    def gradient_array(p):
-        return None
+    # dW and db are None at first and new arrays (of the promoted dtype) after each backward. b may be of any shape that
+    # NumPy adds to (N, M).
+    def __init__(self, W, b):
+        self.W, self.b = W, b
 
-    def _backward(self, dout, x, W):
-        dx, *self.grads = ops.affine_backward(dout, x, W)
-        return dx
+    W = b = x = original_x_shape = dW = db = None
+
+    def forward(self, x):
+        self.original_x_shape = x.shape
+        self.x = x = x if x.ndim == 2 else x.reshape(x.shape[0], -1)
+        try:
+            return ops.affine_forward(x, self.W, self.b)
+        except ValueError:
+            if np.ndim(self.b) == 1:
+                raise
+            return ops.matmul(x, self.W) + self.b
+
+    def backward(self, dout):
+        x, shape = self.x, self.original_x_shape
+        dx, self.dW, self.db = ops.affine_backward(dout, x, self.W)
+        return dx if len(shape) == 2 else dx.reshape(shape)
 
 
 class BatchNormalization(layers.BatchNormalization):
     # dgamma and dbeta as dW and db of Affine; the running statistics start as float64 zeros.
-    @staticmethod
-    def gradient_array(p):
-        return None
+    gamma = beta = dgamma = dbeta = None
+    xc = Kept(lambda layer: layer._saved[0] - layer._saved[1])
+    std = Kept(lambda layer: np.sqrt(layer._saved[2] + _BATCH_NORM_EPSILON))
+    xn = Kept(lambda layer: layer.xc / layer.std)
+    _saved = None  # x (N, D), mean, variance of the last training pass
 
-    def _store(self, grads):
-        self.grads = grads
+    def __init__(self, gamma, beta, momentum=0.9, running_mean=None, running_var=None):
+        self.gamma, self.beta, self.momentum = gamma, beta, momentum
+        self.running_mean, self.running_var = running_mean, running_var
 
-    def _statistics_dtype(self):
-        return np.float64
+    def forward(self, x, train_flg=True):
+        self.input_shape = shape = x.shape
+        if x.ndim != 2:
+            N, C, H, W = shape
+            x = x.reshape(N, C * H * W)
+        D = x.shape[1]
+        if self.running_mean is None:
+            self.running_mean, self.running_var = np.zeros(D), np.zeros(D)
+        gamma, beta = _per_column(self.gamma, D), _per_column(self.beta, D)
+        if train_flg:
+            out, mean, var = ops.batch_norm_forward(x, gamma, beta, _BATCH_NORM_EPSILON)
+            self._saved, self.batch_size = (x, mean, var), len(x)
+            momentum = self.momentum
+            self.running_mean = momentum * self.running_mean + (1 - momentum) * mean
+            self.running_var = momentum * self.running_var + (1 - momentum) * var
+        else:
+            out = ops.batch_norm_inference(x, gamma, beta, self.running_mean, self.running_var, _BATCH_NORM_EPSILON)
+        return out if len(shape) == 2 else out.reshape(shape)
+
+    def backward(self, dout):
+        if self._saved is None:
+            x, mean, var = self.xc, np.zeros_like(self.std), self.std**2 - _BATCH_NORM_EPSILON
+        else:
+            x, mean, var = self._saved
+        rows = dout if dout.ndim == 2 else dout.reshape(x.shape)
+        gamma = _per_column(self.gamma, x.shape[1])
+        dx, self.dgamma, self.dbeta = ops.batch_norm_backward(rows, x, gamma, mean, var, _BATCH_NORM_EPSILON)
+        return dx if dout.ndim == 2 else dx.reshape(self.input_shape)
 
 
 class Convolution(layers.Convolution):
-    # dW and db as those of Affine.
-    @staticmethod
-    def gradient_array(p):
-        return None
+    # dW and db as those of Affine; b may be a number. col and col_W are made when they are read.
+    W = b = x = dW = db = None
+    col = Kept(lambda layer: layer._patches())
+    col_W = Kept(lambda layer: layer.W.reshape(len(layer.W), -1).T)
+    _saved = None
+    input_gradient = True
 
-    def _buffers(self, *operands):
-        return [None] * len(self.params)
+    def __init__(self, W, b, stride=1, pad=0):
+        self.W, self.b, self.stride, self.pad = W, b, stride, pad
+        self.col = self.col_W = None
 
-    def _store(self, grads):
-        self.grads = grads
+    def _patches(self):
+        FH, FW = self.W.shape[2:]
+        return im2col(self._saved, FH, FW, self.stride, self.pad)
+
+    def forward(self, x):
+        W, b, stride, pad = self.W, self.b, self.stride, self.pad
+        self.x = self._saved = x
+        if type(b) is not np.ndarray or b.ndim != 1:
+            b = np.full(len(W), b, W.dtype)
+        return ops.conv2d_forward(x, W, b, (stride, stride), (pad, pad))
+
+    def backward(self, dout):
+        stride, pad = self.stride, self.pad
+        dx = None if self.input_gradient else False
+        dx, self.dW, self.db = ops.conv2d_backward(
+            dout, self.x, self.W, (stride, stride), (pad, pad), (1, 1), 1, "auto", dx
+        )
+        return dx
+
+
+class Pooling(layers.Pooling):
+    # arg_max is made when it is read.
+    arg_max = Kept(lambda layer: layer._saved.transpose(0, 2, 3, 1).reshape(-1).astype(np.int64))
+    _saved = None
+    x = None
+
+    def __init__(self, pool_h, pool_w, stride=2, pad=0):
+        self.pool_h, self.pool_w, self.stride, self.pad = pool_h, pool_w, stride, pad
+        self.arg_max = None
+
+    def forward(self, x):
+        self.x, stride, pad = x, self.stride, self.pad
+        out, self._saved = ops.max_pool2d_forward(x, (self.pool_h, self.pool_w), (stride, stride), (pad, pad))
+        return out
+
+    def backward(self, dout):
+        stride, pad, window = self.stride, self.pad, (self.pool_h, self.pool_w)
+        arg = self._saved
+        if arg is None:
+            N, C, OH, OW = dout.shape
+            arg = self.arg_max.reshape(N, OH, OW, C).transpose(0, 3, 1, 2)
+            arg = np.ascontiguousarray(arg, np.uint8 if self.pool_h * self.pool_w <= 256 else np.int32)
+        return ops.max_pool2d_backward(dout, arg, self.x.shape, window, (stride, stride), (pad, pad))
 
 
 class SoftmaxWithLoss(layers.SoftmaxWithLoss):
-    # The loss is a NumPy number of the scores' dtype; backward ignores dout, divides by len(t) even for a 1-D t of V
-    # targets (so by V), and targets t of a wider dtype widen the gradient.
+    # The loss is a NumPy number of the scores' dtype, at the largest of one-hot targets; backward ignores dout, divides
+    # by len(t) even for a 1-D t of V targets (so by V), and targets t of a wider dtype widen the gradient.
+    def __init__(self):
+        self.loss = self.y = self.t = None
+
     def forward(self, x, t):
-        loss = super().forward(x, t)
-        self.loss = self.y.dtype.type(loss)
-        return self.loss
+        self.t = t
+        x_rows, t = targets(x, t)
+        if t.ndim == 2:
+            t = t.argmax(axis=1)
+        loss, y = ops.softmax_cross_entropy_forward(x_rows, t, None, None, 0.0, BOOK_EPSILON)
+        self.y = y if x_rows is x else y.reshape(x.shape)
+        self.loss = loss = y.dtype.type(loss)
+        return loss
 
     def backward(self, dout=1):
         y, t = self.y, self.t
         if t.size == y.size:
-            self.y = y.astype(np.result_type(y, t), copy=False)
-        dx = super().backward(1.0)
-        self.y = y
-        return dx / t.size if y.ndim == 1 else dx
+            return ops.squared_error_backward(y, t, 1 / len(t)) if t.dtype is y.dtype else (y - t) / len(t)
+        return ops.softmax_cross_entropy_backward(*targets(y, t)).reshape(y.shape)
 
 
 def dropout(x, ratio, scale=1.0):
@@ -143,15 +270,29 @@ def dropout(x, ratio, scale=1.0):
 
 class Dropout(layers.Dropout):
     # Draws from NumPy's global generator: one uniform number an element, kept where it exceeds the ratio.
+    mask = Kept(lambda layer: unpack_mask(*layer._saved))
+    _saved = None
+
     def __init__(self, dropout_ratio=0.5):
-        super().__init__(dropout_ratio)
+        self.dropout_ratio = dropout_ratio
+        self.params, self.grads, self.mask = [], [], None
 
     def forward(self, x, train_flg=True):
         if not train_flg:
-            return super().forward(x, False)
-        out, self._mask = dropout(x, self.dropout_ratio)
-        self._shape = x.shape
+            return x * (1.0 - self.dropout_ratio)
+        out, mask = dropout(x, self.dropout_ratio)
+        self._saved = mask, x.shape
         return out
+
+    def backward(self, dout):
+        return ops.dropout_backward(dout, pack_mask(self.mask) if self._saved is None else self._saved[0])
+
+
+def _per_column(p, D):
+    # A parameter of BatchNormalization as (D,); a number counts for every column.
+    if type(p) is np.ndarray and p.ndim == 1 and len(p) == D:
+        return p
+    return np.full(D, p) if np.size(p) == 1 else np.reshape(p, D)
 
 
 # ---- optimizers and training ---------------------------------------------------------------------------------------
@@ -159,6 +300,8 @@ class Dropout(layers.Dropout):
 
 class Nesterov(optimizer.Nesterov):
     # The step takes the velocity from before its update.
+    lookahead = False
+
     def __init__(self, lr=0.01, momentum=0.9):
         super().__init__(lr, momentum, lookahead=False)
 
@@ -167,6 +310,14 @@ def shuffle_dataset(x, t):
     # Draws from NumPy's global generator.
     order = np.random.permutation(x.shape[0])
     return x[order], t[order]
+
+
+def softmax_of_older_printings(x):
+    # Over everything if x has three dimensions or more.
+    if np.ndim(x) <= 2:
+        return softmax(x)
+    e = np.exp(x - np.max(x))
+    return e / np.sum(e)
 
 
 class Trainer(trainer.Trainer):

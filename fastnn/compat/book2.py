@@ -4,9 +4,10 @@ import sys
 
 import numpy as np
 
-from .. import layers, models, ops, text, time_layers, trainer
-from ..functions import cross_entropy_error, relu, rows, sigmoid, softmax
-from ..layers import Embedding, MatMul, Sigmoid, Softmax
+from .. import functions, layers, models, ops, text, time_layers, trainer
+from ..functions import BOOK_EPSILON, cross_entropy_error, relu, rows, sigmoid, targets
+from ..layers.base import unpack_mask
+from ..layers.loss import like
 from ..models import BaseModel
 from ..optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
 from ..text import (
@@ -16,7 +17,6 @@ from ..text import (
     create_co_matrix,
     create_contexts_target,
     eval_perplexity,
-    most_similar,
     normalize,
     ppmi,
     preprocess,
@@ -27,13 +27,13 @@ from ..time_layers import (
     RNN,
     Attention,
     AttentionWeight,
-    TimeAffine,
     TimeAttention,
     WeightSum,
 )
 from ..trainer import RnnlmTrainer, remove_duplicate
 from ..util import clip_grads
-from .book1 import Dropout, dropout
+from . import book1
+from .kept import Kept
 
 __all__ = [
     "GRU",
@@ -94,20 +94,64 @@ __all__ = [
     "to_gpu",
 ]
 
-# ---- layers --------------------------------------------------------------------------------------------------------
+_FLOAT32 = np.dtype(np.float32)
+
+
+def softmax(x):
+    # Three dimensions and more come back as they are.
+    return functions.softmax(x) if x.ndim <= 2 else x
+
+
+# ---- layers: attributes as in the book, so that their methods also work on the reader's classes ----------------------
+
+
+class MatMul(layers.MatMul):
+    forward, backward = layers.MatMul.forward, layers.MatMul.backward
 
 
 class Affine(layers.Affine):
     # x (..., D) -> (..., M): a product over the last axis, not over all axes but the first.
+    x = None
+
     def forward(self, x):
-        if getattr(x, "ndim", 0) == 2:
-            return super().forward(x)
-        return super().forward(rows(x)).reshape(*np.shape(x)[:-1], -1)
+        W, b = self.params
+        self.x = x
+        flat = x if getattr(x, "ndim", 0) == 2 else rows(x)
+        try:
+            out = ops.affine_forward(flat, W, b)
+        except ValueError:
+            if np.ndim(b) == 1:
+                raise
+            out = ops.matmul(flat, W) + b
+        return out if flat is x else out.reshape(*np.shape(x)[:-1], -1)
 
     def backward(self, dout):
-        if getattr(dout, "ndim", 0) == 2:
-            return super().backward(dout)
-        return super().backward(rows(dout)).reshape(*np.shape(dout)[:-1], -1)
+        x = self.x if getattr(self.x, "ndim", 0) == 2 else rows(self.x)
+        flat = dout if getattr(dout, "ndim", 0) == 2 else rows(dout)
+        W, (dW, db) = self.params[0], self.grads
+        if flat.dtype is dW.dtype and x.dtype is dW.dtype and db.ndim == 1:
+            dx = ops.affine_backward(flat, x, W, dW, db)[0]
+        else:  # a wider operand: the promoted dtype, then cast
+            dx, dW[...], db[...] = ops.affine_backward(flat, x, W)
+        return dx if flat is dout else dx.reshape(*np.shape(dout)[:-1], -1)
+
+
+class Softmax(layers.Softmax):
+    # out is what forward returned, not a copy.
+    out = None
+
+    def forward(self, x):
+        self.out = out = ops.softmax_forward(x if x.ndim == 2 else rows(x)).reshape(x.shape)
+        return out
+
+    def backward(self, dout):
+        out = self.out
+        return ops.softmax_backward(rows(dout), rows(out)).reshape(out.shape)
+
+
+class Sigmoid(layers.Sigmoid):
+    # out is what forward returned, not a copy.
+    forward, backward = book1.Sigmoid.forward, book1.Sigmoid.backward
 
 
 class SoftmaxWithLoss(layers.SoftmaxWithLoss):
@@ -115,78 +159,203 @@ class SoftmaxWithLoss(layers.SoftmaxWithLoss):
     def forward(self, x, t):
         if t.size == x.size and x.shape[-1] > 1:
             t = t.argmax(axis=1)
-        loss = super().forward(x, t)
-        self.loss = self.y.dtype.type(loss)
-        return self.loss
+        self.t = t
+        x_rows, t = targets(x, t)
+        loss, y = ops.softmax_cross_entropy_forward(x_rows, t, None, None, 0.0, BOOK_EPSILON)
+        self.y = y if x_rows is x else y.reshape(x.shape)
+        return y.dtype.type(loss)
+
+    def backward(self, dout=1):
+        y = self.y
+        return ops.softmax_cross_entropy_backward(*targets(y, self.t), dout).reshape(y.shape)
 
 
 class SigmoidWithLoss(layers.SigmoidWithLoss):
     # The loss is a NumPy number of the scores' dtype; targets of a wider dtype (int64) widen the gradient.
     def forward(self, x, t):
-        loss = super().forward(x, t)
-        self.loss = self.y.dtype.type(loss)
-        return self.loss
+        self.t = t
+        loss, self.y = ops.sigmoid_cross_entropy_forward(x, like(x, t), BOOK_EPSILON)
+        self.loss = loss = self.y.dtype.type(loss)
+        return loss
 
     def backward(self, dout=1):
-        y = self.y
-        self.y = y.astype(np.result_type(y, self.t), copy=False)
-        dx = super().backward(dout)
-        self.y = y
-        return dx
+        y, t = self.y, self.t
+        y = y.astype(np.result_type(y, t), copy=False)
+        return ops.sigmoid_cross_entropy_backward(y, like(y, t), dout)
 
 
-class _Float32:
-    # Results are float32 whatever the weights are.
-    def forward(self, *args):
-        return super().forward(*args).astype(np.float32, copy=False)
+class Dropout(layers.Dropout):
+    # As in book 1.
+    mask = Kept(lambda layer: unpack_mask(*layer._saved))
+    _saved = None
+    forward, backward = book1.Dropout.forward, book1.Dropout.backward
 
-    def backward(self, *douts):
-        dx = super().backward(*douts)
-        return None if dx is None else dx.astype(np.float32, copy=False)
-
-
-class TimeRNN(_Float32, time_layers.TimeRNN):
-    pass
+    def __init__(self, dropout_ratio=0.5):
+        super().__init__(dropout_ratio)
+        self.mask = None
 
 
-class TimeLSTM(_Float32, time_layers.TimeLSTM):
-    pass
+class Embedding(layers.Embedding):
+    # An int as index gives a view of the row.
+    def forward(self, idx):
+        self.idx = idx
+        W = self.params[0]
+        return W[idx] if isinstance(idx, int) else ops.embedding_forward(W, idx)
+
+    def backward(self, dout):
+        dW, V = self.grads[0], len(self.params[0])
+        if dout.dtype is dW.dtype:
+            ops.embedding_backward(dout, self.idx, V, dW)
+        else:
+            dW[...] = ops.embedding_backward(dout, self.idx, V)
 
 
-class TimeGRU(_Float32, time_layers.TimeGRU):
+# ---- layers for sequences: results are float32 whatever the weights are ----------------------------------------------
+
+
+def _float32(x):
+    return x if x is None or x.dtype is _FLOAT32 else x.astype(_FLOAT32)
+
+
+class _Recurrent(time_layers.TimeRNN):
+    # _saved: what backward needs. Not stateful: every forward starts from zeros.
+    _saved = None
+    c = None
+
+    def _weights(self):
+        Wx, Wh, *b = self.params
+        return Wx, Wh, b[0] if b else None
+
+    def _initial(self, state, xs):
+        if state is None or not self.stateful:
+            return None
+        return np.repeat(state, len(xs), axis=0) if len(state) == 1 != len(xs) else state
+
+    def _gradients(self, backward, args, dhs, hs):
+        # backward(*args), its gradients written into grads -> (dxs, dh)
+        grads = self.grads
+        if dhs.dtype is hs.dtype and all(g.dtype is hs.dtype for g in grads):
+            dxs, *_, self.dh = backward(*args, None, *grads)[:5]
+        else:
+            dxs, *arrays, self.dh = backward(*args)[:5]
+            for g, array in zip(grads, arrays, strict=False):
+                g[...] = array
+        return _float32(dxs)
+
+
+class TimeRNN(_Recurrent):
+    def forward(self, xs):
+        Wx, Wh, b = self._weights()
+        h0 = self._initial(self.h, xs)
+        hs = ops.rnn_forward(xs, Wx, Wh, b, h0)
+        self._saved = xs, h0, hs
+        self.h = hs[:, -1].copy()
+        return hs.astype(_FLOAT32)
+
+    def backward(self, dhs):
+        xs, h0, hs = self._saved
+        Wx, Wh, _ = self._weights()
+        return self._gradients(ops.rnn_backward, (dhs, xs, Wx, Wh, h0, hs, "tanh", None, False, False), dhs, hs)
+
+
+class TimeLSTM(_Recurrent, time_layers.TimeLSTM):
+    def forward(self, xs):
+        Wx, Wh, b = self._weights()
+        h0, c0 = self._initial(self.h, xs), self._initial(self.c, xs)
+        hs, cs, gates = ops.lstm_forward(xs, Wx, Wh, b, h0, c0)
+        self._saved = xs, h0, c0, hs, cs, gates
+        self.h, self.c = hs[:, -1].copy(), cs[:, -1].copy()
+        return hs.astype(_FLOAT32)
+
+    def backward(self, dhs):
+        xs, h0, c0, hs, cs, gates = self._saved
+        Wx, Wh, _ = self._weights()
+        args = dhs, None, xs, Wx, Wh, h0, c0, hs, cs, gates, None, None, False, False
+        return self._gradients(ops.lstm_backward, args, dhs, hs)
+
+
+class TimeGRU(_Recurrent, time_layers.TimeGRU):
     # TimeGRU(Wx, Wh, stateful): without a bias in older printings.
     def __init__(self, Wx, Wh, b=None, stateful=False):
         super().__init__(Wx, Wh, *((None, b) if isinstance(b, bool) else (b, stateful)))
 
+    def forward(self, xs):
+        Wx, Wh, b = self._weights()
+        h0 = self._initial(self.h, xs)
+        hs, gates = ops.gru_forward(xs, Wx, Wh, b, h0)
+        self._saved = xs, h0, hs, gates
+        self.h = hs[:, -1].copy()
+        return hs.astype(_FLOAT32)
 
-class TimeBiLSTM(_Float32, time_layers.TimeBiLSTM):
-    pass
+    def backward(self, dhs):
+        xs, h0, hs, gates = self._saved
+        Wx, Wh, _ = self._weights()
+        args = dhs, xs, Wx, Wh, h0, hs, gates, False, None, False, False
+        return self._gradients(ops.gru_backward, args, dhs, hs)
 
 
-class TimeEmbedding(_Float32, time_layers.TimeEmbedding):
-    pass
+class TimeBiLSTM(time_layers.TimeBiLSTM):
+    def forward(self, xs):
+        return _float32(super().forward(xs))
+
+    def backward(self, dhs):
+        return _float32(super().backward(dhs))
+
+
+class TimeEmbedding(layers.Embedding):
+    def forward(self, xs):
+        self._saved = xs
+        return _float32(ops.embedding_forward(self.W, xs))
+
+    def backward(self, dout):
+        dW, V = self.grads[0], len(self.params[0])
+        if dout.dtype is dW.dtype:
+            ops.embedding_backward(dout, self._saved, V, dW)
+        else:
+            dW[...] = ops.embedding_backward(dout, self._saved, V)
+
+
+class TimeAffine(time_layers.TimeAffine):
+    forward, backward = time_layers.TimeAffine.forward, time_layers.TimeAffine.backward
 
 
 class TimeDropout(time_layers.TimeDropout):
     # Draws from NumPy's global generator; evaluation returns its input.
+    mask = Kept(lambda layer: unpack_mask(*layer._saved[:2]) * np.float32(layer._saved[2]))
+    _saved = None
+
     def __init__(self, dropout_ratio=0.5):
         super().__init__(dropout_ratio)
+        self.mask = None
 
     def forward(self, xs):
         if not self.train_flg:
             return xs
-        out, self._mask = dropout(xs, self.dropout_ratio, self._scale())
-        self._shape = xs.shape
+        scale = 1 / (1.0 - self.dropout_ratio)
+        out, mask = book1.dropout(xs, self.dropout_ratio, scale)
+        self._saved = mask, xs.shape, scale
         return out
 
     def backward(self, dout):
-        return ops.dropout_backward(dout, self._mask, self._scale())
+        return dout * self.mask if self._saved is None else ops.dropout_backward(dout, self._saved[0], self._saved[2])
 
 
 class TimeSoftmaxWithLoss(time_layers.TimeSoftmaxWithLoss):
-    # The loss is a NumPy number.
+    # The loss is a NumPy number. cache is made when it is read; backward writes over its probabilities.
+    cache = Kept(lambda layer: (*layer._saved[:2], layer._saved[0] != layer.ignore_label, layer._saved[2]))
+    _saved = None
+
     def forward(self, xs, ts):
-        return np.float64(super().forward(xs, ts))
+        N, T, V = xs.shape
+        labels = (ts.argmax(axis=2) if ts.ndim == 3 else ts).reshape(N * T)
+        loss, y = ops.softmax_cross_entropy_forward(xs.reshape(N * T, V), labels, None, self.ignore_label)
+        self._saved = labels, y, (N, T, V)
+        return np.float64(loss)
+
+    def backward(self, dout=1):
+        labels, y, shape = self._saved
+        dx = ops.softmax_cross_entropy_backward(y, labels, dout, None, self.ignore_label, 0.0, y)
+        return dx.reshape(shape)
 
 
 class TimeSigmoidWithLoss(time_layers.TimeSigmoidWithLoss):
@@ -226,6 +395,11 @@ def to_cpu(x):
 
 
 to_gpu = to_cpu
+
+
+def most_similar(query, word_to_id, id_to_word, word_matrix, top=5):
+    # Only prints.
+    text.most_similar(query, word_to_id, id_to_word, word_matrix, top)
 
 
 def eval_seq2seq(model, question, correct, id_to_char, verbose=False, is_reverse=False, verbos=False):

@@ -1,0 +1,193 @@
+"""`fastnn run`: a script of the books, unmodified, with the classes of its `common` computing on fastnn's kernels.
+
+NumPy and the kernels are loaded when the script imports them, not before.
+"""
+
+import argparse
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
+import os
+import sys
+import types
+from pathlib import Path
+
+from .. import dropin
+
+_FLAGS = {
+    "strict": "end with an error where something that has a book's name cannot be replaced",
+}
+_VALUES = "--backend", "--threads"
+_USAGE = "fastnn run [options] SCRIPT [args ...] | fastnn run [options] -m MODULE [args ...]"
+_PACKAGE = str(Path(__file__).resolve().parents[1])
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise SystemExit(_complaint(f"{message}; see fastnn run --help", 2))
+
+
+def _complaint(message, status) -> int:
+    print(f"fastnn run: {message}", file=sys.stderr)
+    return status
+
+
+def main(argv) -> int:
+    """Run `[options] SCRIPT [args]` -> exit status; what the script raises passes through."""
+    at, module = _target(argv)
+    options = vars(_parser().parse_args(argv[:at]))
+    target = argv[at + module :]
+    if not target:
+        return _complaint("which script? " + _USAGE, 2)
+    try:
+        prepared = _prepare_module(target) if module else _prepare_script(target)
+        dropin.patch(**options)
+    except (OSError, ImportError, ValueError) as error:
+        return _complaint(error, 2 if isinstance(error, OSError) else 1)
+    return _run(*prepared)
+
+
+def _target(argv):
+    """(where the script or -m is, whether it is -m)."""
+    i = 0
+    while i < len(argv) and argv[i].startswith("-") and argv[i] != "-m":
+        i += 1 + (argv[i] in _VALUES)
+    return i, argv[i : i + 1] == ["-m"]
+
+
+def _parser():
+    parser = _Parser(prog="fastnn run", usage=_USAGE, description=__doc__, allow_abbrev=False)
+    for name, text in _FLAGS.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
+    parser.add_argument("--backend", choices=("native", "numba", "numpy"), help="default: the best one available")
+    parser.add_argument("--threads", type=_count, metavar="N", help="at most N threads")
+    return parser
+
+
+def _count(text):
+    if not text.isdigit() or text == "0":
+        raise argparse.ArgumentTypeError(f"{text} is not a number of threads")
+    return int(text)
+
+
+# ---- what is to run ------------------------------------------------------------------------------------------------
+
+
+def _prepare_script(target):
+    """(the module's attributes, its source's bytes, folder for sys.path) of a script, or a folder with __main__.py."""
+    path = os.path.abspath(target[0])
+    folder = os.path.dirname(os.path.realpath(path))
+    if os.path.isdir(path):
+        folder, path = path, os.path.join(path, "__main__.py")
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no script {target[0]}")
+    loader = importlib.machinery.SourceFileLoader("__main__", path)
+    _start(target, folder)
+    return {"__file__": path, "__loader__": loader, "__spec__": None, "__package__": None}, path
+
+
+def _prepare_module(target):
+    """The same of a module by name, its package imported."""
+    name = target[0]
+    _start([*target], os.getcwd())
+    spec = importlib.util.find_spec(name)
+    if spec is not None and spec.submodule_search_locations is not None:
+        name = f"{name}.__main__"
+        spec = importlib.util.find_spec(name)
+    if spec is None or not isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+        raise ImportError(f"there is no module {target[0]} that could be run")
+    sys.argv[0] = spec.origin
+    attributes = {"__file__": spec.origin, "__loader__": spec.loader, "__spec__": spec, "__package__": spec.parent}
+    return attributes, spec.origin
+
+
+def _start(argv, folder):
+    """argv and the first place of sys.path as `python` sets them."""
+    sys.argv = list(argv)
+    if sys.flags.safe_path:
+        sys.path.insert(0, folder)
+    else:
+        sys.path[0] = folder
+
+
+def _run(attributes, path) -> int:
+    before = sys.modules["__main__"]
+    module = types.ModuleType("__main__")
+    vars(module).update(attributes, __builtins__=before.__builtins__, __cached__=None)
+    sys.modules["__main__"] = module
+    try:
+        with io.open_code(path) as file:
+            source = file.read()
+        exec(_compiled(source, path), vars(module))
+        return 0
+    except SystemExit:
+        raise
+    except dropin.StrictError as error:
+        return _complaint(f"--strict: {error}", 1)
+    except BaseException as error:
+        _show(error)
+        sys.excepthook = lambda *shown: None  # the interpreter only sets the exit status now, and ends by the signal
+        raise
+    finally:
+        _flush()
+        dropin.finish()
+
+
+def _compiled(source, path):
+    if dropin.session.active.options.compat:
+        from ..dropin import oldnumpy
+
+        return oldnumpy.compiled(source, path)
+    return compile(source, path, "exec", dont_inherit=True)
+
+
+def _flush():
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+
+
+# ---- tracebacks ----------------------------------------------------------------------------------------------------
+
+
+def _show(error):
+    """What python prints for an unhandled exception, without our frames."""
+    seen: set[int] = set()
+    _strip(error, seen)
+    sys.excepthook(type(error), error, error.__traceback__)
+    where = _broken_common(error)
+    if where:
+        _complaint(f"the reader's own {where} cannot be imported; plain python stops there too", 1)
+
+
+def _strip(error, seen):
+    if error is None or id(error) in seen:
+        return
+    seen.add(id(error))
+    entries = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        name = traceback.tb_frame.f_code.co_filename
+        if not name.startswith((_PACKAGE + os.sep, "<frozen importlib")):
+            entries.append(traceback)
+        traceback = traceback.tb_next
+    clean = None
+    for entry in reversed(entries):
+        clean = types.TracebackType(clean, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    error.__traceback__ = clean
+    for other in (error.__cause__, error.__context__, *getattr(error, "exceptions", ())):
+        _strip(other, seen)
+
+
+def _broken_common(error):
+    """The file of a package `common` that failed while it was imported; None if that is not what happened."""
+    if isinstance(error, SyntaxError):
+        path = error.filename
+    else:
+        traceback = error.__traceback__
+        while traceback is not None and traceback.tb_next is not None:
+            traceback = traceback.tb_next
+        top_level = traceback is not None and traceback.tb_frame.f_code.co_name == "<module>"
+        path = traceback.tb_frame.f_code.co_filename if top_level else None
+    return path if path and Path(path).parent.name == "common" else None

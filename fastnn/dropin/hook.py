@@ -1,0 +1,97 @@
+"""The import hook: modules of a package `common` are looked at as soon as they have run."""
+
+import importlib
+import importlib.machinery
+import sys
+import sysconfig
+from typing import Any
+
+from .session import Options
+
+_INSTALLED = tuple(
+    {path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))}
+)
+
+
+class Hook:
+    """A finder for `sys.meta_path`. It finds nothing itself but asks the others, and wraps what runs a module."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._replacements: Any = None  # made when the first module of the book is there: it needs NumPy
+
+    @property
+    def replacements(self):
+        if self._replacements is None:
+            self._replacements = importlib.import_module("fastnn.dropin.replace").Replacements(self.options)
+        return self._replacements
+
+    def find_spec(self, name, path=None, target=None):
+        if not self._concerns(name):
+            return None
+        spec = self._found(name, path, target)
+        if spec is None and self.options.provide:
+            return importlib.import_module("fastnn.dropin.provide").find_spec(name)
+        if spec is not None and type(spec.loader) in _FILE_LOADERS:
+            self._wrap(name, spec)
+        return spec
+
+    def _concerns(self, name):
+        first, _, rest = name.partition(".")
+        return first in _BOOK_PACKAGES or _of_common(rest) or self.options.compat
+
+    def _found(self, name, path, target):
+        for finder in sys.meta_path:
+            if finder is not self and (spec := finder.find_spec(name, path, target)) is not None:
+                return spec
+        return None
+
+    def _wrap(self, name, spec):
+        """Let the module's loader call us after it has run the module."""
+        loader, run = spec.loader, spec.loader.exec_module
+        own = not is_installed(spec.origin)
+
+        def exec_module(module):
+            del loader.exec_module
+            if self.options.compat and own:
+                importlib.import_module("fastnn.dropin.oldnumpy").run(module, loader)
+            else:
+                run(module)
+            if self.options.compat and name == "numpy":
+                importlib.import_module("fastnn.dropin.oldnumpy").restore_names(module)
+            if own and _of_common(name):
+                self.replacements.replace([module])
+
+        loader.exec_module = exec_module
+
+    def replace_loaded(self):
+        """The same for modules that are loaded already, wherever their names have been imported to."""
+        loaded = [
+            module
+            for name, module in list(sys.modules.items())
+            if _of_common(name) and not is_installed(getattr(module, "__file__", None))
+        ]
+        if self.options.compat and "numpy" in sys.modules:
+            importlib.import_module("fastnn.dropin.oldnumpy").restore_names(sys.modules["numpy"])
+        if loaded:
+            self.replacements.replace(loaded, everywhere=True)
+
+    def restore(self):
+        if self._replacements is not None:
+            self._replacements.restore()
+        if self.options.compat and "fastnn.dropin.oldnumpy" in sys.modules:
+            sys.modules["fastnn.dropin.oldnumpy"].remove_names()
+
+
+_BOOK_PACKAGES = "common", "dataset"
+_FILE_LOADERS = importlib.machinery.SourceFileLoader, importlib.machinery.SourcelessFileLoader
+
+
+def _of_common(name):
+    """Is it a module of a package called common, at the top or inside another one?"""
+    return "common" in name.split(".")
+
+
+def is_installed(path):
+    """Is it a file of Python itself or of an installed package?"""
+    return path is None or path.startswith(_INSTALLED)

@@ -1,0 +1,90 @@
+"""Replacing: methods inside the reader's classes, functions in every module that has them; and the way back."""
+
+import gc
+import sys
+import types
+from typing import Any
+
+import fastnn
+from fastnn.compat.kept import settle
+
+from . import recognise
+from .session import Options, StrictError
+
+_ABSENT = object()
+
+
+class Replacements:
+    """What has been replaced, what has not and why, and everything that is needed to restore it."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.methods: dict[type, dict[str, Any]] = {}  # class -> what its names were
+        self.functions: dict[int, tuple] = {}  # id of an original -> (it, ours)
+        self.kept: dict[str, str] = {}  # "module.name" -> why it stays the reader's
+        self._settings = fastnn.backends.active_name, fastnn.get_num_threads()
+        if options.backend:
+            fastnn.use_backend(options.backend)
+        if options.threads:
+            fastnn.set_num_threads(options.threads)
+
+    def replace(self, modules, everywhere=False):
+        """Look at what the modules define. everywhere: functions are also replaced where they have been imported to."""
+        new = {}
+        for module in modules:
+            for name, value in list(vars(module).items()):
+                if recognise.is_candidate(module, name, value) and value not in self.methods:
+                    ours, why = recognise.match(value, module)
+                    if ours is None:
+                        self._keep(f"{module.__name__}.{name}", why)
+                    elif isinstance(value, type):
+                        self._replace_methods(value, ours)
+                    else:
+                        new[id(value)] = value, recognise.function_like(value, ours)
+        self.functions |= new
+        if new:
+            rebind({key: ours for key, (_, ours) in new.items()}, everywhere=everywhere, modules=modules)
+
+    def _keep(self, name, why):
+        self.kept[name] = why
+        if self.options.strict:
+            raise StrictError(f"{name} is not replaced: {why}")
+
+    def _replace_methods(self, cls, ours):
+        before = self.methods[cls] = {}
+        for name, value in recognise.members(ours).items():
+            before[name] = vars(cls).get(name, _ABSENT)
+            setattr(cls, name, value)
+
+    def restore(self):
+        """Everything as it was. Attributes that our methods compute only when read are computed now."""
+        for cls, before in self.methods.items():
+            for instance in _instances(cls):
+                settle(instance)
+            for name, value in before.items():
+                if value is _ABSENT:
+                    delattr(cls, name)
+                else:
+                    setattr(cls, name, value)
+        rebind({id(ours): original for original, ours in self.functions.values()}, everywhere=True)
+        self.methods, self.functions = {}, {}
+
+
+def rebind(new: dict[int, Any], everywhere: bool, modules=()) -> None:
+    """Replace values by id, in these modules or in all that are loaded."""
+    for module in list(sys.modules.values()) if everywhere else modules:
+        if isinstance(module, types.ModuleType):
+            names = vars(module)
+            for name, value in list(names.items()):
+                if id(value) in new and isinstance(value, types.FunctionType):
+                    names[name] = new[id(value)]
+
+
+def _instances(cls):
+    """All living instances of a class and of its subclasses."""
+    found, classes = [], [cls]
+    while classes:
+        kind = classes.pop()
+        classes += kind.__subclasses__()
+        found += [x for x in gc.get_referrers(kind) if type(x) is kind]
+    return found

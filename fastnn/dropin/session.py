@@ -1,0 +1,79 @@
+"""Switching the drop-in on and off. No NumPy here: `fastnn run` starts with this module."""
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `patch` and `fastnn run` take, all off by default. provide: `common` and `dataset` where there are none."""
+
+    report: bool = False
+    verify: bool = False
+    strict: bool = False
+    float32: bool = False
+    compat: bool = False
+    time: bool = False
+    report_json: str | None = None
+    provide: bool = False
+    backend: str | None = None
+    threads: int | None = None
+
+
+class StrictError(Exception):
+    """Something that has a book's name was not replaced, and `strict` was asked for."""
+
+
+active: Any = None  # the import hook while the drop-in is on
+
+
+def patch(**options) -> None:
+    """Let the books' `common` compute with fastnn: what is imported from now on, and what is loaded already.
+
+    Keywords as the options of `fastnn run` (`Options`). Does nothing if it is on already. `unpatch` undoes all of it.
+    """
+    global active
+    if active is not None:
+        return
+    from .hook import Hook
+
+    hook = Hook(Options(**options))
+    active = hook
+    sys.meta_path.insert(0, hook)
+    try:
+        hook.replace_loaded()
+    except BaseException:
+        unpatch()
+        raise
+
+
+def unpatch() -> None:
+    """Restore every class and module exactly as it was, as if what was imported meanwhile had been imported without."""
+    global active
+    if active is None:
+        return
+    hook, active = active, None
+    sys.meta_path.remove(hook)
+    hook.restore()
+
+
+def finish() -> None:
+    """Print what the options ask for at the end of a script."""
+
+
+class patched:
+    """`with fastnn.patched(): ...`: on inside the block; off after it unless it was on before."""
+
+    def __init__(self, **options) -> None:
+        self.options = options
+        self.entered: list[bool] = []
+
+    def __enter__(self) -> "patched":
+        self.entered.append(active is None)
+        patch(**self.options)
+        return self
+
+    def __exit__(self, *exc) -> None:
+        if self.entered.pop():
+            unpatch()

@@ -1,0 +1,3 @@
+"""The switch of book 2's `common.config`."""
+
+GPU = False

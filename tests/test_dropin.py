@@ -1,0 +1,458 @@
+"""The drop-in on packages `common` in plain NumPy, written for it (tests/dropin), and on variations of them."""
+
+import contextlib
+import importlib
+import io
+import random
+import subprocess
+import sys
+import textwrap
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import dropin
+from fastnn.dropin import session
+
+READERS = Path(__file__).parent / "dropin"
+LOADED = {
+    "book1": ["functions", "util", "layers", "optimizer", "trainer", "multi_layer_net_extend", "gradient"],
+    "book2": ["functions", "util", "layers", "time_layers", "optimizer", "trainer", "base_model"],
+}
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    """No `common` from before or after; the drop-in off after each test."""
+    before = set(sys.modules)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    dropin.unpatch()
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] in ("common", "dataset"):
+            del sys.modules[name]
+
+
+def load(book, *names):
+    """Modules of one of the packages `common`, imported as a script does."""
+    sys.path.insert(0, str(READERS / book))
+    return [importlib.import_module(f"common.{name}") for name in names or LOADED[book]]
+
+
+def variation(tmp_path, book, module, change):
+    """The module of a copy of the package in which `change` (old text -> new) was made."""
+    folder = tmp_path / "common"
+    folder.mkdir()
+    for path in (READERS / book / "common").glob("*.py"):
+        text = path.read_text()
+        if path.stem == module:
+            for old, new in change.items():
+                assert old in text
+                text = text.replace(old, new, 1)
+        (folder / path.name).write_text(text)
+    sys.path.insert(0, str(tmp_path))
+    importlib.invalidate_caches()
+    return importlib.import_module(f"common.{module}")
+
+
+def snapshot(modules):
+    """Every name of the modules, and of their classes, as objects."""
+    found = {}
+    for module in modules:
+        for name, value in vars(module).items():
+            found[module.__name__, name] = value
+            if isinstance(value, type):
+                found |= {(module.__name__, name, key): member for key, member in vars(value).items()}
+    return {k: v for k, v in found.items() if k[-1] not in ("__builtins__", "__dict__", "__weakref__")}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(a[k] is b[k] for k in a)
+
+
+def replaced(cls):
+    return cls in session.active.replacements.methods
+
+
+# ---- what is replaced, and the way back ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("book", LOADED)
+def test_everything_with_a_books_name_is_replaced_at_import(book):
+    fastnn.patch()
+    load(book)
+    names = {cls.__name__ for cls in session.active.replacements.methods}
+    names |= {original.__name__ for original, _ in session.active.replacements.functions.values()}
+    assert session.active.replacements.kept == {}
+    wanted = {
+        "book1": "Relu Sigmoid Affine SoftmaxWithLoss Dropout BatchNormalization Convolution Pooling im2col col2im",
+        "book2": "MatMul Affine Softmax SoftmaxWithLoss Sigmoid SigmoidWithLoss Dropout Embedding TimeRNN TimeLSTM "
+        "TimeGRU TimeEmbedding TimeAffine TimeSoftmaxWithLoss TimeDropout clip_grads remove_duplicate ppmi "
+        "create_co_matrix convert_one_hot create_contexts_target most_similar",
+    }[book]
+    both = "sigmoid relu softmax cross_entropy_error SGD Momentum Nesterov AdaGrad RMSprop Adam"
+    assert names == set(wanted.split()) | set(both.split())
+
+
+@pytest.mark.parametrize("book", LOADED)
+def test_unpatch_restores_exactly(book):
+    modules = load(book)
+    before = snapshot(modules)
+    with fastnn.patched():
+        assert not same(snapshot(modules), before)
+    assert same(snapshot(modules), before)
+    fastnn.patch()
+    fastnn.patch()
+    assert len([hook for hook in sys.meta_path if type(hook).__name__ == "Hook"]) == 1
+    with fastnn.patched():
+        pass
+    assert not same(snapshot(modules), before)  # it was on before the block
+    fastnn.unpatch()
+    fastnn.unpatch()
+    assert same(snapshot(modules), before)
+    assert not [hook for hook in sys.meta_path if type(hook).__name__ == "Hook"]
+
+
+@pytest.mark.parametrize("book", LOADED)
+def test_what_was_imported_while_patched_is_the_readers_own_afterwards(book):
+    with fastnn.patched():
+        modules = load(book)
+    for module in modules:
+        for name, value in vars(module).items():
+            if isinstance(value, types.FunctionType):
+                assert value.__code__.co_filename.startswith(str(READERS)), name
+            if isinstance(value, type) and value.__module__.startswith("common"):
+                for member in vars(value).values():
+                    if isinstance(member, types.FunctionType):
+                        assert member.__code__.co_filename.startswith(str(READERS)), (name, member)
+
+
+def test_star_imports_and_instances_from_before(rng):
+    (layers,) = load("book1", "layers")
+    script = types.ModuleType("script")
+    sys.modules["script"] = script
+    try:
+        exec("from common.layers import *\nrelu_of_script = softmax", vars(script))
+        W, b, x = rng.standard_normal((4, 3)), rng.standard_normal(3), rng.standard_normal((5, 4))
+        affine, softmax, Affine = script.Affine(W, b), script.softmax, layers.Affine
+        out = affine.forward(x)
+        with fastnn.patched():
+            assert script.Affine is Affine and type(affine) is Affine and script.softmax is not softmax
+            assert script.relu_of_script is script.softmax is layers.softmax
+            assert script.softmax.__name__ == "softmax" and script.softmax.__module__ == "common.functions"
+            assert affine.forward.__func__.__module__ == "fastnn.compat.book1"
+            np.testing.assert_allclose(affine.forward(x), out, rtol=1e-12)
+            dx = affine.backward(out)
+            assert affine.W is W
+        assert script.softmax is softmax and script.relu_of_script is softmax
+        np.testing.assert_allclose(affine.backward(out), dx, rtol=1e-12)  # forward by ours, backward by the original
+    finally:
+        del sys.modules["script"]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
+def test_patch_and_unpatch_between_forward_and_backward(rng):
+    """The attributes of the book carry the state from one to the other."""
+    (layers,) = load("book1", "layers")
+    x, image = rng.standard_normal((5, 4)), rng.standard_normal((2, 2, 6, 6))
+    made = [
+        (layers.Relu(), x),
+        (layers.Sigmoid(), x),
+        (layers.Dropout(0.4), x),
+        (layers.BatchNormalization(np.ones(4), np.zeros(4)), x),
+        (layers.Convolution(rng.standard_normal((3, 2, 3, 3)), np.zeros(3)), image),
+        (layers.Pooling(2, 2), image),
+    ]
+    for layer, x in made:
+        np.random.seed(0)
+        dout = rng.standard_normal(layer.forward(x).shape)
+        expected = np.array(layer.backward(dout.copy()))
+        with fastnn.patched():
+            np.testing.assert_allclose(layer.backward(dout.copy()), expected, rtol=1e-9, atol=1e-12)
+            np.random.seed(0)
+            layer.forward(x)
+        np.testing.assert_allclose(layer.backward(dout.copy()), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_subclasses_of_the_reader(rng):
+    fastnn.patch()
+    (layers,) = load("book1", "layers")
+
+    class Doubled(layers.Affine):
+        def __init__(self, W, b):
+            self.W, self.b = W, b  # without the parent's constructor
+
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    W, x = rng.standard_normal((4, 3)), rng.standard_normal((5, 4))
+    layer = Doubled(W, np.ones(3))
+    np.testing.assert_allclose(layer.forward(x), 2 * (x @ W + 1), rtol=1e-12)
+    layer.backward(np.ones((5, 3)))
+    np.testing.assert_allclose(layer.dW, x.T @ np.ones((5, 3)), rtol=1e-12)
+    assert replaced(layers.Affine) and not replaced(Doubled) and isinstance(layer, layers.Affine)
+
+
+# ---- what stays the reader's ---------------------------------------------------------------------------------------
+
+OLD_DROPOUT = """    def __init__(self, dropout_ratio=0.5):
+        self.dropout_ratio = dropout_ratio
+        self.mask = None
+
+    def forward(self, x, train_flg=True):
+"""
+VARIATIONS = {
+    "other formula": ("Sigmoid", "self.out = sigmoid(x)", "self.out = sigmoid(2 * x)", "forward: values differ"),
+    "prints": ("Relu", "self.mask = x <= 0", "self.mask = x <= 0; print(x.shape)", "forward uses print"),
+    "counts": ("Relu", "self.mask = x <= 0", "self.mask = x <= 0; self.calls = 1", "it keeps an attribute calls"),
+    "flag of the module": ("Relu", "out[self.mask] = 0", "out[self.mask] = FLOOR", "forward uses FLOOR"),
+    "another argument": (
+        "Affine",
+        "def forward(self, x):\n        self.original",
+        "def forward(self, x, scale=1):\n        self.original",
+        "forward takes (self, x, scale=1), the book's (self, x)",
+    ),
+    "option of the constructor": (
+        "Dropout",
+        OLD_DROPOUT,
+        OLD_DROPOUT.replace("0.5", "0.5, more=0").replace("= None\n", "= None\n        self.more = more\n")
+        + "        x = x + self.more\n",
+        "forward reads an attribute more",
+    ),
+    "inverted dropout": ("Dropout", "return x * self.mask", "return x * self.mask / 0.7", "forward: values differ"),
+    "per channel": (
+        "BatchNormalization",
+        "x = x.reshape(N, C * H * W)",
+        "x = x.transpose(0, 2, 3, 1).reshape(-1, C)",
+        "it could not be tried",
+    ),
+    "constructor with an effect": (
+        "Convolution",
+        "        self.col = None\n",
+        '        self.col = None\n        open("made.txt", "w").close()\n',
+        "__init__ uses open",
+    ),
+    "float32 results": (
+        "Affine",
+        "np.dot(self.x, self.W) + self.b",
+        "(np.dot(self.x, self.W) + self.b).astype('f')",
+        "float32",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", VARIATIONS)
+def test_what_a_reader_has_changed_is_kept(what, tmp_path, monkeypatch):
+    name, old, new, why = VARIATIONS[what]
+    monkeypatch.chdir(tmp_path)
+    text = {"import im2col, col2im\n": "import im2col, col2im\n\nFLOOR = 0\n", old: new}
+    np.random.seed(5)
+    random.seed(5)
+    states = np.random.get_state()[1].copy(), random.getstate()
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        fastnn.patch()
+        layers = variation(tmp_path, "book1", "layers", text)
+    kept = session.active.replacements.kept
+    assert list(kept) == [f"common.layers.{name}"] and why in kept[f"common.layers.{name}"], kept
+    assert not replaced(getattr(layers, name)) and replaced(layers.SoftmaxWithLoss)
+    assert out.getvalue() == "" and not (tmp_path / "made.txt").exists()
+    assert (np.random.get_state()[1] == states[0]).all() and random.getstate() == states[1]
+
+
+def test_strict(tmp_path):
+    fastnn.patch(strict=True)
+    with pytest.raises(dropin.StrictError, match=r"common.layers.Relu is not replaced: forward uses print"):
+        variation(tmp_path, "book1", "layers", {"self.mask = x <= 0": "self.mask = x <= 0; print(x)"})
+
+
+def test_older_printings(tmp_path):
+    """Pooling with a default stride of 1, GRU without a bias: the constructor stays the reader's."""
+    fastnn.patch()
+    layers = variation(tmp_path, "book1", "layers", {"pool_w, stride=2": "pool_w, stride=1"})
+    assert replaced(layers.Pooling)
+    assert layers.Pooling(2, 2).forward(np.ones((1, 1, 4, 4))).shape == (1, 1, 3, 3)
+
+
+def test_gru_without_a_bias(tmp_path):
+    fastnn.patch()
+    text = (READERS / "book2" / "common" / "time_layers.py").read_text()
+    old = text[text.index("class GRU:") : text.index("class TimeRNN:")]
+    new = old.replace(", b):", "):").replace("Wh, b]", "Wh]").replace("Wx, Wh, b = ", "Wx, Wh = ")
+    new = new.replace("Wx, Wh, _ = ", "Wx, Wh = ").replace(" + b[:H]", "").replace(" + b[H : 2 * H]", "")
+    new = new.replace(" + b[2 * H :]", "").replace("self.dWh, self.db)", "self.dWh)")
+    time_old = text[text.index("class TimeGRU:") : text.index("class TimeBiLSTM:")]
+    time_new = time_old.replace("Wx, Wh, b, stateful", "Wx, Wh, stateful").replace("[Wx, Wh, b]", "[Wx, Wh]")
+    time_new = time_new.replace("[0, 0, 0]", "[0, 0]")
+    layers = variation(tmp_path, "book2", "time_layers", {old: new, time_old: time_new})
+    assert replaced(layers.TimeGRU), session.active.replacements.kept
+
+
+def test_packages_of_other_names(tmp_path):
+    """A fork that has moved `common` into a package of its own."""
+    folder = tmp_path / "my_deep_learning" / "common"
+    folder.mkdir(parents=True)
+    text = (READERS / "book1" / "common" / "functions.py").read_text()
+    (folder / "functions.py").write_text(text)
+    (folder / "anything.py").write_text("def softmax(a, b):\n    return a\n\nclass Other:\n    pass\n")
+    sys.path.insert(0, str(tmp_path))
+    importlib.invalidate_caches()
+    fastnn.patch()
+    functions = importlib.import_module("my_deep_learning.common.functions")
+    importlib.import_module("my_deep_learning.common.anything")
+    assert functions.softmax.__globals__["__name__"] == "fastnn.functions"
+    assert list(session.active.replacements.kept) == ["my_deep_learning.common.anything.softmax"]
+
+
+# ---- fastnn run ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a script, by `fastnn run` or by plain Python, in a folder beside a copy of a package `common`."""
+
+    def run(text, *options, book="book1", args=(), plain=False, script="script.py"):
+        folder = tmp_path / "ch99"
+        folder.mkdir(exist_ok=True)
+        if book and not (tmp_path / "common").exists():
+            (tmp_path / "common").symlink_to(READERS / book / "common")
+        (folder / script).write_text(textwrap.dedent(text))
+        command = [sys.executable, *([] if plain else ["-m", "fastnn", "run", *options]), script, *args]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+TRAINING = """
+    import sys, os
+    sys.path.append(os.pardir)
+    import numpy as np
+    from common.multi_layer_net_extend import MultiLayerNetExtend
+    from common.optimizer import *
+    from common.trainer import Trainer
+
+    np.random.seed(1)
+    x, t = np.random.rand(60, 20), np.random.randint(0, 4, 60)
+    if __name__ == "__main__":
+        for rule in ("SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam"):
+            net = MultiLayerNetExtend(20, [8, 8], 4, use_dropout=True, dropout_ration=0.2, use_batchnorm=True,
+                                      weight_decay_lambda=0.01)
+            kept = net.gradient(x[:5], t[:5])
+            copies = {key: value.copy() for key, value in kept.items()}
+            trainer = Trainer(net, x, t, x, t, epochs=3, mini_batch_size=20, optimizer=rule)
+            trainer.train()
+            assert all((kept[key] == copies[key]).all() for key in kept)  # gradients from before are still those
+        print(type(trainer.train_loss_list[0]).__name__, net.params["W1"].dtype, sys.argv)
+"""
+
+
+def numbers(text):
+    """(what is not a number, the numbers) of what a script prints."""
+    words, found = [], []
+    for word in text.replace(":", " ").replace(",", " ").split():
+        try:
+            found.append(float(word))
+        except ValueError:
+            words.append(word)
+    return words, found
+
+
+def test_a_script_prints_what_it_prints_without_us(run):
+    plain, ours = run(TRAINING, args=("a", "--b"), plain=True), run(TRAINING, args=("a", "--b"))
+    assert plain.returncode == ours.returncode == 0, ours.stderr
+    (words, expected), (our_words, got) = numbers(plain.stdout), numbers(ours.stdout)
+    assert words == our_words and ours.stderr == plain.stderr == ""
+    np.testing.assert_allclose(got, expected, rtol=1e-8)
+
+
+def test_numpy_is_not_imported_for_a_script_that_does_not(run):
+    result = run("import sys\nprint('numpy' in sys.modules, 'fastnn.ops' in sys.modules, __name__, __file__)")
+    assert result.stdout.startswith("False False __main__ /") and result.stdout.endswith("script.py\n"), result.stderr
+
+
+def test_exit_status_and_tracebacks(run):
+    assert run("import sys\nsys.exit(7)").returncode == 7
+    result = run("import sys\nsys.exit('a message')")
+    assert (result.returncode, result.stderr) == (1, "a message\n")
+    text = """
+        import sys, os
+        sys.path.append(os.pardir)
+        import numpy as np
+        from common.layers import Affine
+
+        def forward():
+            return Affine(np.ones((3, 2)), np.ones(2)).forward(np.ones((4, 5)))
+
+        try:
+            forward()
+        except ValueError as error:
+            raise KeyError("own")
+    """
+    result = run(text)
+    assert result.returncode == 1 and "fastnn/" not in result.stderr and "importlib" not in result.stderr
+    assert result.stderr.startswith("Traceback (most recent call last):\n") and result.stderr.endswith(
+        "KeyError: 'own'\n"
+    )
+    assert "in forward\n" in result.stderr and "(4, 5)" in result.stderr and "(3, 2)" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_signals(run):
+    assert run("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)").returncode == -15
+    result = run("raise KeyboardInterrupt")
+    assert result.returncode == run("raise KeyboardInterrupt", plain=True).returncode
+    assert "KeyboardInterrupt" in result.stderr and "fastnn/" not in result.stderr
+
+
+def test_syntax_errors_and_a_broken_common(run, tmp_path):
+    result = run("x = (", book=None)
+    assert result.returncode == 1 and result.stderr.splitlines()[0].strip().startswith("File ")
+    (tmp_path / "common").mkdir()
+    (tmp_path / "common" / "layers.py").write_text("class Affine\n")
+    result = run("import sys\nsys.path.append('..')\nfrom common.layers import *", book=None)
+    *_, error, last = result.stderr.splitlines()
+    assert error.startswith("SyntaxError") and "common/layers.py cannot be imported" in last
+    assert result.returncode == 1 and "fastnn/" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["missing.py"], "there is no script missing.py"),
+        (["--fast", "script.py"], "unrecognized arguments: --fast"),
+        (["-m", "no_such_module"], "there is no module no_such_module"),
+        ([], "which script?"),
+        (["--threads", "none", "script.py"], "none is not a number of threads"),
+    ],
+)
+def test_bad_arguments_give_one_sentence(arguments, message, tmp_path):
+    command = [sys.executable, "-m", "fastnn", "run", *arguments]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.returncode in (1, 2) and message in result.stderr and result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_modules_and_folders(run, tmp_path):
+    folder = tmp_path / "ch99"
+    run("")
+    (folder / "tool").mkdir()
+    (folder / "tool" / "__init__.py").write_text("")
+    (folder / "tool" / "__main__.py").write_text(
+        "import sys\nprint(__name__, __package__, __spec__.name, sys.argv[1:])"
+    )
+    command = [sys.executable, "-m", "fastnn", "run", "-m", "tool", "--x"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    assert result.stdout == "__main__ tool tool.__main__ ['--x']\n", result.stderr
+    (folder / "app").mkdir()
+    (folder / "app" / "__main__.py").write_text("import other\nprint(__name__, other.x)")
+    (folder / "app" / "other.py").write_text("x = 3")
+    command = [sys.executable, "-m", "fastnn", "run", "app"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    assert result.stdout == "__main__ 3\n", result.stderr
