@@ -16,6 +16,8 @@ except ModuleNotFoundError:
 # Public name -> the module that has it.
 _PUBLIC = {
     "Network": "fastnn.network",
+    "Predictor": "fastnn.network",
+    "compile": "fastnn.network",
     "backends": "fastnn.backends",
     "ops": "fastnn.ops",
     "show_config": "fastnn.backends",

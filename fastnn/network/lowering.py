@@ -87,6 +87,7 @@ def _layer(program, layer, following, x):
         return dx
 
     last = type(following if taken > 1 else layer).__name__
+    program.shapes |= dict.fromkeys(range(number, number + taken), y.shape)
     return taken, y._replace(origin=f"layer {number + taken - 1} ({last})"), backward
 
 
@@ -118,6 +119,10 @@ def _of_batch(shape):
 
 def _arrays(program, layer):
     """Buffers of a layer's parameters and gradients; Misfit where an operation could not use the arrays."""
+    if not program.backward:
+        if not program.fits(*layer.params):
+            raise Misfit
+        return [program.array(layer.params, i) for i in range(len(layer.params))], [None] * len(layer.params)
     if not all(isinstance(g, np.ndarray) for g in layer.grads) or not program.fits(*layer.params, *layer.grads):
         raise Misfit
     params = [program.array(layer.params, i) for i in range(len(layer.params))]
@@ -400,7 +405,7 @@ def _layer_norm(program, layer, x):
         raise _misfit(program, layer, x, f"samples that end with gamma's shape {shape}")
     params, grads = _arrays(program, layer)
     flat = (math.prod(shape),)
-    params, grads = ([program.view(a, 0, flat) for a in arrays] for arrays in (params, grads))
+    params, grads = ([None if a is None else program.view(a, 0, flat) for a in side] for side in (params, grads))
     rows = math.prod(x.shape) // max(flat[0], 1)
     options = params, grads, (), float(layer.epsilon)
     return _normalised(program, x, "layer_norm_forward", "layer_norm_backward", rows, flat, (), options)

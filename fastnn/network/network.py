@@ -6,12 +6,16 @@ import threading
 import numpy as np
 
 from .. import backends
-from ..layers import Embedding
+from ..layers import Embedding, SoftmaxCrossEntropy
 from ..layers.base import param
+from ..optimizer import Adam
+from ..time_layers import TimeSoftmaxWithLoss
 from ..weights import load_weights, save_weights
 from . import lowering
+from .fit import fit
 from .plan import Plan, make_plan
-from .program import Program
+from .program import Program, buffers_in
+from .summary import summary
 from .updates import Updates, structure
 
 _BLOCK_BYTES = 4 << 20  # of memory for what lies between the layers: larger inputs of predict go through in blocks
@@ -73,6 +77,7 @@ class Network:
         self.loss_layer = loss
         self.rng = np.random.default_rng(rng)
         self.history: dict = {}
+        self.input_shape = None  # of the samples seen last
         self._plans: dict = {}
         self._lock = threading.RLock()
         self._pending = None  # what backward() continues
@@ -201,6 +206,38 @@ class Network:
                 optimizer.iter -= 1
             return loss
 
+    def fit(
+        self, x, t, epochs=10, batch_size=100, optimizer=None, validation=None, callbacks=(), rng=None, shuffle=True,
+        progress=True, resume=None,
+    ):  # fmt: skip
+        """Train on x (N, ...) and t (N, ...) -> history, {"loss": [mean of each epoch], ...}, also kept as `history`.
+
+        optimizer: one of `fastnn.optimizer`, Adam by default. validation: (x, t), adds val_loss, and val_accuracy for a
+        classifier. callbacks: of `fastnn.network` (EarlyStopping, LearningRate, Checkpoint), or functions called with
+        the `Fit` after each epoch. rng: None (the network's), a seed or a generator, for the order of the samples; the
+        last batch of an epoch may be smaller. progress: print a line an epoch, with a bar where tqdm is installed.
+        resume: a file that `Checkpoint` wrote; training goes on as if it had not stopped, bit for bit.
+
+        Ctrl-C takes effect between two steps. Raises FloatingPointError, with the step and the layer, where the loss is
+        not finite: the parameters are then those from before that step.
+        """
+        rule = Adam() if optimizer is None else optimizer
+        return fit(self, x, t, epochs, batch_size, rule, validation, callbacks, rng, shuffle, progress, resume)
+
+    @property
+    def classifies(self):
+        """Whether the loss is one of classes, so that accuracy says something."""
+        return isinstance(self.loss_layer, SoftmaxCrossEntropy | TimeSoftmaxWithLoss)
+
+    def summary(self, x=None, batch_size=100, repeats=5):
+        """A table of the layers: output shapes, parameters, FLOPs of a sample, seconds of a training pass by layer.
+
+        Times are the best of `repeats` passes over batch_size samples, of random numbers unless x (N, ...) is given;
+        without any input so far, and without x, there are neither shapes nor times. `print` it; `rows` are the numbers.
+        """
+        with self._lock:
+            return summary(self, x, batch_size, repeats)
+
     def reset_state(self):
         """Stateful recurrent layers start from zeros again."""
         for layer in self.layers:
@@ -307,8 +344,34 @@ class Network:
         if rule is not None:  # one optimizer's plan at a time: another's may hold arrays of its state
             self._plans = {k: v for k, v in self._plans.items() if k[0] != "step"}
         self._set_dtype()
+        self.input_shape = shape
         lowered = self._plans[key] = Lowered(self, kind, train, shape, dtype, max(n, 1), rule)
         return lowered
+
+    def _first_not_finite(self, x, t):
+        """Where the first number that is not finite comes from, in words."""
+        with self._lock:
+            x = self._input(x)
+            if x.dtype.kind == "f" and not np.isfinite(x).all():
+                return "x is not finite"
+            for number, layer in enumerate(self.layers, 1):
+                for i, p in enumerate(getattr(layer, "params", None) or []):
+                    if not np.isfinite(p).all():
+                        return f"parameter {i} of layer {number} ({type(layer).__name__}) is not finite"
+            lowered = self._plan("gradient", True, x.shape[1:], x.dtype, len(x))
+            plan, n, inputs = lowered.stepwise(), len(x), self._inputs(lowered, x, t)
+            for i in range(lowered.split):
+                loss = plan.run(n, inputs, i, i + 1)
+                number = lowered.program.layer_of[i]
+                for buffer in buffers_in(lowered.program.instructions[i][1]):
+                    record = lowered.program.records[buffer]
+                    made = record.kind == "arena" and record.dtype == "float" and record.where.begin == i
+                    if made and not np.isfinite(plan.view(buffer, n)).all():
+                        name = type(self.layers[number - 1] if number <= len(self.layers) else self.loss_layer)
+                        return f"the output of layer {number} ({name.__name__}) is the first that is not finite"
+                if loss is not None and not math.isfinite(loss):
+                    return f"the scores are finite but the loss {type(self.loss_layer).__name__} of them is not"
+            return "it could not be found again"
 
     def _block(self, shape):
         """Samples that go through at once."""
@@ -323,7 +386,7 @@ class Lowered:
     """One pass of a network for one shape of samples: its program, its plan and what surrounds a run."""
 
     def __init__(self, net, kind, train, shape, dtype, capacity, rule):
-        self.program = program = Program(net.dtype, capacity, train)
+        self.program = program = Program(net.dtype, capacity, train, kind in ("gradient", "step"))
         x = program.input(0, shape, "float" if dtype == net.dtype else "labels")
         self.loss = None
         updates = None

@@ -15,12 +15,20 @@ _BOUND = 4  # batch sizes whose steps are kept
 def make_plan(program):
     """An executor for a program: native where that knows all of it, else Python's."""
     program.place()
-    if backends.active_name == "native":
-        from .._core import Plan as NativePlan
+    plan = native_plan(program)
+    return Plan(program) if plan is None else Native(program, plan)
 
-        if all(type(op) is str and op in NativePlan.operations for op, _ in program.instructions):
-            return Native(program, NativePlan)
-    return Plan(program)
+
+def native_plan(program):
+    """The native executor of a placed program; None under another backend, or where it does not know all of it."""
+    if backends.active_name != "native":
+        return None
+    from .._core import Plan as NativePlan
+
+    if not all(type(op) is str and op in NativePlan.operations for op, _ in program.instructions):
+        return None
+    arguments = program.instructions, program.buffers(), program.arena_bytes, program.capacity
+    return NativePlan(program.dtype.name, *arguments)
 
 
 class Native:
@@ -29,12 +37,11 @@ class Native:
     name = "native"
     steps = False  # whether `run` can stop in between
 
-    def __init__(self, program, native_plan):
+    def __init__(self, program, plan):
         self.program = program
         self.backend = "native"
-        arguments = program.instructions, program.buffers(), program.arena_bytes, program.capacity
-        self._plan = native_plan(program.dtype.name, *arguments)
-        self.view = self._plan.view
+        self._plan = plan
+        self.view = plan.view
 
     def run(self, n, inputs):
         """All instructions for n samples -> the loss, None if there is none; not finite: nothing after it was run."""

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..backends import OPS
+
 ALIGNMENT = 64
 ITEMSIZES = {"uint8": 1, "int32": 4, "int64": 8}
 
@@ -71,8 +73,9 @@ class Storage:
 class Program:
     """Instructions and buffers under construction by `lowering`; `place` then gives the arena its offsets."""
 
-    def __init__(self, dtype, capacity, train):
+    def __init__(self, dtype, capacity, train, backward=True):
         self.dtype = np.dtype(dtype)
+        self.backward = backward  # whether gradients will be asked for
         self.capacity = capacity
         self.train = train
         self.instructions: list = []
@@ -86,6 +89,7 @@ class Program:
         self.ready: Any = None  # function (layer) that is called when the gradients of a layer have been emitted
         self.statistics: list = []  # instructions that follow the loss
         self.in_python: list = []  # (number, layer) of those that run in Python
+        self.shapes: dict = {}  # number of a layer -> what it gives for a sample
         self.layer = 0
         self.arena_bytes = 0
         self.loss_at = -1  # instruction of the loss
@@ -197,6 +201,15 @@ class Program:
         return [
             (r.kind, r.dtype, r.rows, r.shape, r.where.offset if r.kind == "arena" else r.where) for r in self.records
         ]
+
+    def result(self):
+        """The record of what the last instruction writes first; None if that is Python's."""
+        op, args = self.instructions[-1] if self.instructions else (None, ())
+        if type(op) is str:
+            for name, arg in zip(OPS[op].parameters, args, strict=False):
+                if name in ("out", "hs"):
+                    return self.records[arg]
+        return None
 
     def stale(self):
         """Whether something that the program refers to has been replaced."""

@@ -1,0 +1,208 @@
+"""Frozen networks."""
+
+import contextlib
+import copy
+import threading
+import time
+
+import numpy as np
+
+from .. import backends, layers, time_layers
+from . import lowering
+from .plan import Plan, native_plan
+from .program import Program
+
+_CACHE_BYTES = 1 << 20  # of memory between the layers that a block of samples takes, at most
+_BLOCK = 256  # samples of a block, at most
+_OF_A_PASS = "x", "_input", "_saved", "_mask", "out", "idx", "_arg", "h", "c", "dh", "dc"  # attributes of layers
+_SIGMOID_LOSSES = layers.SigmoidWithLoss, time_layers.TimeSigmoidWithLoss
+
+
+def compile(net, dtype=None, input_shape=None):
+    """A `Predictor`: the network as it is now, frozen. dtype: "float32" or "float64", by default the network's.
+
+    input_shape: of one sample, where the network has not seen one yet; by default it is taken from the first input.
+    """
+    return Predictor(net, dtype, input_shape)
+
+
+class Predictor:
+    """Predictions of a network as it was when `compile` was called: later changes of the network do not count.
+
+    x is (N, *input_shape) of any N; what is large goes through in blocks, so that memory stays bounded. `out`: an array
+    for the result, which is then not allocated. Any number of threads may call a predictor at the same time. Stateful
+    recurrent layers start from zeros at each call. Raises ValueError for samples of another shape.
+    """
+
+    def __init__(self, net, dtype=None, input_shape=None):
+        self.dtype = np.dtype(net.dtype if dtype is None else dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise TypeError(f"compile: dtype is {self.dtype}; it must be float32 or float64")
+        self.layers = [_frozen(layer, self.dtype) for layer in net.layers]
+        self._indices = net._plain is None
+        self._to_probabilities = _probabilities(net)
+        self.input_shape = None
+        shape = net.input_shape if input_shape is None else tuple(input_shape)
+        self._lock = threading.Lock()
+        if shape is not None:
+            self._prepare(shape)
+
+    def _prepare(self, shape):
+        with self._lock:
+            if self.input_shape is None:
+                self._scores = self._probabilities = _Frozen(self, shape, None)
+                if isinstance(self._to_probabilities, str):
+                    self._probabilities = _Frozen(self, shape, self._to_probabilities)
+                self.output_shape = self._scores.shape
+                self.input_shape = shape
+
+    def __call__(self, x, out=None):
+        """What the network's `predict` gives: scores. x (N, ...) -> (N, ...)."""
+        x = self._input(x)
+        return self._scores(x, out)
+
+    predict = __call__
+
+    def predict_proba(self, x, out=None):
+        """Probabilities: the softmax of the scores over the last axis, their sigmoid for a network with that loss."""
+        if isinstance(self._to_probabilities, Exception):
+            raise self._to_probabilities
+        x = self._input(x)
+        return self._probabilities(x, out)
+
+    def predict_classes(self, x, out=None):
+        """The class of the largest score: x (N, ...) -> int64 (N, ...)."""
+        x = self._input(x)
+        if out is None:
+            out = np.empty((len(x), *self.output_shape[:-1]), np.int64)
+        block = self._scores.block
+        for i in range(0, len(x), block):
+            np.argmax(self._scores(x[i : i + block], None), axis=-1, out=out[i : i + block])
+        return out
+
+    def latency(self, n=1, calls=1000):
+        """Seconds that predictions of n samples take -> {"p50", "p90", "p99", "mean"}: `calls` calls, one thread."""
+        if self.input_shape is None:
+            raise RuntimeError("Predictor.latency: no input yet; call the predictor once, or compile with input_shape")
+        shape = (n, *self.input_shape)
+        x = np.zeros(shape, np.int64) if self._indices else np.random.default_rng(0).random(shape).astype(self.dtype)
+        out, times = self(x), []
+        for _ in range(calls):
+            began = time.perf_counter_ns()
+            self(x, out)
+            times.append(time.perf_counter_ns() - began)
+        p50, p90, p99 = (float(p) * 1e-9 for p in np.percentile(times, (50, 90, 99)))
+        return {"p50": p50, "p90": p90, "p99": p99, "mean": float(np.mean(times)) * 1e-9}
+
+    def _input(self, x):
+        if type(x) is np.ndarray and x.dtype is self.dtype and x.flags.c_contiguous and x.shape[1:] == self.input_shape:
+            return x
+        x = np.asarray(x)
+        if x.dtype.kind not in ("iu" if self._indices else "biuf"):
+            wants = "indices" if self._indices else "real numbers"
+            raise TypeError(f"Predictor: x has dtype {x.dtype}; the network takes {wants}")
+        if not self._indices:
+            x = np.require(x, self.dtype, ["C_CONTIGUOUS", "ALIGNED"])
+            x = x.reshape(1, -1) if x.ndim < 2 else x
+        if self.input_shape is None:
+            self._prepare(x.shape[1:])
+        if x.shape[1:] != self.input_shape:
+            takes = ", ".join(["N", *map(str, self.input_shape)])
+            raise ValueError(f"Predictor: x is {x.shape} but the network takes ({takes})")
+        return np.ascontiguousarray(x)
+
+
+class _Frozen:
+    """One result of a predictor: scores or probabilities."""
+
+    def __init__(self, predictor, shape, last):
+        self.dtype = predictor.dtype
+        program = self._lower(predictor, shape, last, 1)
+        self.block = max(1, min(_BLOCK, _CACHE_BYTES // max(program.arena_bytes, 1)))
+        self._program = self._lower(predictor, shape, last, self.block)
+        self._native = native_plan(self._program) if self._writes_last else None
+        self._local = threading.local()  # plans in Python: one a thread
+        self._one_at_a_time = threading.Lock() if self._program.in_python else contextlib.nullcontext()
+
+    def _lower(self, predictor, shape, last, capacity):
+        program = Program(self.dtype, capacity, train=False, backward=False)
+        x = program.input(0, shape, "labels" if predictor._indices else "float")
+        y, _ = lowering.chain(program, predictor.layers, lowering.Value(x, shape, False, "the input"))
+        if last == "softmax":
+            y, _ = lowering.LAYERS[layers.Softmax](program, None, y)
+        elif last == "sigmoid":
+            y, _ = lowering.LAYERS[layers.Sigmoid](program, layers.Sigmoid(), y)
+        if program.records[y.buffer].kind == "arena":
+            program.pin(y.buffer)
+        program.place()
+        self.y, self.shape = y, y.shape
+        self._result = program.result()
+        self._writes_last = self._result is not None and self._result.where is program.records[y.buffer].where
+        return program
+
+    def __call__(self, x, out):
+        n = len(x)
+        if out is None:
+            out = np.empty((n, *self.shape), self.dtype)
+        elif (
+            type(out) is not np.ndarray
+            or out.shape != (n, *self.shape)
+            or out.dtype != self.dtype
+            or not (out.flags.c_contiguous and out.flags.writeable)
+        ):
+            found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+            raise ValueError(f"Predictor: out is {found}; it must be {self.dtype} {(n, *self.shape)}, C-contiguous")
+        block = self.block
+        if n <= block and self._native is not None and n:
+            self._native.run_frozen(n, (x,), self._as_written(out, n))
+            return out
+        for i in range(0, n, block):
+            self._part(x[i : i + block], out[i : i + block])
+        return out
+
+    def _part(self, x, out):
+        n = len(x)
+        if self._native is not None and backends.active_name == "native":
+            self._native.run_frozen(n, (x,), self._as_written(out, n))
+            return
+        plans = self._local.__dict__
+        plan = plans.get(backends.active_name)
+        if plan is None:
+            plan = plans[backends.active_name] = Plan(self._program)
+        inputs = (x, None, *(function(n) for function in self._program.inputs))
+        with self._one_at_a_time:  # layers in Python keep things
+            plan.run(n, inputs)
+        y = self._program.records[self.y.buffer]
+        out[...] = x.reshape(out.shape) if y.kind == "input" else plan.view(self.y.buffer, n)
+
+    def _as_written(self, out, n):
+        """`out` in the shape in which the last instruction writes it."""
+        shape = self._result.shape_for(n)
+        return out if out.shape == shape else out.reshape(shape)
+
+
+def _probabilities(net):
+    """What makes probabilities of the network's output: "softmax", "sigmoid", None, or the error that nothing does."""
+    if isinstance(net.layers[-1], (layers.Softmax, layers.Sigmoid)):
+        return None
+    if isinstance(net.loss_layer, layers.MeanSquaredError):
+        return ValueError("Predictor.predict_proba: a network with the loss MeanSquaredError gives no probabilities")
+    return "sigmoid" if isinstance(net.loss_layer, _SIGMOID_LOSSES) else "softmax"
+
+
+def _frozen(layer, dtype):
+    """A copy of a layer with parameters and statistics of its own in `dtype`, without gradients."""
+    if type(layer) not in lowering.LAYERS and type(layer) not in lowering.FUSING:
+        return copy.deepcopy(layer)
+    twin = copy.copy(layer)
+    twin.grads = []
+    for name, value in vars(layer).items():
+        if name == "params":
+            twin.params = [np.array(p, dtype, order="C") if np.ndim(p) else p for p in value]
+        elif name in ("running_mean", "running_var") and value is not None:
+            setattr(twin, name, np.array(value, dtype, order="C"))
+        elif name in _OF_A_PASS:
+            setattr(twin, name, None)
+        elif name == "stateful":
+            twin.stateful = False
+    return twin

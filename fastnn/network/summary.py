@@ -1,0 +1,163 @@
+"""The table of a network's layers."""
+
+import math
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .program import Buffer
+
+
+class Row(NamedTuple):
+    """One layer. flops: of a sample's forward pass; forward and backward: seconds of a batch; how: what runs it."""
+
+    number: int
+    name: str
+    shape: Any
+    params: int
+    flops: int
+    forward: float
+    backward: float
+    how: str
+
+
+class Summary:
+    """`rows`, a `Row` a layer and one for the loss; as text, a table."""
+
+    def __init__(self, rows, title, note):
+        self.rows = rows
+        self.title = title
+        self.note = note
+
+    def __str__(self):
+        head = "", "layer", "output", "parameters", "FLOPs", "forward", "backward", ""
+        lines = [_cells(row) for row in self.rows]
+        total = "", "total", "", *(f"{sum(getattr(r, name) for r in self.rows):,}" for name in ("params", "flops"))
+        seconds = (_time(sum(getattr(r, name) for r in self.rows)) for name in ("forward", "backward"))
+        lines.append((*total, *seconds, ""))
+        widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
+        texts = [_line(line, widths) for line in [head, *lines]]
+        texts.insert(1, "-" * len(texts[0]))
+        texts.insert(-1, texts[1])
+        return "\n".join([self.title, *texts, self.note])
+
+    __repr__ = __str__
+
+
+def summary(net, x, batch_size, repeats):
+    """See `Network.summary`."""
+    shape = net.input_shape if x is None else net._input(x).shape[1:]
+    if shape is None:
+        rows = [
+            Row(i, type(layer).__name__, None, _count(layer), 0, 0.0, 0.0, "") for i, layer in enumerate(net.layers, 1)
+        ]
+        return Summary(rows, "Network", "shapes and times follow once the network has seen an input")
+    if x is None:
+        x = np.random.default_rng(0).random((batch_size, *shape)).astype(net.dtype)
+        if net._plain is None:
+            x = (x * len(net.layers[0].params[0])).astype(np.int64)
+    x = net._input(x)
+    lowered = net._plan("predict", True, shape, x.dtype, len(x))
+    if net.loss_layer is not None:
+        try:
+            t = _targets(net, lowered.y.shape, len(x))
+            lowered = net._plan("gradient", True, shape, x.dtype, len(x))
+            inputs = net._inputs(lowered, x, t)
+        except ValueError:  # a loss in Python whose targets are not known
+            lowered = net._plan("predict", True, shape, x.dtype, len(x))
+            inputs = net._inputs(lowered, x, None)
+    else:
+        inputs = net._inputs(lowered, x, None)
+    rows = _rows(net, lowered, inputs, len(x), repeats)
+    how = f"run as {'one native call' if lowered.plan.name == 'native' else 'operations one by one'}"
+    in_python = [f"layer {i} ({type(layer).__name__})" for i, layer in lowered.program.in_python]
+    note = f"a training pass of {len(x)} samples, {how}, times of single operations"
+    if in_python:
+        note += f"; in Python, where the plan splits: {', '.join(in_python)}"
+    memory = lowered.program.arena_bytes / 2**20
+    return Summary(rows, f"Network, {net.dtype}, samples {shape}, {memory:.1f} MiB between the layers", note)
+
+
+def _rows(net, lowered, inputs, n, repeats):
+    program, plan = lowered.program, lowered.stepwise()
+    count = len(program.instructions)
+    best = np.full(count, np.inf)
+    states = [
+        (layer, name, getattr(layer, name)) for layer in net.layers for name in ("h", "c") if hasattr(layer, name)
+    ]
+    running = [a.copy() for layer in net.layers for a in _statistics(layer)]
+    for _ in range(max(repeats, 1)):
+        for i in range(count):
+            began = time.perf_counter()
+            plan.run(n, inputs, i, i + 1)
+            best[i] = min(best[i], time.perf_counter() - began)
+    for layer, name, value in states:
+        setattr(layer, name, value)
+    for a, before in zip((a for layer in net.layers for a in _statistics(layer)), running, strict=True):
+        a[...] = before
+    layers = [*net.layers, net.loss_layer] if lowered.loss is not None else net.layers
+    in_python = {number for number, _ in program.in_python}
+    rows = []
+    for number, layer in enumerate(layers, 1):
+        mine = [i for i in range(count) if program.layer_of[i] == number]
+        forward = sum(best[i] for i in mine if i < lowered.split)
+        backward = sum(best[i] for i in mine if i >= lowered.split)
+        flops = sum(_flops(program, *program.instructions[i]) for i in mine if i < lowered.split)
+        how = "Python" if number in in_python else "" if mine else "in the layer before"
+        shape = program.shapes.get(number)
+        rows.append(Row(number, type(layer).__name__, shape, _count(layer), flops, forward, backward, how))
+    return rows
+
+
+def _statistics(layer):
+    arrays = (getattr(layer, name, None) for name in ("running_mean", "running_var"))
+    return [a for a in arrays if isinstance(a, np.ndarray)]
+
+
+def _targets(net, shape, n):
+    """Targets that the loss takes: zeros."""
+    if net.classifies:
+        return np.zeros((n, *shape[:-1]), np.int64)
+    return np.zeros((n, *shape), net.dtype)
+
+
+def _count(layer):
+    return sum(np.size(p) for p in getattr(layer, "params", None) or [])
+
+
+def _flops(program, op, args):
+    """Of one sample: two for each product that is added up; one an element for the rest."""
+    if type(op) is not str:
+        return 0
+    shapes = [program.records[a].shape if isinstance(a, Buffer) else () for a in args]
+    rows = [program.records[a].rows if isinstance(a, Buffer) else 0 for a in args]
+    if op == "affine_forward":
+        return 2 * rows[0] * math.prod(shapes[1])
+    if op in ("conv2d_forward", "conv_transpose2d_forward"):
+        W, out = shapes[1], shapes[-1] if op == "conv2d_forward" else shapes[0]
+        return 2 * math.prod(W[1:]) * math.prod(out)
+    if op in ("lstm_forward", "gru_forward", "rnn_forward"):
+        return 2 * shapes[0][0] * (math.prod(shapes[1]) + math.prod(shapes[2]))
+    if op in ("embedding_forward", "moving_average"):
+        return 0
+    return max((r * math.prod(s) for r, s in zip(rows, shapes, strict=True)), default=0)
+
+
+def _cells(row):
+    shape = "" if row.shape is None else "(" + ", ".join(["N", *map(str, row.shape)]) + ("" if row.shape else ",") + ")"
+    numbers = f"{row.params:,}", f"{row.flops:,}"
+    return str(row.number), row.name, shape, *numbers, _time(row.forward), _time(row.backward), row.how
+
+
+def _time(seconds):
+    if not math.isfinite(seconds) or seconds <= 0:
+        return "-"
+    return f"{seconds * 1e6:,.0f} us" if seconds < 0.01 else f"{seconds * 1e3:,.0f} ms"
+
+
+def _line(cells, widths):
+    left = (0, 1, 2, 7)
+    return "  ".join(
+        c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))
+    )
