@@ -2,6 +2,7 @@
 
 import itertools
 
+import cases
 import numpy as np
 import pytest
 
@@ -71,6 +72,7 @@ def two_layers(dtype, capacity, rng, sizes=(20, 13, 7)):
     p.emit("softmax_cross_entropy_forward", scores, t, None, -1, 0.1, 0.0, y)
     p.emit("softmax_cross_entropy_backward", y, t, 1.0, None, -1, 0.1, y)
     dh = p.arena(sizes[1:2])
+    p.program_buffers = {"h": h, "dh": dh}
     p.emit("affine_backward", y, h, at["W2"], at["dW2"], at["db2"], dh)
     p.emit("activation_backward", dh, h, "tanh", 0.0, dh)
     p.emit("affine_backward", dh, x, at["W1"], at["dW1"], at["db1"], None)
@@ -106,7 +108,7 @@ def test_a_training_step_has_the_bits_of_its_operations(dtype):
                 assert a.tobytes() == copies[name].tobytes(), name
 
 
-def test_what_follows_a_loss_that_is_not_finite_is_not_run():
+def test_nothing_is_updated_after_a_loss_that_is_not_finite():
     p, arrays = two_layers(np.float32, 5, np.random.default_rng(0))
     plan, before = p.plan(), arrays["W1"].copy()
     assert np.isnan(plan.run(5, (np.full((5, 20), np.nan, np.float32), np.zeros(5, int)), (0.1,)))
@@ -170,12 +172,94 @@ def test_wrong_programs_are_refused(build, words):
         p.plan()
 
 
-def test_an_unknown_operation():
+def test_unknown_operations():
     p = Program(np.float32, 5)
-    p.emit("fly", p.input(0, (4,)))
-    with pytest.raises(NotImplementedError, match="fly is not an operation of native plans"):
+    x, y = p.input(0, (4,)), p.arena((4,))
+    p.emit("fly", x)
+    p.emit("activation_forward", x, "tanh", 0.0, y)
+    p.emit(print, x)
+    with pytest.raises(NotImplementedError, match="not operations of native plans: fly") as caught:
         p.plan()
+    assert caught.value.args[1] == [0, 2]
     assert "fly" not in _core.Plan.operations and {"affine_forward", "adam_update"} <= _core.Plan.operations
+
+
+def test_ranges_around_an_instruction_in_python():
+    p, arrays = two_layers(np.float32, 5, np.random.default_rng(0))
+    whole, copies = p.plan(), {name: a.copy() for name, a in arrays.items()}
+    x, t = np.ones((5, 20), np.float32), np.arange(5)
+    loss = whole.run(5, (x, t), (0.1,))
+    after = {name: a.copy() for name, a in arrays.items()}
+    for name, a in arrays.items():
+        a[...] = copies[name]
+    p.instructions[5] = None  # activation_backward
+    plan = p.plan()
+    plan.run(5, (x, t), (0.1,), 0, 5)
+    dh, h = (plan.view(p.program_buffers[name], 5) for name in ("dh", "h"))
+    ops.activation_backward(dh, h, "tanh", 0.0, dh)
+    assert plan.run(5, (x, t), (0.1,), 6) == loss
+    assert all(a.tobytes() == after[name].tobytes() for name, a in arrays.items())
+    with pytest.raises(ValueError, match="instruction 5 is None"):
+        plan.run(5, (x, t), (0.1,))
+    with pytest.raises(ValueError, match=r"\[3, 99\) is not a range of the 8 instructions"):
+        plan.run(5, (x, t), (0.1,), 3, 99)
+
+
+def cases_of_plans():
+    for op in sorted(_core.Plan.operations & set(cases.CASES)):
+        for size in "tiny", "odd":
+            for case in cases.CASES[op][size]:
+                yield pytest.param(op, size, case, id=f"{op}-{size}-{case}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op, size, case", [*cases_of_plans()])
+def test_every_operation_has_the_bits_of_its_own_call(op, size, case, dtype):
+    args = cases.make(op, size, dtype, case)
+    arrays = [a for v in args.values() for a in (v if isinstance(v, list) else [v]) if not np.isscalar(v)]
+    if any(isinstance(a, np.ndarray) and (a.size == 0 or a.ndim == 0 or not a.flags.c_contiguous) for a in arrays):
+        pytest.skip("plans have no empty or strided arrays")
+    if args.get("lengths") is not None or args.get("time_major"):
+        pytest.skip("plans have whole sequences, the batch first")
+    with fastnn.use_backend("native"):
+        expected = cases.run(getattr(ops, op), op, args)
+    if any(isinstance(v, list) and not all(isinstance(a, np.ndarray) for a in v) for v in args.values()):
+        pytest.skip("plans have no gradients by rows")
+
+    p, inputs, args = Program(dtype, 1), [], cases.copied(args)
+
+    def given(name, value):
+        if isinstance(value, list):
+            return [p.array(a) for a in value]
+        if not isinstance(value, np.ndarray):
+            return value
+        if name in ("index", "t") and value.dtype.kind in "iu":
+            inputs.append(value)
+            return p.input(len(inputs) - 1, value.shape, "labels", 0)
+        if name == "t" and op.startswith("softmax"):
+            inputs.append(value)
+            return p.input(len(inputs) - 1, value.shape[:1], "labels", 0)
+        if value.dtype == dtype:
+            return p.array(value)
+        if name == "mask":
+            shape = next(iter(args.values())).shape
+            return p._add("array", "mask", 0, shape[:2] if "2d" in op else shape, value)
+        return p._add("array", value.dtype.name, 0, value.shape, value)
+
+    arguments = [given(name, value) for name, value in args.items()]
+    results = {}
+    for name in cases.OUTPUTS[op]:
+        results[name] = np.full_like(expected[name], 7) if name in expected else None
+        arguments.append(given(name, results[name]))
+    p.emit(op, *arguments)
+    loss = p.plan().run(1, tuple(inputs))
+    for name in cases.IN_PLACE[op]:
+        results |= {f"{name}[{i}]": a for i, a in enumerate(args[name])}
+    for name, value in expected.items():
+        if isinstance(value, float):
+            assert loss == value or loss != loss != value
+        else:
+            assert results[name].tobytes() == value.tobytes(), name
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,15 +1,13 @@
 #include <algorithm>
-#include <limits>
 #include <optional>
 
 #include "array.h"
 #include "families.h"
+#include "shapes.h"
 
 namespace fastnn {
 namespace {
 using namespace py::literals;
-
-constexpr idx kMost = std::numeric_limits<int32_t>::max();  // elements of an array, numbers of a pair
 
 // A whole number in [least, kMost]; anything else fails and fastnn.ops explains.
 bool parse_number(PyObject* object, idx least, idx& n) {
@@ -40,23 +38,6 @@ bool parse_algorithm(py::handle name, ConvAlgorithm& algorithm) {
   return false;
 }
 
-// The product of positive numbers, unless it passes kMost.
-bool fits(std::initializer_list<idx> sizes) {
-  idx n = 1;
-  for (idx size : sizes)
-    if (size < 1 || __builtin_mul_overflow(n, size, &n) || n > kMost) return false;
-  return true;
-}
-// Whether a filter fits and every array may exist; sets OH and OW unless they are set.
-bool complete(ConvShape& s) {
-  const auto positions = [](idx n, idx k, idx stride, idx p, idx d) {
-    return (n + 2 * p - (k - 1) * d - 1) / stride + 1;
-  };
-  if ((s.kh - 1) * s.dh >= s.H + 2 * s.ph || (s.kw - 1) * s.dw >= s.W + 2 * s.pw) return false;
-  if (s.OH == 0) s.OH = positions(s.H, s.kh, s.sh, s.ph, s.dh), s.OW = positions(s.W, s.kw, s.sw, s.pw, s.dw);
-  return fits({s.N, s.C, s.H + 2 * s.ph, s.W + 2 * s.pw}) && fits({s.N, s.F, s.OH, s.OW}) &&
-         fits({s.F, s.C / s.groups, s.kh, s.kw});
-}
 bool parse_settings(py::handle stride, py::handle padding, py::handle dilation, py::handle groups, ConvShape& s) {
   return parse_pair(stride, 1, s.sh, s.sw) && parse_pair(padding, 0, s.ph, s.pw) &&
          parse_pair(dilation, 1, s.dh, s.dw) && parse_number(groups.ptr(), 1, s.groups);
@@ -69,17 +50,6 @@ template <class T> bool conv_shape(const In<T>& x, const In<T>& W, ConvShape& s)
   return fits({s.N, s.C, s.H, s.W}) && fits({s.F, W.dim(1), s.kh, s.kw}) && s.F % s.groups == 0 &&
          W.dim(1) * s.groups == s.C && complete(s);
 }
-double work_of(const ConvShape& s) {
-  return 2.0 * double(s.N) * double(s.F) * double(s.OH) * double(s.OW) * double(s.C / s.groups) * double(s.kh * s.kw);
-}
-ConvShape samples(ConvShape s, idx begin, idx end) {
-  s.N = end - begin;
-  return s;
-}
-bool winograd_fits(const ConvShape& s) {
-  return s.kh == 3 && s.kw == 3 && s.sh == 1 && s.sw == 1 && s.dh == 1 && s.dw == 1;
-}
-
 py::object conv2d_forward(py::handle x_, py::handle W_, py::handle b_, py::handle stride, py::handle padding,
                           py::handle dilation, py::handle groups, py::handle activation, Real alpha,
                           py::handle algorithm_, py::handle out_) {

@@ -55,24 +55,35 @@ class Plan {
     if (capacity < 1 || capacity > kMost || arena_bytes < 0 || arena_bytes > kMost)
       throw py::value_error("Plan: capacity and arena_bytes must be positive");
     for (py::handle record : buffers) add_buffer(record);
+    refuse_unknown(program);
     for (py::handle instruction : program) add_instruction(instruction);
     find_result();
     own_ = new_state();
     prepare(own_, capacity_);
   }
 
-  py::object run(idx n, const py::tuple& inputs, const py::tuple& scalars) {
+  // Instructions [begin, end), without one that is None; those from 0 on begin a new loss.
+  py::object run(idx n, const py::tuple& inputs, const py::tuple& scalars, idx begin, py::handle end_) {
     if (busy_) throw std::runtime_error("Plan.run: the plan is running");
     check_n(n, "run");
+    const idx count = idx(instructions_.size());
+    idx end = count;
+    if ((!end_.is_none() && !parse_whole(end_, end)) || begin < 0 || begin > end || end > count)
+      throw py::value_error("Plan.run: [" + std::to_string(begin) + ", " + text(end_) + ") is not a range of the " +
+                            std::to_string(count) + " instructions");
+    for (idx i = begin; i < end; ++i)
+      if (!instructions_[size_t(i)].operation)
+        throw py::value_error("Plan.run: instruction " + std::to_string(i) + " is None");
     read_inputs(own_, n, inputs);
     read_scalars(own_, scalars);
     prepare(own_, n);
+    if (begin == 0) own_.loss = 0;
     busy_ = true;
     const struct Busy {
       bool& flag;
       ~Busy() { flag = false; }
     } guard{busy_};
-    execute(own_);
+    execute(own_, size_t(begin), size_t(end));
     return has_loss_ ? py::object(py::float_(own_.loss)) : py::none();
   }
 
@@ -92,7 +103,8 @@ class Plan {
     char* const data = reinterpret_cast<const ArrayProxy*>(array.ptr())->data;
     char* const planned = state.data[size_t(result_)];
     if (direct_) state.data[size_t(result_)] = data;
-    execute(state);
+    state.loss = 0;
+    execute(state, 0, instructions_.size());
     if (!direct_) std::memcpy(data, planned, size_t(b.count().at(n) * itemsize()));
     state.data[size_t(result_)] = planned;
     states_.push_back(std::move(state));
@@ -211,18 +223,31 @@ class Plan {
     return buffers_[size_t(i)];
   }
 
+  void refuse_unknown(const py::list& program) const {
+    py::list numbers;
+    string names;
+    for (size_t i = 0; i < program.size(); ++i) {
+      if (!PyTuple_Check(program[i].ptr()) || PyTuple_GET_SIZE(program[i].ptr()) != 2) continue;
+      const string name = py::str(py::tuple(program[i])[0]);
+      if (find_operation(name.c_str())) continue;
+      names += (names.empty() ? "" : ", ") + name;
+      numbers.append(i);
+    }
+    if (names.empty()) return;
+    const py::tuple arguments = py::make_tuple("Plan: not operations of native plans: " + names, numbers);
+    PyErr_SetObject(PyExc_NotImplementedError, arguments.ptr());
+    throw py::error_already_set();
+  }
+
   void add_instruction(py::handle given) {
     current_ = nullptr;
+    if (given.is_none()) return instructions_.push_back({nullptr, {}, {}, false});
     if (!PyTuple_Check(given.ptr()) || PyTuple_GET_SIZE(given.ptr()) != 2) fail("it is not (name, arguments)");
     const auto pair = py::reinterpret_borrow<py::tuple>(given);
     const string name = py::str(pair[0]);
     current_ = find_operation(name.c_str());
-    if (!current_) {
-      PyErr_SetString(PyExc_NotImplementedError, ("Plan: " + name + " is not an operation of native plans").c_str());
-      throw py::error_already_set();
-    }
     const py::tuple arguments(pair[1]);
-    Instruction instruction{current_, {}, {}};
+    Instruction instruction{current_, {}, {}, false};
     bool bound[27] = {};
     size_t count = 0;
     for (const char* word = current_->arguments; *word;) {
@@ -290,6 +315,9 @@ class Plan {
         if (!PyBool_Check(object.ptr())) wrong("True or False");
         a.number = object.ptr() == Py_True;
         return a;
+      case 'n':
+        if (!object.is_none() && object.ptr() != Py_False) wrong("None or False");
+        return a;
       case 'i':
         a.given = !object.is_none();
         if (a.given ? !parse_whole(object, a.sizes[0]) : !optional) wrong("a whole number");
@@ -336,13 +364,16 @@ class Plan {
   // Binds the letters of `axes` to the sizes of b, or compares them with what they are bound to.
   void match(const string& name, const Buffer& b, const string& axes, Instruction& instruction,
              bool (&bound)[27]) const {
-    const bool rest = !axes.empty() && axes.back() == '*';
-    if (rest ? b.nd() < int(axes.size()) - (axes != "*") : b.nd() != int(axes.size()))
+    const bool rest = axes.back() == '*', leading = axes.size() > 1 && axes[0] == '*';
+    if (leading ? b.nd() < 2 : rest ? b.nd() < int(axes.size()) - (axes != "*") : b.nd() != int(axes.size()))
       fail(name + " is " + text(b) + "; it must have " + std::to_string(axes.size()) + " axes");
     for (size_t i = 0; i < axes.size(); ++i) {
       const size_t letter = axes[i] == '*' ? 26 : size_t(axes[i] - 'A');
       Size size;
-      if (axes[i] != '*') {
+      if (leading) {  // "*D"
+        const idx last = b.rest.back();
+        size = i ? Size{last, 0} : last ? Size{b.first.fixed * (b.row / last), b.first.per_n * (b.row / last)} : Size{};
+      } else if (axes[i] != '*') {
         size = i == 0 ? b.first : Size{b.rest[i - 1], 0};
       } else if (i == 0) {
         size = b.count();
@@ -381,6 +412,7 @@ class Plan {
       a.list.push_back({number, b.count().fixed});
       if (written && b.kind == Kind::array) writes_arrays_ = true;
     }
+    instruction.updates |= written;
     if (instruction.arguments.empty()) return;
     const auto& first = instruction.arguments[0].list;
     const auto same = [](const Item& x, const Item& y) { return x.n == y.n; };
@@ -432,7 +464,7 @@ class Plan {
       }
       const bool ignores = ignore && ignore->given;
       Slot slot{a.buffer,
-                instruction.axes['N' - 'A'],
+                instruction.axes[entropy ? 'N' - 'A' : 26],
                 instruction.axes['V' - 'A'].fixed,
                 entropy,
                 ignores,
@@ -464,6 +496,8 @@ class Plan {
 
   // The buffer that run_frozen gives to the caller: what the last instruction writes.
   void find_result() {
+    for (const Instruction& instruction : instructions_)
+      if (!instruction.operation) return;
     if (instructions_.empty()) return;
     const Instruction& last = instructions_.back();
     string words = last.operation->arguments;
@@ -521,6 +555,7 @@ class Plan {
     state.work = 0;
     idx most = 0;
     for (const Instruction& instruction : instructions_) {
+      if (!instruction.operation) continue;
       const Need need = need_of(instruction, state);
       most = std::max(most, need.scratch);
       state.work += need.work;
@@ -615,32 +650,31 @@ class Plan {
     }
   }
 
-  // Runs the instructions; what follows a loss that is not finite is not run.
-  bool run_all(State& state, size_t& next, double most) const {
+  // Runs [next, end), or less when that takes more than `most` scalar operations -> whether it came to the end. After
+  // a loss that is not finite nothing is updated.
+  bool run_some(State& state, size_t& next, size_t end, double most) const {
     double done = 0;
-    for (; next < instructions_.size(); ++next) {
+    for (; next < end; ++next) {
       const Instruction& instruction = instructions_[next];
       if (most > 0) {
         if (done > most) return false;
         done += need_of(instruction, state).work;
       }
+      if (instruction.updates && !std::isfinite(state.loss)) continue;
       const Call call{instruction, state, table_};
       (wide_ ? instruction.operation->f64 : instruction.operation->f32).run(call);
-      if (!std::isfinite(state.loss)) break;
     }
     return true;
   }
-  void execute(State& state) const {
-    state.loss = 0;
-    size_t next = 0;
+  void execute(State& state, size_t begin, size_t end) const {
     if (state.work < kReleaseWork) {
-      run_all(state, next, 0);
+      run_some(state, begin, end, 0);
     } else {
       const double most = state.work > table_.chunk_work ? table_.chunk_work : 0;  // then a look for Ctrl-C
       for (bool finished = false; !finished;) {
         {
           py::gil_scoped_release release;
-          finished = run_all(state, next, most);
+          finished = run_some(state, begin, end, most);
         }
         if (!finished && PyErr_CheckSignals() != 0) throw py::error_already_set();
       }
@@ -685,7 +719,7 @@ void bind_plan(py::module_& m) {
   py::class_<Plan>(m, "Plan", "A program that is run as one call; see fastnn.network.program.")
       .def(py::init<const std::string&, const py::list&, const py::list&, idx, idx>(), "dtype"_a, "program"_a,
            "buffers"_a, "arena_bytes"_a, "capacity"_a)
-      .def("run", &Plan::run, "n"_a, "inputs"_a, "scalars"_a = py::tuple())
+      .def("run", &Plan::run, "n"_a, "inputs"_a, "scalars"_a = py::tuple(), "begin"_a = 0, "end"_a = py::none())
       .def("run_frozen", &Plan::run_frozen, "n"_a, "inputs"_a, "out"_a = py::none())
       .def(
           "view", [](const py::object& self, idx i, idx n) { return self.cast<const Plan&>().view(self, i, n); },

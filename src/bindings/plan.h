@@ -83,9 +83,10 @@ struct State {
 
 struct Operation;
 struct Instruction {
-  const Operation* operation;
+  const Operation* operation;  // null: one in Python, which is not run here
   std::vector<Argument> arguments;
   Size axes[27];  // by letter; 26: "*"
+  bool updates;   // a list of arrays
 };
 
 struct Call {

@@ -1,11 +1,10 @@
 #include "array.h"
 #include "families.h"
+#include "shapes.h"
 
 namespace fastnn {
 namespace {
 using namespace py::literals;
-
-constexpr idx kMost = std::numeric_limits<int32_t>::max();
 
 // n integers of a tuple, each in [least, kMost]; false for anything else.
 bool parse(py::handle tuple, int n, idx least, idx* numbers) {
@@ -32,14 +31,6 @@ bool few_elements(const ssize_t* shape, int nd) {
   return true;
 }
 
-// Windows along one axis; with ceil_mode the last may reach over the end but starts inside.
-idx pooled_size(idx size, idx kernel, idx stride, idx padding, bool ceil_mode) {
-  const idx reach = size + 2 * padding - kernel + (ceil_mode ? stride - 1 : 0);
-  if (reach < 0) return 0;
-  const idx n = reach / stride + 1;
-  return ceil_mode && (n - 1) * stride >= size + padding ? n - 1 : n;
-}
-
 // The windows of an image (N, C, H, W); false where fastnn.ops has to look at them. OH and OW are still to be set.
 bool parse_windows(const ssize_t* image, py::handle kernel, py::handle stride, py::handle padding, PoolShape& s) {
   idx k[2], step[2], p[2];
@@ -48,14 +39,6 @@ bool parse_windows(const ssize_t* image, py::handle kernel, py::handle stride, p
   s = {image[0] * image[1], image[2], image[3], 0, 0, k[0], k[1], step[0], step[1], p[0], p[1]};
   return 2 * s.ph <= s.kh && 2 * s.pw <= s.kw && s.kh * s.kw <= kMost;
 }
-bool set_size(PoolShape& s, bool ceil_mode) {
-  s.OH = pooled_size(s.H, s.kh, s.sh, s.ph, ceil_mode), s.OW = pooled_size(s.W, s.kw, s.sw, s.pw, ceil_mode);
-  return s.OH > 0 && s.OW > 0;
-}
-
-// Some of the planes.
-PoolShape some(PoolShape s, idx begin, idx end) { return s.planes = end - begin, s; }
-
 template <class T> double work_of(const PoolShape& s, double taps) {  // estimated scalar operations
   return double(s.planes) * (2.0 * sizeof(T) * double(s.H * s.W) + taps * double(s.OH * s.OW));
 }

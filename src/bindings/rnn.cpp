@@ -2,6 +2,7 @@
 
 #include "array.h"
 #include "families.h"
+#include "recurrent.h"
 
 namespace fastnn {
 namespace {
@@ -53,8 +54,7 @@ template <class T> struct Layer {
     return a && a.dim(0) == x.dim(0) && a.dim(1) == x.dim(1) && a.dim(2) == width;
   }
   idx rows() const { return N * steps; }
-  double step_work() const { return 2.0 * double(rows()) * double(H) * double(G * H); }
-  double input_work() const { return 2.0 * double(rows()) * double(D) * double(G * H); }
+  RecurrentLayer<T> plain() const { return {x.data(), Wx.mat(), G, N, steps, D, H}; }
   Sequence<T> sequence(Cell cell) const {
     Sequence<T> s{};
     s.cell = cell;
@@ -63,7 +63,6 @@ template <class T> struct Layer {
     s.reverse = reverse;
     s.lengths = lengths ? lengths.data() : nullptr;
     s.Wh = Wh.data();
-    s.matmul = active<T>().affine.matmul;
     return s;
   }
 };
@@ -75,6 +74,23 @@ struct Pieces {
     const size_t at = used;
     used += (size_t(bytes) + 63) / 64 * 64;
     return at;
+  }
+};
+template <class T> struct Layout {
+  Pieces pieces;
+  size_t loop, product, da = 0, before = 0, other = 0;
+  Layout(const Kernels<T>& kernels, const RecurrentLayer<T>& layer, const Sequence<T>& s, bool backward)
+      : loop(pieces.add(kernels.rnn.workspace(s, backward))) {
+    const auto& affine = kernels.affine;
+    const idx rows = layer.rows(), H = layer.H, width = layer.G * H, size = idx(sizeof(T));
+    product = pieces.add(
+        backward
+            ? std::max({affine.backward_workspace(rows, layer.D, width), affine.matmul_workspace(layer.N, H, width),
+                        affine.matmul_workspace(H, width, rows)})
+            : std::max(affine.forward_workspace(rows, layer.D, width), affine.matmul_workspace(layer.N, width, H)));
+    if (!backward) return;
+    da = pieces.add(rows * width * size), before = pieces.add(rows * H * size);
+    if (s.cell == Cell::gru || s.cell == Cell::gru_linear) other = pieces.add(rows * H * size);
   }
 };
 
@@ -91,65 +107,73 @@ template <class F> void run_steps(idx steps, double work, F&& f) {
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
   }
 }
+struct Runner {
+  bool interruptible;
+  template <class F> void rows(idx n, double work, F&& f) const { interruptible ? run_rows(n, work, f) : f(0, n); }
+  template <class F> void steps(idx n, double work, F&& f) const { interruptible ? run_steps(n, work, f) : f(0, n); }
+};
 
 template <class T> Mat<T> part(Mat<T> m, idx begin, idx end) { return {m.row(begin), end - begin, m.cols, m.rs, m.cs}; }
 
-// out = x @ Wx + b for all steps, then the steps.
-template <class T> void forward(const Layer<T>& layer, Sequence<T>& s, const T* b, Mat<T> out) {
-  const auto& affine = active<T>().affine;
-  const auto& rnn = active<T>().rnn;
-  const idx rows = layer.rows(), width = layer.G * layer.H;
-  Pieces pieces;
-  const size_t loop = pieces.add(rnn.workspace(s, false));
-  const size_t product = pieces.add(
-      std::max(affine.forward_workspace(rows, layer.D, width), affine.matmul_workspace(layer.N, width, layer.H)));
-  const Scratch scratch(pieces.used);
-  char* const base = scratch.template as<char>();
-  s.scratch = reinterpret_cast<T*>(base + loop);
-  s.matmul_scratch = base + product;
-  const Mat<const T> x = row_major(layer.x.data(), rows, layer.D);
-  run_rows(rows, layer.input_work(), [&](idx begin, idx end) {
-    affine.forward(part(x, begin, end), layer.Wx.mat(), b, Activation::identity, T(0), part(out, begin, end),
+}  // namespace
+
+template <class T> idx recurrent_workspace(const Kernels<T>& kernels, const RecurrentLayer<T>& layer,
+                                           const Sequence<T>& s, bool backward) {
+  return idx(Layout<T>(kernels, layer, s, backward).pieces.used);
+}
+
+template <class T> void recurrent_forward(const Kernels<T>& kernels, const RecurrentLayer<T>& layer, Sequence<T>& s,
+                                          const T* b, Mat<T> out, void* scratch, bool interruptible) {
+  const auto& affine = kernels.affine;
+  const auto& rnn = kernels.rnn;
+  const Layout<T> layout(kernels, layer, s, false);
+  char* const base = static_cast<char*>(scratch);
+  const Runner runner{interruptible};
+  s.matmul = affine.matmul;
+  s.scratch = reinterpret_cast<T*>(base + layout.loop);
+  s.matmul_scratch = base + layout.product;
+  const idx rows = layer.rows();
+  const Mat<const T> x = row_major(layer.x, rows, layer.D);
+  runner.rows(rows, layer.input_work(), [&](idx begin, idx end) {
+    affine.forward(part(x, begin, end), layer.Wx, b, Activation::identity, T(0), part(out, begin, end),
                    s.matmul_scratch);
   });
   if (layer.N && layer.H)
-    run_steps(layer.steps, layer.step_work(), [&](idx begin, idx end) { rnn.forward(s, begin, end); });
+    runner.steps(layer.steps, layer.step_work(), [&](idx begin, idx end) { rnn.forward(s, begin, end); });
 }
 
-// Back through the steps, then the products over all of them.
-template <class T> void backward(const Layer<T>& layer, Sequence<T>& s, Mat<T> dx, Mat<T> dWx, T* dWh, T* db, T* db_h) {
-  const auto& affine = active<T>().affine;
-  const auto& rnn = active<T>().rnn;
-  const idx rows = layer.rows(), H = layer.H, width = layer.G * H, size = idx(sizeof(T));
+template <class T> void recurrent_backward(const Kernels<T>& kernels, const RecurrentLayer<T>& layer, Sequence<T>& s,
+                                           const RecurrentGradients<T>& g, void* scratch, bool interruptible) {
+  const auto& affine = kernels.affine;
+  const auto& rnn = kernels.rnn;
+  const idx rows = layer.rows(), H = layer.H, width = layer.G * H;
   const bool gru = s.cell == Cell::gru, linear = s.cell == Cell::gru_linear;
-  Pieces pieces;
-  const size_t loop = pieces.add(rnn.workspace(s, true));
-  const size_t product =
-      pieces.add(std::max({affine.backward_workspace(rows, layer.D, width), affine.matmul_workspace(layer.N, H, width),
-                           affine.matmul_workspace(H, width, rows)}));
-  const size_t da = pieces.add(rows * width * size), before = pieces.add(rows * H * size);
-  const size_t other = gru || linear ? pieces.add(rows * H * size) : 0;
-  const Scratch scratch(pieces.used);
-  const auto piece = [&](size_t at) { return reinterpret_cast<T*>(scratch.template as<char>() + at); };
-  s.scratch = piece(loop);
-  s.matmul_scratch = piece(product);
-  s.da = piece(da), s.before = piece(before);
-  (gru ? s.reset : s.du) = gru || linear ? piece(other) : nullptr;
-  if (layer.N && H) run_steps(layer.steps, layer.step_work(), [&](idx begin, idx end) { rnn.backward(s, begin, end); });
+  const Layout<T> layout(kernels, layer, s, true);
+  const auto piece = [&](size_t at) { return reinterpret_cast<T*>(static_cast<char*>(scratch) + at); };
+  const Runner runner{interruptible};
+  s.matmul = affine.matmul;
+  s.scratch = piece(layout.loop);
+  s.matmul_scratch = piece(layout.product);
+  s.da = piece(layout.da), s.before = piece(layout.before);
+  (gru ? s.reset : s.du) = gru || linear ? piece(layout.other) : nullptr;
+  if (layer.N && H)
+    runner.steps(layer.steps, layer.step_work(), [&](idx begin, idx end) { rnn.backward(s, begin, end); });
 
   const Mat<const T> dout = row_major(static_cast<const T*>(s.da), rows, width);
-  run_rows(rows, layer.input_work(), [&](idx begin, idx end) {
-    affine.backward(part(dout, begin, end), {}, layer.Wx.mat(), part(dx, begin, end), {}, nullptr, s.matmul_scratch);
-  });
-  run_rows(layer.D, layer.input_work(), [&](idx begin, idx end) {
-    const Mat<const T> columns{layer.x.data() + begin, rows, end - begin, layer.D, 1};
-    affine.backward(dout, columns, {}, {}, part(dWx, begin, end), begin ? nullptr : db, s.matmul_scratch);
+  const Mat<T> dx = row_major(g.dx, rows, layer.D), dWx = row_major(g.dWx, layer.D, width);
+  if (g.dx)
+    runner.rows(rows, layer.input_work(), [&](idx begin, idx end) {
+      affine.backward(part(dout, begin, end), {}, layer.Wx, part(dx, begin, end), {}, nullptr, s.matmul_scratch);
+    });
+  runner.rows(layer.D, layer.input_work(), [&](idx begin, idx end) {
+    const Mat<const T> columns{layer.x + begin, rows, end - begin, layer.D, 1};
+    affine.backward(dout, columns, {}, {}, part(dWx, begin, end), begin ? nullptr : g.db, s.matmul_scratch);
   });
   // dWh for the gates whose product reads the state, then that of GRU's candidate
   const auto weight_gradient = [&](const T* states, const T* d, idx ld, idx first, idx columns) {
-    run_rows(H, 2.0 * double(rows) * double(H) * double(columns), [&](idx begin, idx end) {
+    runner.rows(H, 2.0 * double(rows) * double(H) * double(columns), [&](idx begin, idx end) {
       const Mat<const T> a{states + begin, end - begin, rows, 1, H};
-      affine.matmul(a, {d, rows, columns, ld, 1}, {dWh + begin * width + first, end - begin, columns, width, 1},
+      affine.matmul(a, {d, rows, columns, ld, 1}, {g.dWh + begin * width + first, end - begin, columns, width, 1},
                     s.matmul_scratch);
     });
   };
@@ -157,7 +181,24 @@ template <class T> void backward(const Layer<T>& layer, Sequence<T>& s, Mat<T> d
   weight_gradient(s.before, s.da, width, 0, 2 * H);
   if (gru) return weight_gradient(s.reset, s.da + 2 * H, width, 2 * H, H);
   weight_gradient(s.before, s.du, H, 2 * H, H);
-  affine.backward(row_major(static_cast<const T*>(s.du), rows, H), {}, {}, {}, {}, db_h, nullptr);
+  affine.backward(row_major(static_cast<const T*>(s.du), rows, H), {}, {}, {}, {}, g.db_h, nullptr);
+}
+
+#define FASTNN_INSTANTIATE(T)                                                                                         \
+  template idx recurrent_workspace(const Kernels<T>&, const RecurrentLayer<T>&, const Sequence<T>&, bool);            \
+  template void recurrent_forward(const Kernels<T>&, const RecurrentLayer<T>&, Sequence<T>&, const T*, Mat<T>, void*, \
+                                  bool);                                                                              \
+  template void recurrent_backward(const Kernels<T>&, const RecurrentLayer<T>&, Sequence<T>&,                         \
+                                   const RecurrentGradients<T>&, void*, bool);
+FASTNN_INSTANTIATE(float)
+FASTNN_INSTANTIATE(double)
+#undef FASTNN_INSTANTIATE
+
+namespace {
+
+template <class T> void forward(const RecurrentLayer<T>& layer, Sequence<T>& s, const T* b, Mat<T> out) {
+  const Scratch scratch(size_t(recurrent_workspace(active<T>(), layer, s, false)));
+  recurrent_forward(active<T>(), layer, s, b, out, scratch, true);
 }
 
 // Outputs that all backward operations have.
@@ -186,7 +227,8 @@ template <class T> struct Gradients {
   }
   void run(const Layer<T>& l, Sequence<T>& s, T* db_h = nullptr) {
     s.dh0 = dh0.data();
-    backward<T>(l, s, row_major(dx.data(), l.rows(), l.D), dWx.mat(), dWh.data(), db.data(), db_h);
+    const Scratch scratch(size_t(recurrent_workspace(active<T>(), l.plain(), s, true)));
+    recurrent_backward(active<T>(), l.plain(), s, {dx.data(), dWx.data(), dWh.data(), db.data(), db_h}, scratch, true);
   }
 };
 
@@ -208,7 +250,7 @@ py::object rnn_forward(py::handle x_, py::handle Wx_, py::handle Wh_, py::handle
     Out<T> hs(hs_, {l.x.dim(0), l.x.dim(1), l.H}, {l.x.range(), l.Wx.range(), l.Wh.range(), b.range(), h0.range()});
     if (!hs) return py::none();
     s.h0 = h0.data(), s.hs = hs.data();
-    forward<T>(l, s, b.data(), row_major(hs.data(), l.rows(), l.H));
+    forward<T>(l.plain(), s, b.data(), row_major(hs.data(), l.rows(), l.H));
     return hs.object();
   });
 }
@@ -253,7 +295,7 @@ py::object lstm_forward(py::handle x_, py::handle Wx_, py::handle Wh_, py::handl
     Sequence<T> s = l.sequence(Cell::lstm);
     s.peephole = peephole.data(), s.h0 = h0.data(), s.c0 = c0.data();
     s.hs = hs.data(), s.cs = cs.data(), s.gates = gates.data();
-    forward<T>(l, s, b.data(), row_major(gates.data(), l.rows(), 4 * l.H));
+    forward<T>(l.plain(), s, b.data(), row_major(gates.data(), l.rows(), 4 * l.H));
     return py::make_tuple(hs.object(), cs.object(), gates.object());
   });
 }
@@ -313,7 +355,7 @@ py::object gru_forward(py::handle x_, py::handle Wx_, py::handle Wh_, py::handle
     if (!gates) return py::none();
     Sequence<T> s = l.sequence(linear ? Cell::gru_linear : Cell::gru);
     s.b_h = b_h.data(), s.h0 = h0.data(), s.hs = hs.data(), s.gates = gates.data();
-    forward<T>(l, s, b.data(), {gates.data(), l.rows(), 3 * l.H, idx(saved) * l.H, 1});
+    forward<T>(l.plain(), s, b.data(), {gates.data(), l.rows(), 3 * l.H, idx(saved) * l.H, 1});
     return py::make_tuple(hs.object(), gates.object());
   });
 }
