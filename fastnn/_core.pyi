@@ -89,7 +89,14 @@ class Plan:
         arena_bytes: typing.SupportsInt | typing.SupportsIndex,
         capacity: typing.SupportsInt | typing.SupportsIndex,
     ) -> None: ...
-    def run(self, n: typing.SupportsInt | typing.SupportsIndex, inputs: tuple, scalars: tuple = ()) -> typing.Any: ...
+    def run(
+        self,
+        n: typing.SupportsInt | typing.SupportsIndex,
+        inputs: tuple,
+        scalars: tuple = (),
+        begin: typing.SupportsInt | typing.SupportsIndex = 0,
+        end: typing.Any = None,
+    ) -> typing.Any: ...
     def run_frozen(
         self, n: typing.SupportsInt | typing.SupportsIndex, inputs: tuple, out: typing.Any = None
     ) -> typing.Any: ...

@@ -651,6 +651,27 @@ template <class T> struct Adam {
   static constexpr auto need = update_need<T>;
 };
 
+// arrays, values, momentum, factor
+template <class T> struct MovingAverage {
+  static void run(const Call& c) {
+    idx count = 0;
+    OptimArray<T>* const arrays = c.scratch<OptimArray<T>>();
+    for (const Item& item : c[0].list) {
+      const auto data = [&](int list) {
+        return reinterpret_cast<T*>(c.state.data[size_t(c[list].list[size_t(count)].buffer)]);
+      };
+      T *const average = data(0), *const value = data(1);
+      arrays[count++] = {average, value, nullptr, nullptr, item.n};
+    }
+    c.kernels<T>().optim.average(arrays, count, c.real(2), c.real(3));
+  }
+  static Need need(const Call& c) {
+    idx elements = 0;
+    for (const Item& item : c[0].list) elements += item.n;
+    return {idx(c[0].list.size() * sizeof(OptimArray<T>)), 8.0 * double(elements)};
+  }
+};
+
 #define FASTNN_BOTH(...) \
   {__VA_ARGS__<float>::run, __VA_ARGS__<float>::need}, { __VA_ARGS__<double>::run, __VA_ARGS__<double>::need }
 template <class T> using Softmax = SoftmaxForward<T, &SoftmaxKernels<T>::forward>;
@@ -756,6 +777,7 @@ const Operation operations[] = {
      "dhs:fNTH x:fNTD Wx:fDM Wh:fHM h0:f?NH hs:fNTH gates:fNTQ linear_before_reset:b=0 lengths:n reverse:b=0 "
      "time_major:n dx:F?NTD dWx:FDM dWh:FHM db:F?M dh0:F?NH db_h:F?H",
      FASTNN_BOTH(GruBack), check_recurrent<2, true>},
+    {"moving_average", "arrays:U values:L momentum:r factor:r=1", FASTNN_BOTH(MovingAverage), nullptr},
     {"sgd_update", "params:U grads:L lr:r" FASTNN_TAIL, FASTNN_BOTH(Sgd), nullptr},
     {"momentum_update", "params:U grads:L v:U lr:r momentum:r" FASTNN_TAIL, FASTNN_BOTH(Momentum), nullptr},
     {"nesterov_update", "params:U grads:L v:U lr:r momentum:r lookahead:b" FASTNN_TAIL, FASTNN_BOTH(Nesterov), nullptr},
