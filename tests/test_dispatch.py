@@ -51,6 +51,22 @@ def test_argument_names_are_the_reference_ones():
         assert names == list(signature.parameters), op
 
 
+def test_native_arguments_by_name():
+    from fastnn import _core
+
+    x, W = np.ones((2, 3, 4), np.float32), np.ones((4, 4), np.float32)
+    by_place = _core.rnn_forward(x, W, W, None, None, "relu")
+    assert np.array_equal(by_place, _core.rnn_forward(x, h0=None, b=None, Wh=W, Wx=W, activation="relu"))
+    for wrong in (
+        lambda: _core.rnn_forward(x, W, W, None),
+        lambda: _core.rnn_forward(x, W, W, None, None, x=x),
+        lambda: _core.rnn_forward(x, W, W, None, None, other=1),
+        lambda: _core.rnn_forward(*[None] * 11),
+    ):
+        with pytest.raises(TypeError, match="rnn_forward"):
+            wrong()
+
+
 @pytest.mark.parametrize("name", backends.available())
 def test_use_backend_is_undone(name):
     before = fastnn.show_config()["backend"]

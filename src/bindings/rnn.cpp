@@ -2,67 +2,138 @@
 
 #include "array.h"
 #include "families.h"
+#include "function.h"
 #include "recurrent.h"
 
 namespace fastnn {
 namespace {
-using namespace py::literals;
 
-// An array (rows, columns) of dtype T that may be None: data() is then null.
-template <class T> class OptionalMat {
+// The arguments of a call, read one after the other: checked, their memory noted, the results made. After the first one
+// that does not fit nothing more is done and result() is None. Arrays are of the dtype of x.
+class Arguments {
  public:
-  OptionalMat(py::handle h, idx rows, idx columns)
-      : none_(h.is_none()), in_(h, 2), ok_(none_ || (in_ && in_.dim(0) == rows && in_.dim(1) == columns)) {}
-  explicit operator bool() const { return ok_; }
-  const T* data() const { return none_ ? nullptr : in_.data(); }
-  Range range() const { return none_ ? Range{} : in_.range(); }
+  const void* in(py::handle h, std::initializer_list<idx> shape) {
+    const ArrayProxy* a = ok ? as_array(h, kPlain, int(shape.size())) : nullptr;
+    ok = a && type_of(a) == type_ && std::equal(shape.begin(), shape.end(), a->dimensions);
+    if (!ok) return nullptr;
+    note(a);
+    return a->data;
+  }
+  const void* optional(py::handle h, std::initializer_list<idx> shape) { return h.is_none() ? nullptr : in(h, shape); }
+  void* out(py::handle h, std::initializer_list<idx> shape) {
+    if (!ok) return nullptr;
+    py::object& result = results_[result_count_++];
+    if (h.is_none()) {
+      ssize_t dims[3];
+      std::copy(shape.begin(), shape.end(), dims);
+      result = new_array(type_, size, int(shape.size()), dims);
+    } else {
+      const ArrayProxy* a = as_array(h, kPlain | kWritable, int(shape.size()));
+      ok = a && type_of(a) == type_ && std::equal(shape.begin(), shape.end(), a->dimensions) && !overlaps(range_of(a));
+      if (!ok) return nullptr;
+      result = py::reinterpret_borrow<py::object>(h);
+    }
+    auto* const a = reinterpret_cast<const ArrayProxy*>(result.ptr());
+    note(a);
+    return a->data;
+  }
+  void no_result() { results_[result_count_++] = py::none(); }
+  bool flag(py::handle h) {
+    ok = ok && (h.ptr() == Py_True || h.ptr() == Py_False);
+    return h.ptr() == Py_True;
+  }
+  py::object result() {
+    if (!ok) return py::none();
+    if (result_count_ == 1) return results_[0];
+    py::tuple all(result_count_);
+    for (int i = 0; i < result_count_; ++i) PyTuple_SET_ITEM(all.ptr(), i, results_[i].release().ptr());
+    return all;
+  }
+
+  bool ok = true;
+  idx size = 0;  // of an element
+
+ protected:
+  int type_ = -1;
+  Range range_of(const ArrayProxy* a) const { return {a->data, a->data + element_count(a) * size}; }
+  void note(const ArrayProxy* a) { ranges_[range_count_++] = range_of(a); }
 
  private:
-  bool none_;
-  In<T> in_;
-  bool ok_;
+  bool overlaps(Range range) const {
+    return std::any_of(ranges_, ranges_ + range_count_, [&](Range other) { return range.overlaps(other); });
+  }
+  Range ranges_[24];
+  py::object results_[8];
+  int range_count_ = 0, result_count_ = 0;
 };
 
-bool parse_bool(py::handle h, bool& value) {
-  value = h.ptr() == Py_True;
-  return value || h.ptr() == Py_False;
-}
+// A recurrent layer: what all operations are given, and the other arguments by the names that they have in Sequence.
+struct Layer : Arguments {
+  Cell cell;
+  Activation activation{};
+  idx G, N = 0, steps = 0, D = 0, H = 0;  // G gates of H units
+  idx first = 0, second = 0;              // axes of x
+  bool time_major = false, reverse = false;
+  const int64_t* lengths = nullptr;
+  const void *x = nullptr, *Wx, *Wh, *b = nullptr, *b_h = nullptr, *peephole = nullptr, *h0 = nullptr, *c0 = nullptr,
+             *dhs = nullptr, *dcT = nullptr;
+  void *hs = nullptr, *cs = nullptr, *gates = nullptr, *dx = nullptr, *dWx = nullptr, *dWh = nullptr, *db = nullptr,
+       *dh0 = nullptr, *dc0 = nullptr, *dpeephole = nullptr, *db_h = nullptr;
 
-// What all operations are given. G gates of H units.
-template <class T> struct Layer {
-  In<T> x, Wx, Wh;
-  idx G, N = 0, steps = 0, D = 0, H = 0, n_axis = 0;
-  bool reverse = false, ok = false;
-  In<int64_t> lengths;
+  Layer(Cell kind, py::handle x_, py::handle Wx_, py::handle Wh_,
+        const py::handle* tail)  // lengths, reverse, time_major
+      : cell(kind),
+        G(kind == Cell::rnn    ? 1
+          : kind == Cell::lstm ? 4
+                               : 3) {
+    const ArrayProxy *array = as_array(x_, kPlain, 3), *states = as_array(Wh_, kPlain, 2);
+    type_ = array ? type_of(array) : -1;
+    ok = states && (type_ == type_num<float> || type_ == type_num<double>);
+    reverse = flag(tail[1]), time_major = flag(tail[2]);
+    if (!ok) return;
+    size = type_ == type_num<float> ? sizeof(float) : sizeof(double);
+    first = array->dimensions[0], second = array->dimensions[1], D = array->dimensions[2];
+    N = time_major ? second : first, steps = time_major ? first : second, H = states->dimensions[0];
+    note(array);
+    x = array->data;
+    Wx = in(Wx_, {D, G * H}), Wh = in(Wh_, {H, G * H});
+    ok = ok && steps > 0;
+    if (ok && !tail[0].is_none()) read_lengths(tail[0]);
+  }
+  void read_lengths(py::handle h) {
+    const In<int64_t> given(h, 1);
+    ok = given && given.dim(0) == N;
+    if (!ok) return;
+    lengths = given.data();
+    for (idx n = 0; n < N; ++n) ok = ok && lengths[n] >= 0 && lengths[n] <= steps;
+  }
+  bool read_activation(py::handle name) {
+    return parse_activation(name, activation) &&
+           (activation == Activation::tanh || activation == Activation::relu || activation == Activation::sigmoid);
+  }
+  idx saved() const { return cell == Cell::gru_linear ? 4 : G; }  // of H, in gates
+  void* steps_in(py::handle h, idx width) { return const_cast<void*>(in(h, {first, second, width})); }
+  void* steps_out(py::handle h, idx width) { return out(h, {first, second, width}); }
+  void gradients(const py::handle* outs) {  // those that all operations have
+    dx = steps_out(outs[0], D), dWx = out(outs[1], {D, G * H}), dWh = out(outs[2], {H, G * H});
+    db = out(outs[3], {G * H}), dh0 = out(outs[4], {N, H});
+  }
 
-  Layer(idx gates, py::handle x_, py::handle Wx_, py::handle Wh_, py::handle lengths_, py::handle reverse_,
-        py::handle time_major_)
-      : x(x_, 3), Wx(Wx_, 2), Wh(Wh_, 2), G(gates), lengths(lengths_, 1) {
-    bool time_major;
-    if (!x || !Wx || !Wh || !parse_bool(reverse_, reverse) || !parse_bool(time_major_, time_major)) return;
-    n_axis = time_major;
-    N = x.dim(int(n_axis)), steps = x.dim(1 - int(n_axis)), D = x.dim(2), H = Wh.dim(0);
-    if (steps == 0 || Wx.dim(0) != D || Wh.dim(1) != G * H || Wx.dim(1) != G * H) return;
-    if (!lengths_.is_none()) {
-      if (!lengths || lengths.dim(0) != N) return;
-      for (idx n = 0; n < N; ++n)
-        if (lengths.data()[n] < 0 || lengths.data()[n] > steps) return;
-    }
-    ok = true;
+  template <class T> RecurrentLayer<T> plain() const {
+    return {static_cast<const T*>(x), row_major(static_cast<const T*>(Wx), D, G * H), G, N, steps, D, H};
   }
-  bool fits(const In<T>& a, idx width) const {  // an array of steps
-    return a && a.dim(0) == x.dim(0) && a.dim(1) == x.dim(1) && a.dim(2) == width;
-  }
-  idx rows() const { return N * steps; }
-  RecurrentLayer<T> plain() const { return {x.data(), Wx.mat(), G, N, steps, D, H}; }
-  Sequence<T> sequence(Cell cell) const {
+  template <class T> Sequence<T> sequence() const {
+    const auto in = [](const void* p) { return static_cast<const T*>(p); };
+    const auto out = [](void* p) { return static_cast<T*>(p); };
     Sequence<T> s{};
-    s.cell = cell;
+    s.cell = cell, s.activation = activation;
     s.N = N, s.steps = steps, s.H = H;
-    s.row_n = n_axis ? 1 : steps, s.row_t = n_axis ? N : 1;
+    s.row_n = time_major ? 1 : steps, s.row_t = time_major ? N : 1;
     s.reverse = reverse;
-    s.lengths = lengths ? lengths.data() : nullptr;
-    s.Wh = Wh.data();
+    s.lengths = lengths;
+    s.Wh = in(Wh), s.b_h = in(b_h), s.peephole = in(peephole), s.h0 = in(h0), s.c0 = in(c0);
+    s.hs = out(hs), s.cs = out(cs), s.gates = out(gates);
+    s.dhs = in(dhs), s.dcT = in(dcT), s.dh0 = out(dh0), s.dc0 = out(dc0), s.dpeephole = out(dpeephole);
     return s;
   }
 };
@@ -196,220 +267,114 @@ FASTNN_INSTANTIATE(double)
 
 namespace {
 
-template <class T> void forward(const RecurrentLayer<T>& layer, Sequence<T>& s, const T* b, Mat<T> out) {
-  const Scratch scratch(size_t(recurrent_workspace(active<T>(), layer, s, false)));
-  recurrent_forward(active<T>(), layer, s, b, out, scratch, true);
+template <class T> void forward(const Layer& layer) {
+  const RecurrentLayer<T> plain = layer.plain<T>();
+  Sequence<T> s = layer.sequence<T>();
+  const Scratch scratch(size_t(recurrent_workspace(active<T>(), plain, s, false)));
+  recurrent_forward(active<T>(), plain, s, static_cast<const T*>(layer.b),
+                    {s.cell == Cell::rnn ? s.hs : s.gates, plain.rows(), layer.G * layer.H, layer.saved() * layer.H, 1},
+                    scratch, true);
+}
+template <class T> void backward(const Layer& layer) {
+  const RecurrentLayer<T> plain = layer.plain<T>();
+  Sequence<T> s = layer.sequence<T>();
+  const auto out = [](void* p) { return static_cast<T*>(p); };
+  const Scratch scratch(size_t(recurrent_workspace(active<T>(), plain, s, true)));
+  recurrent_backward(active<T>(), plain, s,
+                     {out(layer.dx), out(layer.dWx), out(layer.dWh), out(layer.db), out(layer.db_h)}, scratch, true);
+}
+py::object run(Layer& layer, void (*f32)(const Layer&), void (*f64)(const Layer&)) {
+  if (layer.ok) (layer.size == sizeof(float) ? f32 : f64)(layer);
+  return layer.result();
+}
+py::object run_forward(Layer& layer) { return run(layer, forward<float>, forward<double>); }
+py::object run_backward(Layer& layer) { return run(layer, backward<float>, backward<double>); }
+
+py::object rnn_forward(const py::handle* a) {  // x, Wx, Wh, b, h0, activation, lengths, reverse, time_major, hs
+  Layer l(Cell::rnn, a[0], a[1], a[2], a + 6);
+  l.b = l.optional(a[3], {l.H}), l.h0 = l.optional(a[4], {l.N, l.H});
+  l.ok = l.ok && l.read_activation(a[5]);
+  l.hs = l.steps_out(a[9], l.H);
+  return run_forward(l);
 }
 
-// Outputs that all backward operations have.
-template <class T> struct Gradients {
-  Out<T> dx, dWx, dWh, db, dh0;
-  Gradients(const Layer<T>& l, std::initializer_list<Range> in, py::handle dx_, py::handle dWx_, py::handle dWh_,
-            py::handle db_, py::handle dh0_)
-      : dx(dx_, 3, l.x.shape(), in),
-        dWx(dWx_, {l.D, l.G * l.H}, in),
-        dWh(dWh_, {l.H, l.G * l.H}, in),
-        db(db_, {l.G * l.H}, in),
-        dh0(dh0_, {l.N, l.H}, in) {}
-  bool ok() const {
-    const Out<T>* const all[] = {&dx, &dWx, &dWh, &db, &dh0};
-    for (int i = 0; i < 5; ++i) {
-      if (!*all[i]) return false;
-      for (int j = 0; j < i; ++j)
-        if (all[i]->range().overlaps(all[j]->range())) return false;
-    }
-    return true;
-  }
-  bool overlap(const Out<T>& other) const {
-    for (const Out<T>* out : {&dx, &dWx, &dWh, &db, &dh0})
-      if (out->range().overlaps(other.range())) return true;
-    return false;
-  }
-  void run(const Layer<T>& l, Sequence<T>& s, T* db_h = nullptr) {
-    s.dh0 = dh0.data();
-    const Scratch scratch(size_t(recurrent_workspace(active<T>(), l.plain(), s, true)));
-    recurrent_backward(active<T>(), l.plain(), s, {dx.data(), dWx.data(), dWh.data(), db.data(), db_h}, scratch, true);
-  }
-};
-
-bool parse_rnn_activation(py::handle name, Activation& kind) {
-  return parse_activation(name, kind) &&
-         (kind == Activation::tanh || kind == Activation::relu || kind == Activation::sigmoid);
+py::object rnn_backward(const py::handle* a) {  // dhs, x, Wx, Wh, h0, hs, activation, ..., dx, dWx, dWh, db, dh0
+  Layer l(Cell::rnn, a[1], a[2], a[3], a + 7);
+  l.dhs = l.steps_in(a[0], l.H), l.h0 = l.optional(a[4], {l.N, l.H}), l.hs = l.steps_in(a[5], l.H);
+  l.ok = l.ok && l.read_activation(a[6]);
+  l.gradients(a + 10);
+  return run_backward(l);
 }
 
-py::object rnn_forward(py::handle x_, py::handle Wx_, py::handle Wh_, py::handle b_, py::handle h0_,
-                       py::handle activation, py::handle lengths_, py::handle reverse, py::handle time_major,
-                       py::handle hs_) {
-  return by_dtype(x_, [&]<class T>() -> py::object {
-    const Layer<T> l(1, x_, Wx_, Wh_, lengths_, reverse, time_major);
-    if (!l.ok) return py::none();
-    Sequence<T> s = l.sequence(Cell::rnn);
-    const OptionalVec<T> b(b_, l.H);
-    const OptionalMat<T> h0(h0_, l.N, l.H);
-    if (!b || !h0 || !parse_rnn_activation(activation, s.activation)) return py::none();
-    Out<T> hs(hs_, {l.x.dim(0), l.x.dim(1), l.H}, {l.x.range(), l.Wx.range(), l.Wh.range(), b.range(), h0.range()});
-    if (!hs) return py::none();
-    s.h0 = h0.data(), s.hs = hs.data();
-    forward<T>(l.plain(), s, b.data(), row_major(hs.data(), l.rows(), l.H));
-    return hs.object();
-  });
+py::object lstm_forward(const py::handle* a) {  // x, Wx, Wh, b, h0, c0, peephole, ..., hs, cs, gates
+  Layer l(Cell::lstm, a[0], a[1], a[2], a + 7);
+  l.b = l.optional(a[3], {4 * l.H}), l.h0 = l.optional(a[4], {l.N, l.H}), l.c0 = l.optional(a[5], {l.N, l.H});
+  l.peephole = l.optional(a[6], {3 * l.H});
+  l.hs = l.steps_out(a[10], l.H), l.cs = l.steps_out(a[11], l.H), l.gates = l.steps_out(a[12], 4 * l.H);
+  return run_forward(l);
 }
 
-py::object rnn_backward(py::handle dhs_, py::handle x_, py::handle Wx_, py::handle Wh_, py::handle h0_, py::handle hs_,
-                        py::handle activation, py::handle lengths_, py::handle reverse, py::handle time_major,
-                        py::handle dx_, py::handle dWx_, py::handle dWh_, py::handle db_, py::handle dh0_) {
-  return by_dtype(x_, [&]<class T>() -> py::object {
-    const Layer<T> l(1, x_, Wx_, Wh_, lengths_, reverse, time_major);
-    if (!l.ok) return py::none();
-    Sequence<T> s = l.sequence(Cell::rnn);
-    const In<T> dhs(dhs_, 3), hs(hs_, 3);
-    const OptionalMat<T> h0(h0_, l.N, l.H);
-    if (!l.fits(dhs, l.H) || !l.fits(hs, l.H) || !h0 || !parse_rnn_activation(activation, s.activation))
-      return py::none();
-    Gradients<T> g(l, {dhs.range(), l.x.range(), l.Wx.range(), l.Wh.range(), h0.range(), hs.range()}, dx_, dWx_, dWh_,
-                   db_, dh0_);
-    if (!g.ok()) return py::none();
-    s.h0 = h0.data(), s.hs = const_cast<T*>(hs.data()), s.dhs = dhs.data();
-    g.run(l, s);
-    return py::make_tuple(g.dx.object(), g.dWx.object(), g.dWh.object(), g.db.object(), g.dh0.object());
-  });
+// dhs, dcT, x, Wx, Wh, h0, c0, hs, cs, gates, peephole, ..., dx, dWx, dWh, db, dh0, dc0, dpeephole
+py::object lstm_backward(const py::handle* a) {
+  Layer l(Cell::lstm, a[2], a[3], a[4], a + 11);
+  l.dhs = l.steps_in(a[0], l.H), l.dcT = l.optional(a[1], {l.N, l.H});
+  l.h0 = l.optional(a[5], {l.N, l.H}), l.c0 = l.optional(a[6], {l.N, l.H});
+  l.hs = l.steps_in(a[7], l.H), l.cs = l.steps_in(a[8], l.H), l.gates = l.steps_in(a[9], 4 * l.H);
+  l.peephole = l.optional(a[10], {3 * l.H});
+  l.gradients(a + 14);
+  l.dc0 = l.out(a[19], {l.N, l.H});
+  l.ok = l.ok && (l.peephole || a[20].is_none());
+  if (l.peephole)
+    l.dpeephole = l.out(a[20], {3 * l.H});
+  else
+    l.no_result();
+  return run_backward(l);
 }
 
-py::object lstm_forward(py::handle x_, py::handle Wx_, py::handle Wh_, py::handle b_, py::handle h0_, py::handle c0_,
-                        py::handle peephole_, py::handle lengths_, py::handle reverse, py::handle time_major,
-                        py::handle hs_, py::handle cs_, py::handle gates_) {
-  return by_dtype(x_, [&]<class T>() -> py::object {
-    const Layer<T> l(4, x_, Wx_, Wh_, lengths_, reverse, time_major);
-    if (!l.ok) return py::none();
-    const OptionalVec<T> b(b_, 4 * l.H), peephole(peephole_, 3 * l.H);
-    const OptionalMat<T> h0(h0_, l.N, l.H), c0(c0_, l.N, l.H);
-    if (!b || !peephole || !h0 || !c0) return py::none();
-    const Range in[] = {l.x.range(), l.Wx.range(), l.Wh.range(), b.range(), h0.range(), c0.range(), peephole.range()};
-    const ssize_t A = l.x.dim(0), B = l.x.dim(1), H = l.H;
-    Out<T> hs(hs_, {A, B, H}, {in[0], in[1], in[2], in[3], in[4], in[5], in[6]});
-    if (!hs) return py::none();
-    Out<T> cs(cs_, {A, B, H}, {in[0], in[1], in[2], in[3], in[4], in[5], in[6], hs.range()});
-    if (!cs) return py::none();
-    Out<T> gates(gates_, {A, B, 4 * H}, {in[0], in[1], in[2], in[3], in[4], in[5], in[6], hs.range(), cs.range()});
-    if (!gates) return py::none();
-    Sequence<T> s = l.sequence(Cell::lstm);
-    s.peephole = peephole.data(), s.h0 = h0.data(), s.c0 = c0.data();
-    s.hs = hs.data(), s.cs = cs.data(), s.gates = gates.data();
-    forward<T>(l.plain(), s, b.data(), row_major(gates.data(), l.rows(), 4 * l.H));
-    return py::make_tuple(hs.object(), cs.object(), gates.object());
-  });
+py::object gru_forward(const py::handle* a) {  // x, Wx, Wh, b, h0, linear_before_reset, b_h, ..., hs, gates
+  const bool linear = a[5].ptr() == Py_True;
+  Layer l(linear ? Cell::gru_linear : Cell::gru, a[0], a[1], a[2], a + 7);
+  l.flag(a[5]);
+  l.ok = l.ok && (linear || a[6].is_none());
+  l.b = l.optional(a[3], {3 * l.H}), l.h0 = l.optional(a[4], {l.N, l.H}), l.b_h = l.optional(a[6], {l.H});
+  l.hs = l.steps_out(a[10], l.H), l.gates = l.steps_out(a[11], l.saved() * l.H);
+  return run_forward(l);
 }
 
-py::object lstm_backward(py::handle dhs_, py::handle dcT_, py::handle x_, py::handle Wx_, py::handle Wh_,
-                         py::handle h0_, py::handle c0_, py::handle hs_, py::handle cs_, py::handle gates_,
-                         py::handle peephole_, py::handle lengths_, py::handle reverse, py::handle time_major,
-                         py::handle dx_, py::handle dWx_, py::handle dWh_, py::handle db_, py::handle dh0_,
-                         py::handle dc0_, py::handle dpeephole_) {
-  return by_dtype(x_, [&]<class T>() -> py::object {
-    const Layer<T> l(4, x_, Wx_, Wh_, lengths_, reverse, time_major);
-    if (!l.ok) return py::none();
-    const In<T> dhs(dhs_, 3), hs(hs_, 3), cs(cs_, 3), gates(gates_, 3);
-    const OptionalVec<T> peephole(peephole_, 3 * l.H);
-    const OptionalMat<T> dcT(dcT_, l.N, l.H), h0(h0_, l.N, l.H), c0(c0_, l.N, l.H);
-    if (!l.fits(dhs, l.H) || !l.fits(hs, l.H) || !l.fits(cs, l.H) || !l.fits(gates, 4 * l.H)) return py::none();
-    if (!peephole || !dcT || !h0 || !c0 || (peephole_.is_none() && !dpeephole_.is_none())) return py::none();
-    const std::initializer_list<Range> in{dhs.range(),  dcT.range(),   l.x.range(),     l.Wx.range(),
-                                          l.Wh.range(), h0.range(),    c0.range(),      hs.range(),
-                                          cs.range(),   gates.range(), peephole.range()};
-    Gradients<T> g(l, in, dx_, dWx_, dWh_, db_, dh0_);
-    if (!g.ok()) return py::none();
-    Out<T> dc0(dc0_, {l.N, l.H}, in);
-    if (!dc0 || g.overlap(dc0)) return py::none();
-    Sequence<T> s = l.sequence(Cell::lstm);
-    s.peephole = peephole.data(), s.h0 = h0.data(), s.c0 = c0.data();
-    s.hs = const_cast<T*>(hs.data()), s.cs = const_cast<T*>(cs.data()), s.gates = const_cast<T*>(gates.data());
-    s.dhs = dhs.data(), s.dcT = dcT.data(), s.dc0 = dc0.data();
-    py::object dpeephole = py::none();
-    if (s.peephole) {
-      Out<T> d(dpeephole_, {3 * l.H}, in);
-      if (!d || g.overlap(d) || d.range().overlaps(dc0.range())) return py::none();
-      s.dpeephole = d.data();
-      dpeephole = d.object();
-    }
-    g.run(l, s);
-    return py::make_tuple(g.dx.object(), g.dWx.object(), g.dWh.object(), g.db.object(), g.dh0.object(), dc0.object(),
-                          dpeephole);
-  });
-}
-
-py::object gru_forward(py::handle x_, py::handle Wx_, py::handle Wh_, py::handle b_, py::handle h0_, py::handle linear_,
-                       py::handle b_h_, py::handle lengths_, py::handle reverse, py::handle time_major, py::handle hs_,
-                       py::handle gates_) {
-  return by_dtype(x_, [&]<class T>() -> py::object {
-    const Layer<T> l(3, x_, Wx_, Wh_, lengths_, reverse, time_major);
-    bool linear;
-    if (!l.ok || !parse_bool(linear_, linear) || (!linear && !b_h_.is_none())) return py::none();
-    const OptionalVec<T> b(b_, 3 * l.H), b_h(b_h_, l.H);
-    const OptionalMat<T> h0(h0_, l.N, l.H);
-    if (!b || !b_h || !h0) return py::none();
-    const ssize_t A = l.x.dim(0), B = l.x.dim(1), H = l.H, saved = linear ? 4 : 3;
-    Out<T> hs(hs_, {A, B, H}, {l.x.range(), l.Wx.range(), l.Wh.range(), b.range(), h0.range(), b_h.range()});
-    if (!hs) return py::none();
-    Out<T> gates(gates_, {A, B, saved * H},
-                 {l.x.range(), l.Wx.range(), l.Wh.range(), b.range(), h0.range(), b_h.range(), hs.range()});
-    if (!gates) return py::none();
-    Sequence<T> s = l.sequence(linear ? Cell::gru_linear : Cell::gru);
-    s.b_h = b_h.data(), s.h0 = h0.data(), s.hs = hs.data(), s.gates = gates.data();
-    forward<T>(l.plain(), s, b.data(), {gates.data(), l.rows(), 3 * l.H, idx(saved) * l.H, 1});
-    return py::make_tuple(hs.object(), gates.object());
-  });
-}
-
-py::object gru_backward(py::handle dhs_, py::handle x_, py::handle Wx_, py::handle Wh_, py::handle h0_, py::handle hs_,
-                        py::handle gates_, py::handle linear_, py::handle lengths_, py::handle reverse,
-                        py::handle time_major, py::handle dx_, py::handle dWx_, py::handle dWh_, py::handle db_,
-                        py::handle dh0_, py::handle db_h_) {
-  return by_dtype(x_, [&]<class T>() -> py::object {
-    const Layer<T> l(3, x_, Wx_, Wh_, lengths_, reverse, time_major);
-    bool linear;
-    if (!l.ok || !parse_bool(linear_, linear) || (!linear && !db_h_.is_none())) return py::none();
-    const In<T> dhs(dhs_, 3), hs(hs_, 3), gates(gates_, 3);
-    const OptionalMat<T> h0(h0_, l.N, l.H);
-    if (!l.fits(dhs, l.H) || !l.fits(hs, l.H) || !l.fits(gates, (linear ? 4 : 3) * l.H) || !h0) return py::none();
-    const std::initializer_list<Range> in{dhs.range(), l.x.range(), l.Wx.range(), l.Wh.range(),
-                                          h0.range(),  hs.range(),  gates.range()};
-    Gradients<T> g(l, in, dx_, dWx_, dWh_, db_, dh0_);
-    if (!g.ok()) return py::none();
-    Sequence<T> s = l.sequence(linear ? Cell::gru_linear : Cell::gru);
-    s.h0 = h0.data(), s.hs = const_cast<T*>(hs.data()), s.gates = const_cast<T*>(gates.data()), s.dhs = dhs.data();
-    py::object db_h = py::none();
-    T* db_h_data = nullptr;
-    if (linear) {
-      Out<T> d(db_h_, {l.H}, in);
-      if (!d || g.overlap(d)) return py::none();
-      db_h_data = d.data();
-      db_h = d.object();
-    }
-    g.run(l, s, db_h_data);
-    return py::make_tuple(g.dx.object(), g.dWx.object(), g.dWh.object(), g.db.object(), g.dh0.object(), db_h);
-  });
+// dhs, x, Wx, Wh, h0, hs, gates, linear_before_reset, ..., dx, dWx, dWh, db, dh0, db_h
+py::object gru_backward(const py::handle* a) {
+  const bool linear = a[7].ptr() == Py_True;
+  Layer l(linear ? Cell::gru_linear : Cell::gru, a[1], a[2], a[3], a + 8);
+  l.flag(a[7]);
+  l.ok = l.ok && (linear || a[16].is_none());
+  l.dhs = l.steps_in(a[0], l.H), l.h0 = l.optional(a[4], {l.N, l.H});
+  l.hs = l.steps_in(a[5], l.H), l.gates = l.steps_in(a[6], l.saved() * l.H);
+  l.gradients(a + 11);
+  if (linear)
+    l.db_h = l.out(a[16], {l.H});
+  else
+    l.no_result();
+  return run_backward(l);
 }
 
 }  // namespace
 
 void bind_rnn(py::module_& m) {
-  const auto none = py::none();
-  const auto no = py::bool_(false);
-  m.def("rnn_forward", rnn_forward, "x"_a, "Wx"_a, "Wh"_a, "b"_a, "h0"_a, "activation"_a = "tanh", "lengths"_a = none,
-        "reverse"_a = no, "time_major"_a = no, "hs"_a = none);
-  m.def("rnn_backward", rnn_backward, "dhs"_a, "x"_a, "Wx"_a, "Wh"_a, "h0"_a, "hs"_a, "activation"_a = "tanh",
-        "lengths"_a = none, "reverse"_a = no, "time_major"_a = no, "dx"_a = none, "dWx"_a = none, "dWh"_a = none,
-        "db"_a = none, "dh0"_a = none);
-  m.def("lstm_forward", lstm_forward, "x"_a, "Wx"_a, "Wh"_a, "b"_a, "h0"_a, "c0"_a, "peephole"_a = none,
-        "lengths"_a = none, "reverse"_a = no, "time_major"_a = no, "hs"_a = none, "cs"_a = none, "gates"_a = none);
-  m.def("lstm_backward", lstm_backward, "dhs"_a, "dcT"_a, "x"_a, "Wx"_a, "Wh"_a, "h0"_a, "c0"_a, "hs"_a, "cs"_a,
-        "gates"_a, "peephole"_a = none, "lengths"_a = none, "reverse"_a = no, "time_major"_a = no, "dx"_a = none,
-        "dWx"_a = none, "dWh"_a = none, "db"_a = none, "dh0"_a = none, "dc0"_a = none, "dpeephole"_a = none);
-  m.def("gru_forward", gru_forward, "x"_a, "Wx"_a, "Wh"_a, "b"_a, "h0"_a, "linear_before_reset"_a = no, "b_h"_a = none,
-        "lengths"_a = none, "reverse"_a = no, "time_major"_a = no, "hs"_a = none, "gates"_a = none);
-  m.def("gru_backward", gru_backward, "dhs"_a, "x"_a, "Wx"_a, "Wh"_a, "h0"_a, "hs"_a, "gates"_a,
-        "linear_before_reset"_a = no, "lengths"_a = none, "reverse"_a = no, "time_major"_a = no, "dx"_a = none,
-        "dWx"_a = none, "dWh"_a = none, "db"_a = none, "dh0"_a = none, "db_h"_a = none);
+  const py::object none = py::none(), no = py::bool_(false), tanh = py::str("tanh");
+  define(m, "rnn_forward", "x Wx Wh b h0 activation lengths reverse time_major hs", {tanh, none, no, no, none},
+         rnn_forward);
+  define(m, "rnn_backward", "dhs x Wx Wh h0 hs activation lengths reverse time_major dx dWx dWh db dh0",
+         {tanh, none, no, no, none, none, none, none, none}, rnn_backward);
+  define(m, "lstm_forward", "x Wx Wh b h0 c0 peephole lengths reverse time_major hs cs gates",
+         {none, none, no, no, none, none, none}, lstm_forward);
+  define(m, "lstm_backward",
+         "dhs dcT x Wx Wh h0 c0 hs cs gates peephole lengths reverse time_major dx dWx dWh db dh0 dc0 dpeephole",
+         {none, none, no, no, none, none, none, none, none, none, none}, lstm_backward);
+  define(m, "gru_forward", "x Wx Wh b h0 linear_before_reset b_h lengths reverse time_major hs gates",
+         {no, none, none, no, no, none, none}, gru_forward);
+  define(m, "gru_backward",
+         "dhs x Wx Wh h0 hs gates linear_before_reset lengths reverse time_major dx dWx dWh db dh0 db_h",
+         {no, none, no, no, none, none, none, none, none, none}, gru_backward);
 }
 
 }  // namespace fastnn
