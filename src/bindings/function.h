@@ -1,6 +1,5 @@
 // Module functions whose arguments are all objects, by place or by name: one caller for all of them, where pybind11
-// makes one for each signature (LSTM forward, 13 arguments: 0.14 us a call less; all
-// six of rnn.cpp: 40 KB of the extension).
+// makes one for each signature (a call of 13 arguments 0.14 us shorter, the six of rnn.cpp 40 KB smaller).
 #pragma once
 #include <pybind11/pybind11.h>
 
