@@ -51,8 +51,12 @@ template <class T> struct Factors {
 // the latency of an addition.
 template <class T> struct FourVectors {
   static constexpr int kVectors = 4, kRows = 1;
+  bool past_caches;  // where put_result() stores
   Simd<T> get(const T* p, int v) const { return load(p + v * lanes<T>); }
   void put(T* p, int v, Simd<T> value) const { store(p + v * lanes<T>, value); }
+  void put_result(T* p, int v, Simd<T> value) const {
+    past_caches ? stream(p + v * lanes<T>, value) : put(p, v, value);
+  }
 };
 template <class T> struct TwoVectors {
   static constexpr int kVectors = 2, kRows = 2;
@@ -63,19 +67,27 @@ template <class T> struct TwoVectors {
   void put(T* p, int v, Simd<T> value) const {
     n[v] == L ? store(p + v * L, value) : store_partial(p + v * L, value, n[v]);
   }
+  void put_result(T* p, int v, Simd<T> value) const { put(p, v, value); }
 };
 
 constexpr idx kBlockRows = 1024;  // 256 KiB of four vectors stay in L2
 constexpr idx row_blocks(idx N) { return N > kBlockRows ? (N + kBlockRows - 1) / kBlockRows : 1; }
 
-// f(j, columns, begin, end) for the groups of columns and blocks of rows of (N, D), in parallel.
-template <class T, class F> inline void for_columns(idx N, idx D, F f) {
+// f(j, columns, begin, end) for the groups of columns and blocks of rows of (N, D), in parallel; `out` (N, D) is the
+// result.
+template <class T, class F> inline void for_columns(const Mat<T>& out, F f) {
+  const idx N = out.rows, D = out.cols;
+  const bool streams = past_caches(out.data, N * out.rs, out.rs);
   constexpr idx L = lanes<T>;
   const idx wide = D / (4 * L), groups = wide + (D - wide * 4 * L + 2 * L - 1) / (2 * L), blocks = row_blocks(N);
   parallel_for(groups * blocks, 4 * N * D * idx(sizeof(T)), [=](idx task) {
     const idx group = task % groups, block = task / groups;
     const idx begin = block * kBlockRows, end = block == blocks - 1 ? N : begin + kBlockRows;
-    if (group < wide) return f(group * 4 * L, FourVectors<T>{}, begin, end);
+    if (group < wide) {
+      f(group * 4 * L, FourVectors<T>{streams}, begin, end);
+      if (streams) stream_fence();
+      return;
+    }
     const idx j = (wide + group) * 2 * L;
     f(j, TwoVectors<T>(D - j), begin, end);
   });
@@ -104,7 +116,7 @@ inline void sum_rows(idx begin, idx end, Simd<T> (&total)[C::kVectors], Simd<T> 
 // out = (x - mean) gamma / sqrt(var + epsilon) + beta
 template <class T> void batch_norm_inference(Mat<const T> x, const T* gamma, const T* beta, const T* mean, const T* var,
                                              T epsilon, Mat<T> out) {
-  for_columns<T>(x.rows, x.cols, [=]<class C>(idx j, C columns, idx begin, idx end) {
+  for_columns(out, [=]<class C>(idx j, C columns, idx begin, idx end) {
     constexpr int NV = C::kVectors;
     Simd<T> m[NV], k[NV], b[NV];
     for (int v = 0; v < NV; ++v) {
@@ -113,7 +125,8 @@ template <class T> void batch_norm_inference(Mat<const T> x, const T* gamma, con
       b[v] = columns.get(beta + j, v);
     }
     for (idx i = begin; i < end; ++i)
-      for (int v = 0; v < NV; ++v) columns.put(out.row(i) + j, v, fma(columns.get(x.row(i) + j, v) - m[v], k[v], b[v]));
+      for (int v = 0; v < NV; ++v)
+        columns.put_result(out.row(i) + j, v, fma(columns.get(x.row(i) + j, v) - m[v], k[v], b[v]));
   });
 }
 
@@ -125,7 +138,7 @@ inline idx batch_norm_partials(idx N, idx D) { return 2 * row_blocks(N) * D; }
 template <class T> void batch_norm_forward(Mat<const T> x, const T* gamma, const T* beta, T epsilon, Mat<T> out,
                                            T* mean, T* var, T* partial) {
   const idx N = x.rows, D = x.cols, blocks = row_blocks(N);
-  for_columns<T>(N, D, [=]<class C>(idx j, C columns, idx begin, idx end) {
+  for_columns(out, [=]<class C>(idx j, C columns, idx begin, idx end) {
     constexpr int NV = C::kVectors;
     const T per_row = T(1) / T(end > begin ? end - begin : 1);
     const bool whole = blocks == 1;
@@ -147,7 +160,8 @@ template <class T> void batch_norm_forward(Mat<const T> x, const T* gamma, const
       b[v] = columns.get(beta + j, v);
     }
     for (idx i = begin; i < end; ++i)
-      for (int v = 0; v < NV; ++v) columns.put(out.row(i) + j, v, fma(columns.get(x.row(i) + j, v) - m[v], k[v], b[v]));
+      for (int v = 0; v < NV; ++v)
+        columns.put_result(out.row(i) + j, v, fma(columns.get(x.row(i) + j, v) - m[v], k[v], b[v]));
   });
   if (blocks == 1) return;
   combine_moments(static_cast<const T*>(partial), blocks, D, N, kBlockRows, mean, var);
@@ -170,10 +184,10 @@ template <class T> void batch_norm_backward(Mat<const T> dout, Mat<const T> x, c
     for (idx i = begin; i < end; ++i)
       for (int v = 0; v < NV; ++v) {
         const Simd<T> d = columns.get(x.row(i) + j, v) - m[v];
-        columns.put(dx.row(i) + j, v, fma(d, a[v], (columns.get(dout.row(i) + j, v) - b[v]) * k[v]));
+        columns.put_result(dx.row(i) + j, v, fma(d, a[v], (columns.get(dout.row(i) + j, v) - b[v]) * k[v]));
       }
   };
-  for_columns<T>(N, D, [=]<class C>(idx j, C columns, idx begin, idx end) {
+  for_columns(dx, [=]<class C>(idx j, C columns, idx begin, idx end) {
     constexpr int NV = C::kVectors;
     const bool whole = blocks == 1;
     T *const to_product = whole ? dgamma : partial + begin / kBlockRows * 2 * D, *const to_sum =
@@ -192,7 +206,7 @@ template <class T> void batch_norm_backward(Mat<const T> dout, Mat<const T> x, c
   });
   if (blocks == 1) return;
   add_partials(static_cast<const T*>(partial), blocks, D, dgamma, dbeta);
-  for_columns<T>(N, D, gradient);
+  for_columns(dx, gradient);
 }
 
 // ---- batch normalisation of the channels of x (N, C, S): statistics over N and S ------------------------------------

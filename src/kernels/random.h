@@ -71,24 +71,26 @@ inline uint64_t keep_bits(uint64_t mask_word, const PhiloxKeys& keys, uint32_t l
 }
 
 // out = x * bit * scale for the elements of one mask word (a product: NaN is not hidden).
-template <class T> inline void apply_bits(const T* x, uint64_t bits, Simd<T> scale, idx n, T* out) {
+template <class T>
+inline void apply_bits(const T* x, uint64_t bits, Simd<T> scale, idx n, T* out, bool past_caches = false) {
   for (idx i = 0; i < n; i += lanes<T>) {
     const Simd<T> factor = from_bits<T>(uint32_t(bits >> i)) ? scale : Simd<T>{};
-    if (n - i >= lanes<T>)
-      store(out + i, load(x + i) * factor);
-    else
-      store_partial(out + i, load_partial(x + i, n - i) * factor, n - i);
+    const Either<T> at{i, n - i, past_caches};
+    at.put(out, at(x) * factor);
   }
 }
 
 constexpr idx kDropoutWords = 256;  // mask words of a block
 
-template <class T, class F> void for_mask_words(idx n, idx cost, F f) {  // f(word, begin, elements)
+// f(word, begin, elements, streams), streams for results that are to be stored past the caches.
+template <class T, class F> void for_mask_words(const T* out, idx n, idx cost, F f) {
+  const bool streams = past_caches(out, n, 64);
   const idx words = (n + 63) / 64;
   parallel_for((words + kDropoutWords - 1) / kDropoutWords, cost * n, [=](idx block) {
     const idx end = words - block * kDropoutWords < kDropoutWords ? words : (block + 1) * kDropoutWords;
     for (idx word = block * kDropoutWords; word < end; ++word)
-      f(word, word * 64, n - word * 64 < 64 ? n - word * 64 : 64);
+      f(word, word * 64, n - word * 64 < 64 ? n - word * 64 : 64, streams);
+    if (streams) stream_fence();
   });
 }
 
@@ -106,17 +108,17 @@ template <class T>
 void dropout_forward(Vec<const T> x, idx first_word, double ratio, uint64_t key, T scale, T* out, uint64_t* mask) {
   const PhiloxKeys keys(key);
   const KeepLimit keep(ratio);
-  for_mask_words<T>(x.n, 8, [=, &keys](idx word, idx begin, idx n) {
+  for_mask_words(out, x.n, 8, [=, &keys](idx word, idx begin, idx n, bool streams) {
     uint64_t bits = keep_bits(uint64_t(first_word + word), keys, keep.limit) & keep.some;
     if (n < 64) bits &= (uint64_t(1) << n) - 1;
     mask[word] = bits;
-    apply_bits(x.data + begin, bits, broadcast(scale), n, out + begin);
+    apply_bits(x.data + begin, bits, broadcast(scale), n, out + begin, streams);
   });
 }
 
 template <class T> void dropout_backward(Vec<const T> dout, const uint64_t* mask, T scale, T* dx) {
-  for_mask_words<T>(dout.n, 4, [=](idx word, idx begin, idx n) {
-    apply_bits(dout.data + begin, mask[word], broadcast(scale), n, dx + begin);
+  for_mask_words(dx, dout.n, 4, [=](idx word, idx begin, idx n, bool streams) {
+    apply_bits(dout.data + begin, mask[word], broadcast(scale), n, dx + begin, streams);
   });
 }
 
@@ -166,6 +168,7 @@ void legacy_dropout_forward(Vec<const T> x, double ratio, T scale, uint32_t* sta
   uint32_t w[kTwisterWords + kNew];
   std::memcpy(w, state, kTwisterWords * sizeof(uint32_t));
   const idx position = state[kTwisterWords];
+  const bool streams = past_caches(out, x.n, 64);
   const int64_t limit = ratio < 0 ? -1 : ratio < 1 ? int64_t(ratio * 0x1p53) : int64_t(1) << 53;  // NaN: nothing kept
   for (idx begin = 0; begin < x.n; begin += kElements) {
     if (begin > 0) std::memcpy(w, w + kNew, kTwisterWords * sizeof(uint32_t));
@@ -176,8 +179,9 @@ void legacy_dropout_forward(Vec<const T> x, double ratio, T scale, uint32_t* sta
       uint64_t bits = twister_bits(w + position + 2 * (i - begin), limit);
       if (n < 64) bits &= (uint64_t(1) << n) - 1;
       mask[i / 64] = bits;
-      apply_bits(x.data + i, bits, broadcast(scale), n, out + i);
+      apply_bits(x.data + i, bits, broadcast(scale), n, out + i, streams);
     }
+    if (streams) stream_fence();
     if (end < x.n) continue;
     const idx used = position + 2 * (end - begin), block = (used - 1) / kTwisterWords;
     std::memcpy(state, w + block * kTwisterWords, kTwisterWords * sizeof(uint32_t));
