@@ -28,6 +28,9 @@ _PUBLIC = {
     "patch": "fastnn.dropin",
     "patched": "fastnn.dropin",
     "unpatch": "fastnn.dropin",
+} | {
+    name: f"fastnn.{name}"
+    for name in ("dataset", "functions", "gradient", "layers", "models", "optimizer", "text", "time_layers", "trainer")
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -4,8 +4,6 @@ import functools
 import importlib
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor, wait
-from pathlib import Path
 from types import ModuleType
 
 _core: ModuleType | None
@@ -53,13 +51,18 @@ def _quota() -> int:
 
 
 def _quota_v2() -> tuple[int, int]:
-    quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    quota, period = _read("/sys/fs/cgroup/cpu.max").split()
     return int(quota), int(period)  # "max" is a ValueError: no limit
 
 
 def _quota_v1() -> tuple[int, int]:
-    folder = Path("/sys/fs/cgroup/cpu")
-    return int((folder / "cpu.cfs_quota_us").read_text()), int((folder / "cpu.cfs_period_us").read_text())
+    folder = "/sys/fs/cgroup/cpu/cpu.cfs_"
+    return int(_read(folder + "quota_us")), int(_read(folder + "period_us"))
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
 
 
 _limit = _quota()
@@ -71,7 +74,9 @@ if hasattr(os, "register_at_fork"):
 
 
 @functools.lru_cache(maxsize=1)
-def _helper() -> ThreadPoolExecutor:
+def _helper():
+    from concurrent.futures import ThreadPoolExecutor  # 5 ms, which only side_by_side needs
+
     return ThreadPoolExecutor(1, "fastnn")
 
 
@@ -90,5 +95,5 @@ def side_by_side(first, second, pays: bool = True) -> tuple:
     try:
         own = first()
     finally:
-        wait([other])  # also after an exception: it works on the caller's arrays
+        other.exception()  # also after an exception: it works on the caller's arrays
     return own, other.result()

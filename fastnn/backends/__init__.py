@@ -6,15 +6,12 @@ argument is not a plain array that fits; `fastnn.ops` then converts, checks and 
 
 import importlib
 import importlib.util
-import inspect
 import os
-import platform
 import sys
 import warnings
 from types import SimpleNamespace
 
 from .. import _threads as _threads  # sets the limit of the native kernels
-from . import numpy_backend
 
 # One row a backend, best first.
 _MODULES = {
@@ -29,17 +26,36 @@ checked: SimpleNamespace  # the table of the backend in use, for arguments that 
 active_name: str
 why: str  # the backend was chosen
 
-OPS = {
-    name: inspect.signature(f)
-    for name, f in vars(numpy_backend).items()
-    if inspect.isfunction(f) and f.__module__.startswith(numpy_backend.__name__) and not name.startswith("_")
-}
+OPS: dict  # operation -> its signature in NumPy
+
+
+def __getattr__(name):
+    """OPS is made when it is asked for: the native backend, which has every operation, starts without NumPy's."""
+    if name != "OPS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = _operations()
+    return value
+
+
+def _operations() -> dict:
+    import inspect
+
+    from . import numpy_backend
+
+    return {
+        op: inspect.signature(f)
+        for op, f in vars(numpy_backend).items()
+        if inspect.isfunction(f) and f.__module__.startswith(numpy_backend.__name__) and not op.startswith("_")
+    }
 
 
 def load(name: str) -> SimpleNamespace:
-    """The complete table of a backend: what it lacks is NumPy's. ValueError for a wrong name."""
+    """The complete table of a backend: what Numba lacks is NumPy's. ValueError for a wrong name."""
     module = _module(name)
-    return SimpleNamespace(**{op: getattr(module, op, getattr(numpy_backend, op)) for op in OPS})
+    if name == "native":
+        return SimpleNamespace(**vars(module))
+    numpy_backend = _module("numpy")
+    return SimpleNamespace(**{op: getattr(module, op, getattr(numpy_backend, op)) for op in _operations()})
 
 
 def available() -> list[str]:
@@ -104,10 +120,7 @@ def _state() -> tuple:
 def _set(name: str, table: SimpleNamespace, reason: str) -> None:
     global active_name, active, checked, why
     active_name, checked, why = name, table, reason
-    compiled = name == "native"  # but for what it lacks
-    active = SimpleNamespace(
-        **{op: f if compiled and f is not getattr(numpy_backend, op) else _decline for op, f in vars(table).items()}
-    )
+    active = table if name == "native" else SimpleNamespace(**dict.fromkeys(vars(table), _decline))
 
 
 def _choose() -> tuple[str, str]:
@@ -128,6 +141,8 @@ def _choose() -> tuple[str, str]:
 
 def show_config() -> dict:
     """What fastnn runs on: versions, backend and why, instruction set, OpenMP runtime, threads, recycled memory."""
+    import platform
+
     import numpy
 
     from .._build_info import version

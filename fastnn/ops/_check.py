@@ -7,8 +7,6 @@ import math
 
 import numpy as np
 
-from ..backends.numpy_backend import ACTIVATIONS
-
 _COMPUTED = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -76,6 +74,8 @@ class Call:
 
     def kind(self, kind) -> None:
         """A name of ACTIVATIONS."""
+        from ..backends.numpy_backend import ACTIVATIONS
+
         if kind not in ACTIVATIONS:
             raise self.error(ValueError, f"activation {kind!r} is not one of {', '.join(ACTIVATIONS)}")
 

@@ -6,7 +6,6 @@ kernel, stride and padding are (height, width), or one number for both.
 import numpy as np
 
 from .. import backends
-from ..backends.numpy_backend.pool import _pooled_size
 from ._check import Call
 from ._images import MOST, check_image, image_shape, pair, shape_of
 
@@ -138,6 +137,12 @@ def _pooled(call, text, image, kernel, stride, padding, ceil_mode):
         f"{tuple(n + 2 * p for n, p in zip(image[2:], padding, strict=True))}",
     )
     return *image[:2], *size
+
+
+def _pooled_size(*axis):
+    from ..backends.numpy_backend.pool import _pooled_size  # where it is needed: importing fastnn loads no reference
+
+    return _pooled_size(*axis)
 
 
 def _arg_dtype(kernel):

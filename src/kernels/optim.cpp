@@ -3,9 +3,11 @@
 namespace FASTNN_NS {
 namespace {
 template <class T> constexpr OptimKernels<T> kernels() {
-  return {
-      .blocks = optim_blocks<T>, .update = update<T>, .sum_of_squares = sum_of_squares<T>, .scale = scale_arrays<T>,
-      .average = moving_average<T>};
+  return {.blocks = optim_blocks<T>,
+          .update = update<T>,
+          .sum_of_squares = sum_of_squares<T>,
+          .scale = scale_arrays<T>,
+          .average = moving_average<T>};
 }
 }  // namespace
 void fill_optim(KernelTable& table) {

@@ -100,4 +100,4 @@ class Import(Workload):
         return self._importing("numba")
 
     def fastnn(self, lib):
-        return self._importing("fastnn")
+        return self._importing("fastnn.layers")  # fastnn alone loads nothing
