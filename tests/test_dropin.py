@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import json
 import random
 import subprocess
 import sys
@@ -456,3 +457,141 @@ def test_modules_and_folders(run, tmp_path):
     command = [sys.executable, "-m", "fastnn", "run", "app"]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
     assert result.stdout == "__main__ 3\n", result.stderr
+
+
+# ---- options -------------------------------------------------------------------------------------------------------
+
+
+def test_report_verify_and_time_go_to_stderr(run, tmp_path):
+    plain = run(TRAINING)
+    ours = run(TRAINING, "--report", "--verify", "--time", "--report-json", "report.json")
+    assert ours.stdout == plain.stdout and plain.stderr == ""
+    for part in (
+        "Affine.forward",
+        "multi_layer_net_extend.py:",
+        "native",
+        "largest error",
+        "Adam.update",
+        " s in all, ",
+    ):
+        assert part in ours.stderr, part
+    report = json.loads((tmp_path / "ch99" / "report.json").read_text())
+    assert report["kept"] == {} and 0 < report["kernel_seconds"] < report["seconds"]
+    verified = report["verified"]
+    assert {"Affine.backward", "BatchNormalization.backward", "Dropout.forward", "Nesterov.update"} <= set(verified)
+    assert all(v["error"] < 1e-9 and not v["failure"] for v in verified.values()), verified
+    assert verified["Adam.update"]["checked"] >= 3 and verified["BatchNormalization.backward"]["checked"] >= 3
+
+
+def test_the_report_says_what_was_not_replaced_and_what_was_copied(tmp_path, capsys):
+    fastnn.patch(report=True)
+    layers = variation(tmp_path, "book1", "layers", {"self.mask = x <= 0": "self.mask = x <= 0; print(x.shape)"})
+    affine = layers.Affine(np.ones((4, 3)), np.zeros(3))
+    affine.forward(np.ones((8, 4))[::2])
+    dropin.finish(1.0)
+    text = capsys.readouterr().err
+    assert "common.layers.Relu is the reader's own: forward uses print, unlike the book's" in text
+    assert "1 times affine_forward: x not contiguous: copied" in text
+    assert "test_dropin.py:" in text
+
+
+def test_float32(run):
+    plain, ours = run(TRAINING), run(TRAINING, "--float32")
+    assert ours.returncode == 0 and ours.stderr == "", ours.stderr
+    (words, expected), (our_words, got) = numbers(plain.stdout), numbers(ours.stdout)
+    assert len(got) == len(expected)
+    np.testing.assert_allclose(got[:20], expected[:20], rtol=1e-4)
+    assert our_words[:-2] == words[:-2]
+
+
+def test_compat_gives_back_what_numpy_has_dropped(run):
+    text = """
+        import sys
+        sys.path.append("..")
+        import numpy as np
+        from helper import pick
+
+        print(np.array([1, 2], dtype=np.int), np.float(3), pick(np.array([7])), int(np.array([[4]])), int("5", 10))
+        print(isinstance(3, int), float(np.array([2.5])), int(3.9), np.NaN)
+    """
+    run("")
+    helper = "def pick(x):\n    return int(x) + 1\n"
+    run(helper, script="helper.py", plain=True)
+    result = run(text, "--compat")
+    assert result.stdout == "[1 2] 3.0 8 4 5\nTrue 2.5 3 nan\n", result.stderr
+
+
+def test_threads_and_backend(run):
+    text = """
+        import sys
+        sys.path.append("..")
+        import common.layers
+        import fastnn
+        print(fastnn.get_num_threads(), fastnn.show_config()["backend"])
+    """
+    assert run(text, "--threads", "1", "--backend", "numpy").stdout == "1 numpy\n"
+
+
+# ---- where a checkout has no `common` ------------------------------------------------------------------------------
+
+
+def test_common_and_dataset_are_provided(run):
+    text = """
+        import os, sys
+        sys.path.append(os.pardir)
+        from common.multi_layer_net import MultiLayerNet
+        from common.optimizer import *
+        from common.layers import *
+        from common.util import smooth_curve, shuffle_dataset
+        from dataset.mnist import load_mnist
+
+        np.random.seed(0)
+        x, t = np.random.rand(50, 12), np.random.randint(0, 3, 50)
+        net = MultiLayerNet(12, [6], 3)
+        adam = Adam()
+        for _ in range(3):
+            adam.update(net.params, net.gradient(x, t))
+        print(net.loss(x, t), relu_grad(np.zeros(1)), im2col(np.ones((1, 1, 3, 3)), 2, 2).shape)
+    """
+    result = run(text, book=None)
+    assert result.returncode == 0 and result.stdout.endswith("[1.] (4, 4)\n"), result.stderr
+    second = """
+        import sys
+        sys.path.append("..")
+        from common import config
+        from common.time_layers import *
+        from common.base_model import BaseModel
+        from common.util import preprocess
+        from common.trainer import RnnlmTrainer
+        from common.optimizer import SGD
+        from dataset import spiral
+
+        x, t = spiral.load_data()
+        affine = Affine(np.ones((2, 2)), np.ones(2))
+        print(GPU, TimeLSTM.__name__, affine.params[0].shape, x.shape, preprocess("a b.")[0])
+    """
+    result = run(second, book=None)
+    assert result.stdout == "False TimeLSTM (2, 2) (300, 2) [0 1 2]\n", result.stderr
+    assert "No module named 'common.other'" in run("import common.other", book=None).stderr
+
+
+def test_a_package_of_the_readers_own_is_not_completed(run, tmp_path):
+    (tmp_path / "ch99").mkdir()
+    (tmp_path / "ch99" / "common").mkdir()
+    (tmp_path / "ch99" / "common" / "mine.py").write_text("x = 1")
+    result = run("import common.mine\nimport common.layers", book=None)
+    assert "No module named 'common.layers'" in result.stderr
+
+
+@pytest.mark.parametrize("book", [1, 2])
+def test_provided_modules_bring_the_names_of_the_books(book):
+    from fastnn.dropin import provide
+
+    provide._decided[:] = [book]
+    try:
+        for stem, names in provide._NAMES[book].items():
+            if stem != "trainer" or book == 1:  # its plt is optional
+                with contextlib.suppress(ModuleNotFoundError):
+                    assert set(provide._contents(stem)) == set(names.split()), stem
+    finally:
+        provide._decided.clear()

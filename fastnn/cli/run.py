@@ -10,15 +10,21 @@ import importlib.util
 import io
 import os
 import sys
+import time
 import types
 from pathlib import Path
 
 from .. import dropin
 
 _FLAGS = {
-    "strict": "end with an error where something that has a book's name cannot be replaced",
+    "report": "at the end: calls, time, path taken and copies per layer and call site, and what was not replaced, why",
+    "verify": "run the original beside ours on some calls; at the end the largest error per layer",
+    "strict": "end with an error where something that has a book's name cannot be replaced or computed natively",
+    "float32": "compute in float32 what the script has in float64",
+    "compat": "give NumPy back what it has dropped and the books use: np.int and others, int() of one-element arrays",
+    "time": "at the end: how long it took, and how much of it was in fastnn's kernels",
 }
-_VALUES = "--backend", "--threads"
+_VALUES = "--backend", "--threads", "--report-json"
 _USAGE = "fastnn run [options] SCRIPT [args ...] | fastnn run [options] -m MODULE [args ...]"
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 
@@ -40,9 +46,13 @@ def main(argv) -> int:
     target = argv[at + module :]
     if not target:
         return _complaint("which script? " + _USAGE, 2)
+    if options["backend"]:
+        import fastnn
+
+        fastnn.use_backend(options["backend"])  # says at once if it is not available
     try:
         prepared = _prepare_module(target) if module else _prepare_script(target)
-        dropin.patch(**options)
+        dropin.patch(**options, provide=True)
     except (OSError, ImportError, ValueError) as error:
         return _complaint(error, 2 if isinstance(error, OSError) else 1)
     return _run(*prepared)
@@ -60,6 +70,7 @@ def _parser():
     parser = _Parser(prog="fastnn run", usage=_USAGE, description=__doc__, allow_abbrev=False)
     for name, text in _FLAGS.items():
         parser.add_argument(f"--{name}", action="store_true", help=text)
+    parser.add_argument("--report-json", metavar="FILE", help="the report as JSON")
     parser.add_argument("--backend", choices=("native", "numba", "numpy"), help="default: the best one available")
     parser.add_argument("--threads", type=_count, metavar="N", help="at most N threads")
     return parser
@@ -116,6 +127,7 @@ def _run(attributes, path) -> int:
     module = types.ModuleType("__main__")
     vars(module).update(attributes, __builtins__=before.__builtins__, __cached__=None)
     sys.modules["__main__"] = module
+    start = time.perf_counter()
     try:
         with io.open_code(path) as file:
             source = file.read()
@@ -131,7 +143,7 @@ def _run(attributes, path) -> int:
         raise
     finally:
         _flush()
-        dropin.finish()
+        dropin.finish(time.perf_counter() - start)
 
 
 def _compiled(source, path):

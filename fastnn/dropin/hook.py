@@ -19,6 +19,17 @@ class Hook:
     def __init__(self, options: Options) -> None:
         self.options = options
         self._replacements: Any = None  # made when the first module of the book is there: it needs NumPy
+        if options.compat:
+            self._oldnumpy.install()
+
+    @property
+    def _oldnumpy(self):
+        return importlib.import_module("fastnn.dropin.oldnumpy")
+
+    @property
+    def used(self):
+        """Has a module of the book been imported?"""
+        return self._replacements is not None
 
     @property
     def replacements(self):
@@ -54,11 +65,11 @@ class Hook:
         def exec_module(module):
             del loader.exec_module
             if self.options.compat and own:
-                importlib.import_module("fastnn.dropin.oldnumpy").run(module, loader)
+                self._oldnumpy.run(module, loader)
             else:
                 run(module)
             if self.options.compat and name == "numpy":
-                importlib.import_module("fastnn.dropin.oldnumpy").restore_names(module)
+                self._oldnumpy.restore_names(module)
             if own and _of_common(name):
                 self.replacements.replace([module])
 
@@ -72,15 +83,15 @@ class Hook:
             if _of_common(name) and not is_installed(getattr(module, "__file__", None))
         ]
         if self.options.compat and "numpy" in sys.modules:
-            importlib.import_module("fastnn.dropin.oldnumpy").restore_names(sys.modules["numpy"])
+            self._oldnumpy.restore_names(sys.modules["numpy"])
         if loaded:
             self.replacements.replace(loaded, everywhere=True)
 
     def restore(self):
         if self._replacements is not None:
             self._replacements.restore()
-        if self.options.compat and "fastnn.dropin.oldnumpy" in sys.modules:
-            sys.modules["fastnn.dropin.oldnumpy"].remove_names()
+        if self.options.compat:
+            self._oldnumpy.remove()
 
 
 _BOOK_PACKAGES = "common", "dataset"

@@ -101,7 +101,7 @@ _HARMLESS = {
 }
 _BOOK_FUNCTIONS = {*BOOK, "RNN", "LSTM", "GRU", "sigmoid_grad", "softmax_loss", "cos_similarity", "normalize"}
 _NUMPY_WITH_EFFECTS = {"save", "savez", "savetxt", "tofile", "seed", "set_state", "setflags", "memmap", "fromfile"}
-_CALLED = "__init__", "forward", "backward", "update"
+CALLED = "__init__", "forward", "backward", "update"
 
 
 # ---- candidates ----------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def _unlike_by_code(original, candidate, module) -> str:
     for special in ("__setattr__", "__getattribute__", "__getattr__", "__new__", "__slots__"):
         if any(special in vars(owner) for owner in original.__mro__[:-1]):
             return f"it defines {special}"
-    for name in _CALLED:
+    for name in CALLED:
         ours, theirs = getattr(candidate.ours, name, None), getattr(original, name, None)
         if name == "__init__":
             functions = [f for owner in original.__mro__[:-1] if (f := vars(owner).get(name)) is not None]
@@ -207,7 +207,7 @@ def _foreign(function, candidate, module, cls=None) -> str:
                 if not (
                     value is np
                     or name in candidate.allowed
-                    or name == "GPU"
+                    or name in ("GPU", "_fastnn_scalar")
                     or (name in _HARMLESS and value is _HARMLESS[name])
                     or (name in _BOOK_FUNCTIONS and isinstance(value, type | types.FunctionType))
                 ):
@@ -215,7 +215,7 @@ def _foreign(function, candidate, module, cls=None) -> str:
             if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
                 if name in _NUMPY_WITH_EFFECTS:
                     return f"{function.__name__} uses {name}, unlike the book's"
-                if cls is not None and name in vars(cls) and name not in _CALLED and not _private(cls, name):
+                if cls is not None and name in vars(cls) and name not in CALLED and not _private(cls, name):
                     return f"{function.__name__} uses {name} of its class, which a subclass may change"
     return ""
 
@@ -275,7 +275,7 @@ def _reads_more(original, ours, attributes) -> str:
     known = {*_FREE, *(name for f in members(ours).values() if inspect.isfunction(f) for name in _attributes_of(f))}
     known |= {name for name, value in members(ours).items() if isinstance(value, Kept)}
     known |= {*members(ours).get("state_names", ())}
-    for called in _CALLED[1:]:
+    for called in CALLED[1:]:
         for name in _attributes_of(getattr(original, called)) if hasattr(original, called) else ():
             if name in attributes and name not in known:
                 return f"{called} reads an attribute {name}, unlike the book's"

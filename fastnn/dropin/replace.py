@@ -1,5 +1,6 @@
 """Replacing: methods inside the reader's classes, functions in every module that has them; and the way back."""
 
+import contextlib
 import gc
 import sys
 import types
@@ -8,7 +9,7 @@ from typing import Any
 import fastnn
 from fastnn.compat.kept import settle
 
-from . import recognise
+from . import float32, recognise
 from .session import Options, StrictError
 
 _ABSENT = object()
@@ -22,11 +23,19 @@ class Replacements:
         self.methods: dict[type, dict[str, Any]] = {}  # class -> what its names were
         self.functions: dict[int, tuple] = {}  # id of an original -> (it, ours)
         self.kept: dict[str, str] = {}  # "module.name" -> why it stays the reader's
-        self._settings = fastnn.backends.active_name, fastnn.get_num_threads()
+        self._backend = fastnn.backends._state()
+        self._casts: dict[str, Any] = {}
         if options.backend:
             fastnn.use_backend(options.backend)
         if options.threads:
             fastnn.set_num_threads(options.threads)
+        self.recorder: Any = None
+        if options.report or options.report_json or options.verify or options.time:
+            from .report import Recorder
+
+            self.recorder = Recorder(options)
+        if options.float32:
+            self._casts = float32.install()
 
     def replace(self, modules, everywhere=False):
         """Look at what the modules define. everywhere: functions are also replaced where they have been imported to."""
@@ -34,16 +43,34 @@ class Replacements:
         for module in modules:
             for name, value in list(vars(module).items()):
                 if recognise.is_candidate(module, name, value) and value not in self.methods:
-                    ours, why = recognise.match(value, module)
+                    with self._nothing_else():
+                        ours, why = recognise.match(value, module)
                     if ours is None:
                         self._keep(f"{module.__name__}.{name}", why)
                     elif isinstance(value, type):
                         self._replace_methods(value, ours)
                     else:
+                        if self.recorder is not None:
+                            ours = self.recorder.wrap(name, ours, value)
                         new[id(value)] = value, recognise.function_like(value, ours)
         self.functions |= new
         if new:
             rebind({key: ours for key, (_, ours) in new.items()}, everywhere=everywhere, modules=modules)
+
+    @contextlib.contextmanager
+    def _nothing_else(self):
+        """For a trial: no casts, nothing recorded."""
+        if self._casts:
+            float32.remove(self._casts)
+        if self.recorder is not None:
+            self.recorder.paused = True
+        try:
+            yield
+        finally:
+            if self._casts:
+                float32.install()
+            if self.recorder is not None:
+                self.recorder.paused = False
 
     def _keep(self, name, why):
         self.kept[name] = why
@@ -52,7 +79,10 @@ class Replacements:
 
     def _replace_methods(self, cls, ours):
         before = self.methods[cls] = {}
+        original = self.recorder and self.recorder.pristine(cls)
         for name, value in recognise.members(ours).items():
+            if self.recorder is not None and name in recognise.CALLED:
+                value = self.recorder.wrap(f"{cls.__name__}.{name}", value, original, name)
             before[name] = vars(cls).get(name, _ABSENT)
             setattr(cls, name, value)
 
@@ -68,6 +98,11 @@ class Replacements:
                     setattr(cls, name, value)
         rebind({id(ours): original for original, ours in self.functions.values()}, everywhere=True)
         self.methods, self.functions = {}, {}
+        if self._casts:
+            float32.remove(self._casts)
+        if self.recorder is not None:
+            self.recorder.close()
+        fastnn.backends._set(*self._backend)
 
 
 def rebind(new: dict[int, Any], everywhere: bool, modules=()) -> None:

@@ -1,0 +1,258 @@
+"""What happened: calls, times, paths and copies (`--report`); ours beside the original (`--verify`).
+
+Nothing of this is in the way of a call unless it is asked for: methods and backend functions are wrapped only then.
+"""
+
+import copy
+import json
+import os
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastnn import backends
+from fastnn.backends import numpy_backend
+from fastnn.ops._check import Call
+
+from . import recognise
+from .session import Options
+
+_FIRST, _EVERY = 3, 37  # calls that are verified: the first ones and then one in so many
+
+
+@dataclass
+class Entry:
+    """One layer's method at one call site. seconds: all that is spent in the call; copies in bytes."""
+
+    calls: int = 0
+    seconds: float = 0.0
+    copies: int = 0
+    paths: Counter = field(default_factory=Counter)
+    reasons: Counter = field(default_factory=Counter)
+
+
+@dataclass
+class Verified:
+    """Calls compared with the original's: how many, and the largest relative difference."""
+
+    calls: int = 0
+    checked: int = 0
+    error: float = 0.0
+    failure: str = ""
+
+
+class Recorder:
+    """Wraps what is replaced, and the backend's functions, as far as the options need it."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.reports = options.report or options.report_json is not None
+        self.entries: dict[tuple[str, str], Entry] = {}
+        self.verified: dict[str, Verified] = {}
+        self.kernel_seconds = 0.0
+        self.paused = False  # while something is tried
+        self._current = [Entry()]
+        self._shadows: dict[int, Any] = {}
+        if self.reports or options.time:
+            self._wrap_backend()
+        if self.reports:
+            Call.observer = self._converted
+
+    def close(self) -> None:
+        Call.observer = None
+
+    def pristine(self, cls):
+        """What is compared with: the class as it was; None if nothing is."""
+        return _pristine(cls) if self.options.verify else None
+
+    # ---- wrapping ----
+
+    def wrap(self, label, ours, pristine=None, method=""):
+        """`ours` with its calls counted and, given the original (a function, or a class and its method), compared."""
+        if self.options.verify and pristine is not None:
+            ours = self._beside(label, ours, pristine, method)
+        if not self.reports:
+            return ours
+
+        def recorded(*args, **named):
+            if self.paused:
+                return ours(*args, **named)
+            caller = sys._getframe(1)
+            site = f"{os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}"
+            entry = self.entries.get((label, site))
+            if entry is None:
+                entry = self.entries[label, site] = Entry()
+            self._current.append(entry)
+            start = time.perf_counter()
+            try:
+                return ours(*args, **named)
+            finally:
+                entry.seconds += time.perf_counter() - start
+                entry.calls += 1
+                self._current.pop()
+
+        return recorded
+
+    def _wrap_backend(self):
+        numpys = vars(numpy_backend)
+        name = backends.active_name
+        for op, f in vars(backends.active).items():
+            setattr(backends.active, op, self._timed(op, f, name, first=True))
+        for op, f in vars(backends.checked).items():
+            path = "NumPy reference" if f is numpys.get(op) and name != "numpy" else name
+            setattr(backends.checked, op, self._timed(op, f, path, first=False))
+
+    def _timed(self, op, f, path, first):
+        def timed(*args, **named):
+            start = time.perf_counter()
+            result = f(*args, **named)
+            self.kernel_seconds += time.perf_counter() - start
+            if result is not None or not first:
+                self._current[-1].paths[path] += 1
+            return result
+
+        return timed
+
+    def _converted(self, op, given, used):
+        """Called by `fastnn.ops` when it had to convert arguments: each copy and its reason."""
+        entry = self._current[-1]
+        for name, value, array in zip(given, given.values(), used, strict=True):
+            if array is not None and array is not value:
+                dtype = getattr(value, "dtype", None)
+                if dtype is None:
+                    why = f"is a {type(value).__name__}"
+                elif dtype != array.dtype:
+                    why = f"{dtype} to {array.dtype}"
+                else:
+                    why = "not contiguous"
+                entry.copies += array.nbytes
+                entry.reasons[f"{op}: {name} {why}"] += 1
+
+    # ---- the original beside ours ----
+
+    def _beside(self, label, ours, pristine, method):
+        done = self.verified.setdefault(label, Verified())
+
+        def compared(*args, **named):
+            if self.paused:
+                return ours(*args, **named)
+            done.calls += 1
+            sampled = done.calls <= _FIRST or done.calls % _EVERY == 0
+            shadow = self._shadows.pop(id(args[0]), None) if method else None  # of the last forward
+            if method in ("forward", "update"):
+                shadow = _shadow(args[0], pristine) if sampled else None
+                if sampled and method == "forward":
+                    self._shadows[id(args[0])] = shadow
+            if shadow is None and (method or not sampled):
+                return ours(*args, **named)
+            theirs = (shadow, *copy.deepcopy(args[1:])) if method else copy.deepcopy(args)
+            state = np.random.get_state()
+            result = ours(*args, **named)
+            after = np.random.get_state()
+            np.random.set_state(state)
+            try:
+                expected = (getattr(pristine, method) if method else pristine)(*theirs, **copy.deepcopy(named))
+                self._compare(done, expected, result, theirs, args, method)
+            except Exception as error:
+                done.failure = f"the original fails: {type(error).__name__}: {error}"
+            finally:
+                np.random.set_state(after)
+            return result
+
+        return compared
+
+    @staticmethod
+    def _compare(done, expected, result, theirs, args, method):
+        pairs = [(expected, result)]
+        if method == "update":
+            pairs = [(theirs[1], args[1])]
+        elif method == "backward":
+            for name in ("dW", "db", "dgamma", "dbeta", "grads"):
+                pairs.append((getattr(theirs[0], name, None), getattr(args[0], name, None)))
+        done.checked += 1
+        for a, b in pairs:
+            done.error = max(done.error, _error(a, b))
+
+    # ---- at the end ----
+
+    def lines(self, kept: dict[str, str], seconds: float) -> list[str]:
+        """The texts that the options ask for."""
+        out = []
+        if self.options.report:
+            out += _table(self._rows(), ["layer", "call site", "calls", "seconds", "path", "copied MB"])
+            reasons = sum((entry.reasons for entry in self.entries.values()), Counter())
+            out += [f"  {count} times {why}: copied" for why, count in reasons.most_common()]
+            out += [f"  {name} is the reader's own: {why}" for name, why in kept.items()]
+        if self.options.verify:
+            rows = [
+                [label, str(v.calls), str(v.checked), v.failure or f"{v.error:.1e}"]
+                for label, v in sorted(self.verified.items())
+                if v.calls
+            ]
+            out += _table(rows, ["layer", "calls", "compared", "largest error"])
+        if self.options.time:
+            share = self.kernel_seconds
+            out.append(f"fastnn: {seconds:.2f} s in all, {share:.2f} s of it in fastnn's kernels")
+        return out
+
+    def _rows(self):
+        order = sorted(self.entries.items(), key=lambda item: -item[1].seconds)
+        return [
+            [label, site, str(e.calls), f"{e.seconds:.4f}", ", ".join(e.paths) or "Python", f"{e.copies / 1e6:.1f}"]
+            for (label, site), e in order
+        ]
+
+    def write_json(self, kept: dict[str, str], seconds: float) -> None:
+        """The same as an object: seconds, backend, calls, kept, verified."""
+        calls = [
+            {
+                "layer": label, "site": site, "calls": e.calls, "seconds": e.seconds, "copied_bytes": e.copies,
+                "paths": dict(e.paths), "conversions": dict(e.reasons),
+            }
+            for (label, site), e in self.entries.items()
+        ]  # fmt: skip
+        report = {
+            "seconds": seconds,
+            "kernel_seconds": self.kernel_seconds,
+            "backend": backends.active_name,
+            "calls": calls,
+            "kept": kept,
+            "verified": {label: vars(v) for label, v in self.verified.items()},
+        }
+        with open(str(self.options.report_json), "w") as file:
+            json.dump(report, file, indent=1)
+
+
+def _pristine(cls):
+    """A class like the reader's before its methods are replaced."""
+    names = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    return type(cls.__name__, cls.__bases__, names)
+
+
+def _shadow(layer, cls):
+    """A copy of a layer as an object of the class as it was, sharing nothing."""
+    shadow = object.__new__(cls)
+    vars(shadow).update(copy.deepcopy({k: v for k, v in vars(layer).items() if k != "_saved"}))
+    return shadow
+
+
+def _error(a, b) -> float:
+    """The largest relative difference of results: arrays, numbers, and lists, tuples or dicts of them."""
+    if isinstance(a, dict):
+        return max((_error(a[key], b[key]) for key in a), default=0.0)
+    if isinstance(a, list | tuple):
+        return max((_error(x, y) for x, y in zip(a, b, strict=True)), default=0.0)
+    if a is None or b is None:
+        return 0.0 if a is b else np.inf
+    if np.shape(a) != np.shape(b):
+        return np.inf
+    return recognise.largest_error(a, b)
+
+
+def _table(rows, head):
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]]
