@@ -4,6 +4,7 @@ Importing this package loads neither NumPy nor the kernels; the first use of a p
 """
 
 import importlib
+import os
 
 try:
     from ._build_info import version as __version__  # written by the build
@@ -47,3 +48,7 @@ def __getattr__(name):
 
 def __dir__():
     return sorted({*globals(), *_PUBLIC})
+
+
+if os.environ.get("FASTNN_BACKEND") or os.environ.get("FASTNN_ISA"):
+    __getattr__("backends")  # a wrong name is an error here and now
