@@ -3,7 +3,6 @@
 `run` parses its own arguments, since most of them are the script's.
 """
 
-import argparse
 import importlib
 import sys
 
@@ -21,6 +20,8 @@ def main(argv=None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv[:1] == ["run"]:
         return importlib.import_module("fastnn.cli.run").main(argv[1:])
+    import argparse  # not for `run`, which is to start quickly
+
     parser = argparse.ArgumentParser(prog="fastnn", description="Compiled CPU kernels for neural networks.")
     parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)

@@ -3,16 +3,11 @@
 NumPy and the kernels are loaded when the script imports them, not before.
 """
 
-import argparse
-import contextlib
 import importlib.machinery
-import importlib.util
 import io
 import os
 import sys
 import time
-import types
-from pathlib import Path
 
 from .. import dropin
 
@@ -26,12 +21,8 @@ _FLAGS = {
 }
 _VALUES = "--backend", "--threads", "--report-json"
 _USAGE = "fastnn run [options] SCRIPT [args ...] | fastnn run [options] -m MODULE [args ...]"
-_PACKAGE = str(Path(__file__).resolve().parents[1])
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise SystemExit(_complaint(f"{message}; see fastnn run --help", 2))
+_BACKENDS = "native", "numba", "numpy"
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def _complaint(message, status) -> int:
@@ -42,11 +33,17 @@ def _complaint(message, status) -> int:
 def main(argv) -> int:
     """Run `[options] SCRIPT [args]` -> exit status; what the script raises passes through."""
     at, module = _target(argv)
-    options = vars(_parser().parse_args(argv[:at]))
+    try:
+        options = _options(argv[:at])
+    except ValueError as error:
+        return _complaint(f"{error}; see fastnn run --help", 2)
+    if options.pop("help", False):
+        print(_help())
+        return 0
     target = argv[at + module :]
     if not target:
         return _complaint("which script? " + _USAGE, 2)
-    if options["backend"]:
+    if "backend" in options:
         import fastnn
 
         fastnn.use_backend(options["backend"])  # says at once if it is not available
@@ -66,20 +63,37 @@ def _target(argv):
     return i, argv[i : i + 1] == ["-m"]
 
 
-def _parser():
-    parser = _Parser(prog="fastnn run", usage=_USAGE, description=__doc__, allow_abbrev=False)
-    for name, text in _FLAGS.items():
-        parser.add_argument(f"--{name}", action="store_true", help=text)
-    parser.add_argument("--report-json", metavar="FILE", help="the report as JSON")
-    parser.add_argument("--backend", choices=("native", "numba", "numpy"), help="default: the best one available")
-    parser.add_argument("--threads", type=_count, metavar="N", help="at most N threads")
-    return parser
+def _options(argv) -> dict:
+    """{option: value}; ValueError for what is not one."""
+    options: dict = {}
+    words = iter(argv)
+    for word in words:
+        name, given, value = word.removeprefix("--").partition("=")
+        if word in ("-h", "--help") or (name in _FLAGS and not given and word.startswith("--")):
+            options["help" if word == "-h" else name] = True
+        elif f"--{name}" in _VALUES and word.startswith("--"):
+            options[name.replace("-", "_")] = value if given else next(words, "")
+        else:
+            raise ValueError(f"there is no option {word}")
+    if "threads" in options:
+        if not options["threads"].isdigit() or int(options["threads"]) < 1:
+            raise ValueError(f"--threads takes a number from 1 on, not {options['threads']!r}")
+        options["threads"] = int(options["threads"])
+    if options.get("backend", "native") not in _BACKENDS:
+        raise ValueError(f"--backend takes one of {', '.join(_BACKENDS)}, not {options['backend']!r}")
+    if options.get("report_json") == "":
+        raise ValueError("--report-json takes the name of a file")
+    return options
 
 
-def _count(text):
-    if not text.isdigit() or text == "0":
-        raise argparse.ArgumentTypeError(f"{text} is not a number of threads")
-    return int(text)
+def _help() -> str:
+    values = {
+        "--report-json FILE": "the report as JSON",
+        "--backend NAME": f"{', '.join(_BACKENDS)}; default: the best one available",
+        "--threads N": "at most N threads",
+    }
+    lines = [f"  {name:20} {text}" for name, text in [*((f"--{n}", t) for n, t in _FLAGS.items()), *values.items()]]
+    return "\n".join([f"usage: {_USAGE}", "", *(__doc__ or "").strip().splitlines(), "", *lines])
 
 
 # ---- what is to run ------------------------------------------------------------------------------------------------
@@ -100,6 +114,8 @@ def _prepare_script(target):
 
 def _prepare_module(target):
     """The same of a module by name, its package imported."""
+    import importlib.util
+
     name = target[0]
     _start([*target], os.getcwd())
     spec = importlib.util.find_spec(name)
@@ -124,7 +140,7 @@ def _start(argv, folder):
 
 def _run(attributes, path) -> int:
     before = sys.modules["__main__"]
-    module = types.ModuleType("__main__")
+    module = type(sys)("__main__")
     vars(module).update(attributes, __builtins__=before.__builtins__, __cached__=None)
     sys.modules["__main__"] = module
     start = time.perf_counter()
@@ -156,7 +172,7 @@ def _compiled(source, path):
 
 def _flush():
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):
+        if stream is not None and not stream.closed:
             stream.flush()
 
 
@@ -174,6 +190,8 @@ def _show(error):
 
 
 def _strip(error, seen):
+    import types
+
     if error is None or id(error) in seen:
         return
     seen.add(id(error))
@@ -181,7 +199,7 @@ def _strip(error, seen):
     traceback = error.__traceback__
     while traceback is not None:
         name = traceback.tb_frame.f_code.co_filename
-        if not name.startswith((_PACKAGE + os.sep, "<frozen importlib")):
+        if not name.startswith((_PACKAGE, "<frozen importlib")):
             entries.append(traceback)
         traceback = traceback.tb_next
     clean = None
@@ -202,4 +220,4 @@ def _broken_common(error):
             traceback = traceback.tb_next
         top_level = traceback is not None and traceback.tb_frame.f_code.co_name == "<module>"
         path = traceback.tb_frame.f_code.co_filename if top_level else None
-    return path if path and Path(path).parent.name == "common" else None
+    return path if path and os.path.basename(os.path.dirname(path)) == "common" else None

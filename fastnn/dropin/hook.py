@@ -2,15 +2,13 @@
 
 import importlib
 import importlib.machinery
+import os
 import sys
-import sysconfig
-from typing import Any
 
 from .session import Options
 
-_INSTALLED = tuple(
-    {path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))}
-)
+_STDLIB = os.path.dirname(os.__file__) + os.sep
+_SITE = f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
 
 
 class Hook:
@@ -18,7 +16,7 @@ class Hook:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self._replacements: Any = None  # made when the first module of the book is there: it needs NumPy
+        self._replacements = None  # made when the first module of the book is there: it needs NumPy
         if options.compat:
             self._oldnumpy.install()
 
@@ -105,4 +103,4 @@ def _of_common(name):
 
 def is_installed(path):
     """Is it a file of Python itself or of an installed package?"""
-    return path is None or path.startswith(_INSTALLED)
+    return path is None or path.startswith(_STDLIB) or any(folder in path for folder in _SITE)

@@ -1,11 +1,16 @@
 """Switching the drop-in on and off. No NumPy here: `fastnn run` starts with this module."""
 
+from __future__ import annotations
+
 import sys
-from dataclasses import dataclass
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .hook import Hook
+
+# What takes long to import (dataclasses, typing, argparse, pathlib) is avoided in what `fastnn run` starts with.
 
 
-@dataclass(frozen=True)
 class Options:
     """What `patch` and `fastnn run` take, all off by default. provide: `common` and `dataset` where there are none."""
 
@@ -20,12 +25,18 @@ class Options:
     backend: str | None = None
     threads: int | None = None
 
+    def __init__(self, **given) -> None:
+        for name, value in given.items():
+            if name not in Options.__annotations__:
+                raise TypeError(f"fastnn.patch has no option {name!r}; it has {', '.join(Options.__annotations__)}")
+            setattr(self, name, value)
+
 
 class StrictError(Exception):
     """Something that has a book's name was not replaced, and `strict` was asked for."""
 
 
-active: Any = None  # the import hook while the drop-in is on
+active: Hook | None = None  # the import hook while the drop-in is on
 
 
 def patch(**options) -> None:
@@ -36,9 +47,9 @@ def patch(**options) -> None:
     global active
     if active is not None:
         return
-    from .hook import Hook
+    from . import hook as hooks
 
-    hook = Hook(Options(**options))
+    hook = hooks.Hook(Options(**options))
     active = hook
     sys.meta_path.insert(0, hook)
     try:
@@ -60,14 +71,16 @@ def unpatch() -> None:
 
 def finish(seconds: float) -> None:
     """Print, on stderr, what the options ask for at the end of a script that took so long."""
-    recorder = None if active is None or not active.used else active.replacements.recorder
+    if active is None:
+        return
+    recorder = active.replacements.recorder if active.used else None
     if recorder is not None:
         kept = active.replacements.kept
         for line in recorder.lines(kept, seconds):
             print(line, file=sys.stderr)
         if recorder.options.report_json is not None:
             recorder.write_json(kept, seconds)
-    elif active is not None and active.options.time:
+    elif active.options.time:
         print(f"fastnn: {seconds:.2f} s in all, 0.00 s of it in fastnn's kernels", file=sys.stderr)
 
 
