@@ -91,7 +91,7 @@ class patched:
         self.options = options
         self.entered: list[bool] = []
 
-    def __enter__(self) -> "patched":
+    def __enter__(self) -> patched:
         self.entered.append(active is None)
         patch(**self.options)
         return self
