@@ -143,8 +143,13 @@ class OnnxRuntime(Peer):
         nodes, outputs, constants = workload.onnx(onnx)
         element = onnx.helper.np_dtype_to_tensor_dtype
 
+        first = next(iter(inputs))
+
         def describe(name):
-            return onnx.helper.make_tensor_value_info(name, element(inputs[name].dtype), inputs[name].shape)
+            shape = inputs[name].shape
+            if workload.part and name == first:
+                shape = workload.part, *shape[1:]
+            return onnx.helper.make_tensor_value_info(name, element(inputs[name].dtype), shape)
 
         graph = onnx.helper.make_graph(
             nodes,
@@ -158,7 +163,16 @@ class OnnxRuntime(Peer):
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
         options.log_severity_level = 3
         session = self.lib.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        if workload.part:
+            loop = workload.loop(lambda part: session.run(None, {first: part})[0], lambda y: y.argmax(axis=1))
+            return functools.partial(loop, inputs[first])
         return functools.partial(session.run, None, {name: inputs[name] for name in inputs if name not in constants})
+
+
+class ScikitLearn(Peer):
+    name = "scikit-learn"
+    language = module = "sklearn"
+    distributions = "scikit-learn", "scipy"
 
 
 class Fastnn(Peer):
@@ -173,5 +187,8 @@ class Fastnn(Peer):
 
 
 PEERS = {
-    peer.name: peer for peer in (NumPy, Books, Numba, Torch, TorchChannelsLast, TorchCompile, Jax, OnnxRuntime, Fastnn)
-}
+    peer.name: peer
+    for peer in (
+        NumPy, Books, Numba, Torch, TorchChannelsLast, TorchCompile, Jax, OnnxRuntime, ScikitLearn, Fastnn,
+    )
+}  # fmt: skip

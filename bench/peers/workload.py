@@ -27,6 +27,7 @@ class Workload:
     trains = False  # needs PyTorch's automatic differentiation
     without: tuple[str, ...] = ()  # peers left out although they have a method
     calls = 0  # calls in one block, without warm-up; 0: as many as fit
+    part = 0  # rows of the first input that an exported model takes, which `loop` goes through; 0: all at once
     loops = 1  # how often the function does its work in one call
 
     def __init__(self, dtype, **sizes):
