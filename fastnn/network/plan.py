@@ -93,7 +93,8 @@ class Plan:
         if steps is None:
             if len(self._steps) >= _BOUND:
                 self._steps.clear()
-            steps = self._steps[n] = [self._bind(i, n) for i in range(len(self.program.instructions))]
+            arrays: dict = {}  # one object a buffer: operations see by it what they do in place
+            steps = self._steps[n] = [self._bind(i, n, arrays) for i in range(len(self.program.instructions))]
         if begin == 0:
             self._scalars = [function(n) for function in self.program.scalars]
         loss = None
@@ -109,7 +110,7 @@ class Plan:
                 loss = loss_of(result)
         return loss
 
-    def _bind(self, i, n):
+    def _bind(self, i, n, arrays):
         op, args = self.program.instructions[i]
         values: list = []
         given, numbers = [], []
@@ -122,7 +123,7 @@ class Plan:
                 numbers.append((place, int(arg)))
                 values.append(None)
             else:
-                values.append(self._value(arg, n))
+                values.append(self._value(arg, n, arrays))
         if callable(op):
             loss_of = float if i == self.program.loss_at else None
             return _Step(op, values, given, numbers, loss_of, hasattr(op, "changes"))
@@ -130,11 +131,13 @@ class Plan:
         changes = op.endswith("_update") or op == "moving_average"
         return _Step(getattr(ops, op), values, given, numbers, loss_of, changes)
 
-    def _value(self, arg, n):
+    def _value(self, arg, n, arrays):
         if isinstance(arg, Buffer):
-            return self.view(arg, n)
+            if arg not in arrays:
+                arrays[arg] = self.view(arg, n)
+            return arrays[arg]
         if type(arg) is list:
-            return [self.view(buffer, n) for buffer in arg]
+            return [self._value(buffer, n, arrays) for buffer in arg]
         return tuple(n if size is None else size for size in arg) if type(arg) is tuple else arg
 
 

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import threading
 import time
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from .program import Program
 
 _CACHE_BYTES = 1 << 20  # of memory between the layers that a block of samples takes, at most
 _BLOCK = 256  # samples of a block, at most
+_SCORES, _PROBABILITIES = 0, 1
 _OF_A_PASS = "x", "_input", "_saved", "_mask", "out", "idx", "_arg", "h", "c", "dh", "dc"  # attributes of layers
 _SIGMOID_LOSSES = layers.SigmoidWithLoss, time_layers.TimeSigmoidWithLoss
 
@@ -41,7 +43,8 @@ class Predictor:
         self.layers = [_frozen(layer, self.dtype) for layer in net.layers]
         self._indices = net._plain is None
         self._to_probabilities = _probabilities(net)
-        self.input_shape = None
+        self.input_shape: Any = None
+        self._results: list[Any] = [None, None]
         shape = net.input_shape if input_shape is None else tuple(input_shape)
         self._lock = threading.Lock()
         if shape is not None:
@@ -50,35 +53,46 @@ class Predictor:
     def _prepare(self, shape):
         with self._lock:
             if self.input_shape is None:
-                self._scores = self._probabilities = _Frozen(self, shape, None)
-                if isinstance(self._to_probabilities, str):
-                    self._probabilities = _Frozen(self, shape, self._to_probabilities)
-                self.output_shape = self._scores.shape
+                self._results[_SCORES] = scores = _Frozen(self, shape, None)
+                if not isinstance(self._to_probabilities, Exception):
+                    self._results[_PROBABILITIES] = _Frozen(self, shape, self._to_probabilities)
+                self.output_shape = scores.shape
                 self.input_shape = shape
 
     def __call__(self, x, out=None):
         """What the network's `predict` gives: scores. x (N, ...) -> (N, ...)."""
-        x = self._input(x)
-        return self._scores(x, out)
+        return self._run(_SCORES, x, out)
 
     predict = __call__
 
     def predict_proba(self, x, out=None):
         """Probabilities: the softmax of the scores over the last axis, their sigmoid for a network with that loss."""
-        if isinstance(self._to_probabilities, Exception):
-            raise self._to_probabilities
-        x = self._input(x)
-        return self._probabilities(x, out)
+        return self._run(_PROBABILITIES, x, out)
 
     def predict_classes(self, x, out=None):
         """The class of the largest score: x (N, ...) -> int64 (N, ...)."""
+        scores = self._results[_SCORES]
+        if out is None and scores is not None and np.ndim(x) and len(x) <= scores.block:
+            return self._run(_SCORES, x, None).argmax(-1)
         x = self._input(x)
+        block = self._results[_SCORES].block
         if out is None:
             out = np.empty((len(x), *self.output_shape[:-1]), np.int64)
-        block = self._scores.block
         for i in range(0, len(x), block):
-            np.argmax(self._scores(x[i : i + block], None), axis=-1, out=out[i : i + block])
+            np.argmax(self._run(_SCORES, x[i : i + block], None), axis=-1, out=out[i : i + block])
         return out
+
+    def _run(self, which, x, out):
+        try:  # the common case: an array as the native plan takes it, which looks closely
+            frozen = self._results[which]
+            if x.shape[1:] == self.input_shape and len(x) <= frozen.block:
+                return frozen.native(len(x), (x,), out)
+        except (AttributeError, TypeError, ValueError):
+            pass
+        x = self._input(x)
+        if self._results[which] is None:
+            raise self._to_probabilities
+        return self._results[which](x, out)
 
     def latency(self, n=1, calls=1000):
         """Seconds that predictions of n samples take -> {"p50", "p90", "p99", "mean"}: `calls` calls, one thread."""
@@ -121,8 +135,14 @@ class _Frozen:
         self.block = max(1, min(_BLOCK, _CACHE_BYTES // max(program.arena_bytes, 1)))
         self._program = self._lower(predictor, shape, last, self.block)
         self._native = native_plan(self._program) if self._writes_last else None
+        self.native = self._declines  # (n, (x,), out) -> out, straight into the native plan where that is possible
+        if self._native is not None and (self._result.rows, self._result.shape) == (1, self.shape):
+            self.native = self._native.run_frozen
         self._local = threading.local()  # plans in Python: one a thread
         self._one_at_a_time = threading.Lock() if self._program.in_python else contextlib.nullcontext()
+
+    def _declines(self, n, inputs, out):
+        raise TypeError
 
     def _lower(self, predictor, shape, last, capacity):
         program = Program(self.dtype, capacity, train=False, backward=False)
@@ -153,16 +173,13 @@ class _Frozen:
             found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
             raise ValueError(f"Predictor: out is {found}; it must be {self.dtype} {(n, *self.shape)}, C-contiguous")
         block = self.block
-        if n <= block and self._native is not None and n:
-            self._native.run_frozen(n, (x,), self._as_written(out, n))
-            return out
         for i in range(0, n, block):
             self._part(x[i : i + block], out[i : i + block])
         return out
 
     def _part(self, x, out):
         n = len(x)
-        if self._native is not None and backends.active_name == "native":
+        if self._native is not None:
             self._native.run_frozen(n, (x,), self._as_written(out, n))
             return
         plans = self._local.__dict__

@@ -27,7 +27,7 @@ py::object activation_backward(py::handle dout_, py::handle saved_, py::handle k
     const In<T> dout(dout_), saved(saved_);
     Activation kind;
     if (!dout || !saved || !dout.same_shape(saved) || !parse_activation(kind_, kind) || !alpha.ok) return py::none();
-    Out<T> dx(dx_, dout.nd(), dout.shape(), {dout.range(), saved.range()});
+    Out<T> dx(dx_, dout.nd(), dout.shape(), {dx_.is(dout_) ? Range{} : dout.range(), saved.range()});
     if (!dx) return py::none();
     run_rows(dout.size(), work_of<T>(dout.size()), [&](idx begin, idx end) {
       active<T>().activation.backward(kind, T(alpha), {dout.data() + begin, end - begin}, saved.data() + begin,

@@ -45,7 +45,7 @@ py::object dropout_backward(py::handle dout_, py::handle mask_, Real scale, py::
     const In<T> dout(dout_);
     const In<uint8_t> mask(mask_, 1);
     if (!dout || !mask || !scale.ok || mask.dim(0) != mask_bytes(dout.size()) || !mask_words(mask)) return py::none();
-    Out<T> dx(dx_, dout.nd(), dout.shape(), {dout.range(), mask.range()});
+    Out<T> dx(dx_, dout.nd(), dout.shape(), {dx_.is(dout_) ? Range{} : dout.range(), mask.range()});
     if (!dx) return py::none();
     run_words(dout.size(), 4.0 * double(dout.size()), [&](idx word, idx begin, idx n) {
       active<T>().random.dropout_backward({dout.data() + begin, n}, mask_words(mask) + word, T(scale),

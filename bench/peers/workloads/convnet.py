@@ -186,21 +186,20 @@ class ConvNetStep(Workload):
         return step
 
     def fastnn(self, fastnn):
-        from fastnn import models, optimizer
+        from fastnn import layers, models, optimizer
 
-        net = getattr(models, self.network)(dtype=self.dtype)
-        for layer in net.layers if isinstance(net.layers, list) else ():
-            if hasattr(layer, "dropout_ratio"):
-                layer.dropout_ratio = 0.0
-        update, loaded = optimizer.Adam(lr=LR).update, []
+        model = getattr(models, self.network)(dtype=self.dtype)
+        stack = model.layers if isinstance(model.layers, list) else list(model.layers.values())
+        stack = [layer for layer in stack if not isinstance(layer, layers.Dropout)]
+        net, rule, loaded = fastnn.Network(stack, layers.SoftmaxWithLoss()), optimizer.Adam(lr=LR), []
 
         def step(x, t, *params):
             if not loaded:
-                for p, value in zip(net.params.values(), params, strict=True):
+                for p, value in zip(net.params, params, strict=True):
                     p[...] = value
                 loaded.append(True)
-            update(net.params, net.gradient(x, t))
-            return list(net.params.values())
+            net.step(x, t, rule)
+            return list(net.params)
 
         return step
 

@@ -135,12 +135,12 @@ class Training(Workload):
     def fastnn(self, fastnn):
         from fastnn import models, optimizer
 
-        net = models.TwoLayerNet(784, 50, 10)
+        model = models.TwoLayerNet(784, 50, 10)
         for name, p in self._copies(np.float32).items():
-            net.params[name][...] = p
-        sgd = optimizer.SGD(LR)
-        self.trained = lambda: net.params
-        return self._loop(lambda x, t: sgd.update(net.params, net.gradient(x, t)))
+            model.params[name][...] = p
+        net, sgd = fastnn.Network(list(model.layers.values()), model.last_layer), optimizer.SGD(LR)
+        self.trained = lambda: model.params
+        return self._loop(lambda x, t: net.step(x, t, sgd))
 
     def finish(self, function):
         """Share of the 10,000 test images that the trained parameters classify right, computed by NumPy."""
@@ -280,17 +280,19 @@ class RnnlmStep(Workload):
         return step
 
     def fastnn(self, fastnn):
-        from fastnn import models, optimizer, trainer
+        from fastnn import models, optimizer, time_layers
 
         made = []
 
         def step(xs, ts, *params):
             if not made:
-                made.extend([models.Rnnlm(self.V, self.D, self.H), optimizer.SGD(self.rate)])
+                layers = models.Rnnlm(self.V, self.D, self.H).layers
+                made.append(fastnn.Network(layers, time_layers.TimeSoftmaxWithLoss()))
+                made.append(optimizer.SGD(self.rate, clip_norm=self.max_norm))
                 for p, given in zip(made[0].params, params, strict=True):
                     p[...] = given
-            model, sgd = made
-            loss = trainer.training_step(model, sgd, xs, ts, self.max_norm)
-            return np.asarray(loss), model.params[0], model.params[4], model.params[5]
+            net, sgd = made
+            loss = net.step(xs, ts, sgd)
+            return np.asarray(loss), net.params[0], net.params[4], net.params[5]
 
         return step
