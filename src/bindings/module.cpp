@@ -1,16 +1,10 @@
 // The extension module: choice of the instruction set, threads and memory, and one bind_<family>() a line.
-#include <algorithm>
-
 #include "array.h"
 #include "families.h"
 
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
+#include "threads.h"
 
 namespace fastnn {
-extern int thread_limit;
-
 namespace {
 
 py::list isa_names() {
@@ -29,14 +23,6 @@ void use_isa(const std::string& name) {
   active_table = table;
 }
 
-int max_threads() {
-#if defined(_OPENMP)
-  return std::min(__atomic_load_n(&thread_limit, __ATOMIC_RELAXED), omp_get_max_threads());
-#else
-  return 1;
-#endif
-}
-
 }  // namespace
 }  // namespace fastnn
 
@@ -51,7 +37,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("use_isa", use_isa, "name"_a, "Choose an instruction set. ValueError if it is not available.");
   m.def("isa", [] { return active_table->isa; }, "The instruction set in use.");
   m.def("set_thread_limit", [](int n) { __atomic_store_n(&thread_limit, n < 1 ? 1 : n, __ATOMIC_RELAXED); }, "n"_a);
-  m.def("max_threads", max_threads, "Threads that a large call made now would use.");
+  m.def("max_threads", team::most, "Threads that a large call made now would use.");
 #if defined(_OPENMP)
   m.attr("openmp") = _OPENMP;
 #else

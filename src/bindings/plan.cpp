@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "labels.h"
+#include "threads.h"
 
 namespace fastnn::plan {
 namespace {
@@ -15,6 +16,8 @@ using std::string;
 
 constexpr idx kAlign = 64;
 constexpr idx kMost = idx(1) << 48;  // elements of an array, bytes of the arena
+
+constexpr double kWakeWork = double(idx(1) << 23);  // scalar operations for which the team is called beforehand
 
 idx aligned(idx bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 bool multiply(idx a, idx b, idx& product) { return !__builtin_mul_overflow(a, b, &product) && product <= kMost; }
@@ -674,6 +677,7 @@ class Plan {
       for (bool finished = false; !finished;) {
         {
           py::gil_scoped_release release;
+          if (state.work > kWakeWork) team::wake();
           finished = run_some(state, begin, end, most);
         }
         if (!finished && PyErr_CheckSignals() != 0) throw py::error_already_set();

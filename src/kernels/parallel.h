@@ -1,15 +1,7 @@
-// The only place that starts threads. Work is given in scalar operations (a fused multiply-add counts 2; an
+// The only place where kernels use threads. Work is given in scalar operations (a fused multiply-add counts 2; an
 // element-wise pass counts what its bytes cost: see the callers).
 #pragma once
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
-
-#include "views.h"
-
-namespace fastnn {
-extern int thread_limit;  // set_num_threads() and the cgroup quota; accessed with __atomic builtins
-}
+#include "threads.h"
 
 namespace FASTNN_NS {
 namespace {
@@ -22,75 +14,36 @@ using namespace fastnn;
 #define FASTNN_ONCE __attribute__((noinline, noclone))
 #endif
 
-// Below this much work a thread is not worth waking: a region costs 1 us while workers spin, 72 us once they sleep.
-constexpr idx kGrain = idx(1) << 22;
+// Below this much work a thread does not pay: handing over costs 0.5 us while the others look for work, 70 us once they
+// sleep.
+constexpr idx kGrain = idx(1) << 19, kGrainAsleep = idx(1) << 22;
 
-// Threads for this much work: at most fastnn's limit and OpenMP's own (OMP_NUM_THREADS, threadpoolctl), 1 inside a
-// region.
+// Threads for this much work.
 inline int team(idx work) {
-#if defined(_OPENMP)
-  if (work < 2 * kGrain || omp_in_parallel()) return 1;
-  idx n = work / kGrain;
-  const int limit = __atomic_load_n(&thread_limit, __ATOMIC_RELAXED), omp_limit = omp_get_max_threads();
-  if (n > limit) n = limit;
-  if (n > omp_limit) n = omp_limit;
-  return n < 1 ? 1 : int(n);
-#else
-  (void)work;
-  return 1;
-#endif
-}
-
-// The loops of parallel_for, compiled once for all bodies: a body is one function, and no copy of it for the team.
-using BlockBody = void (*)(const void* f, idx block);
-FASTNN_ONCE inline void run_blocks(idx count, idx work, BlockBody body, const void* f) {
-  int threads = team(work);
-  if (threads > count) threads = int(count);
-  if (threads <= 1) {
-    for (idx i = 0; i < count; ++i) body(f, i);
-    return;
-  }
-#if defined(_OPENMP)
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (idx i = 0; i < count; ++i) body(f, i);
-#endif
+  if (work < 2 * kGrain || (work < 2 * kGrainAsleep && !team::awake())) return 1;
+  const idx n = work / kGrain, most = team::available();
+  return int(n < most ? n : most);
 }
 
 // f(block) for every block in [0, count): blocks are cut by size alone, so results do not depend on the team.
 template <class F> inline void parallel_for(idx count, idx work, const F& f) {
-  const BlockBody body = [](const void* g, idx block) {
+  const team::BlockBody body = [](const void* g, idx block) {
     const F own = *static_cast<const F*>(g);  // in registers: what f stores to cannot be its own pointers
     own(block);
   };
-  run_blocks(count, work, body, &f);
+  const int threads = team(work);
+  team::run_blocks(count, threads < count ? threads : int(count), body, &f);
 }
 
-using RegionBody = void (*)(const void* f, int thread, int threads);
-FASTNN_ONCE inline void run_region(int threads, RegionBody body, const void* f) {
-#if defined(_OPENMP)
-  if (threads > 1) {
-#pragma omp parallel num_threads(threads)
-    body(f, omp_get_thread_num(), omp_get_num_threads());
-    return;
-  }
-#endif
-  (void)threads;
-  body(f, 0, 1);
-}
-
-// f(thread, threads) once in each thread of the team; f may call barrier().
+// f(thread, threads) once in each thread of a team of at most `threads`; f may call barrier().
 template <class F> inline void parallel_region(int threads, const F& f) {
-  const RegionBody body = [](const void* g, int thread, int team) {
+  const team::RegionBody body = [](const void* g, int thread, int team) {
     const F own = *static_cast<const F*>(g);
     own(thread, team);
   };
-  run_region(threads, body, &f);
+  team::run_region(threads, body, &f);
 }
-inline void barrier() {
-#if defined(_OPENMP)
-#pragma omp barrier
-#endif
-}
+inline void barrier() { team::wait(); }
 
 }  // namespace
 }  // namespace FASTNN_NS
