@@ -65,10 +65,10 @@ def _read(path: str) -> str:
         return file.read()
 
 
-_limit = _quota()
+_limit = _quota() if _core is not None and _core.openmp else min(_quota(), _openmp_threads())
 if _core is not None:
     _core.set_thread_limit(_limit)
-# After a region with several threads, libgomp hangs in a forked child at the first one there: stay serial.
+# A forked child (one of several, as a rule) has one thread until it asks for more.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: set_num_threads(1))
 

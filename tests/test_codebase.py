@@ -20,14 +20,15 @@ def python_files():
 @pytest.mark.parametrize("path", KERNELS, ids=lambda p: p.name)
 def test_kernels_know_nothing_of_python_or_the_standard_library(path):
     includes = re.findall(r"#include\s+<([^>]+)>", path.read_text())
-    allowed = {"cstddef", "cstdint", "cstring", "type_traits", "immintrin.h", "arm_neon.h", "omp.h", "math.h"}
+    allowed = {"cstddef", "cstdint", "cstring", "type_traits", "immintrin.h", "arm_neon.h", "math.h"}
     assert set(includes) <= allowed
 
 
 @pytest.mark.parametrize("path", KERNELS, ids=lambda p: p.name)
-def test_openmp_only_in_parallel_h(path):
-    if path.name != "parallel.h":
-        assert "#pragma omp" not in path.read_text()
+def test_threads_only_in_parallel_h(path):
+    assert "#pragma omp" not in path.read_text()
+    if path.name not in ("parallel.h", "threads.h"):
+        assert "threads.h" not in path.read_text()
 
 
 @pytest.mark.parametrize("path", KERNELS, ids=lambda p: p.name)
