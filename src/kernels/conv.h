@@ -19,7 +19,6 @@ template <class T> constexpr bool kWinograd = std::is_same_v<T, float>;
 
 // ---- one axis -------------------------------------------------------------------------------------------------------
 
-constexpr idx max_of(idx a, idx b) { return a > b ? a : b; }
 constexpr idx greatest_divisor(idx a, idx b) { return b == 0 ? a : greatest_divisor(b, a % b); }
 
 struct Span {
@@ -222,15 +221,15 @@ void pack_positions(const Correlation<T>& c, const idx* offset, idx K, idx begin
 
 // Elements of scratch of correlate(): a tile on its way to an output with a step, a few rows of A, a panel.
 template <class T> constexpr idx correlate_elements(idx K) {
-  return round_up((min_of(K, kKC) + kMR + 1) * kNR<T> + lanes<T>, 64) + round_up(kMR * min_of(K, kKC), 64);
+  return round_up((min_of(K, kKC<T>) + kMR + 1) * kNR<T> + lanes<T>, 64) + round_up(kMR * min_of(K, kKC<T>), 64);
 }
 template <class T> __attribute__((noinline)) void correlate_wide(const Correlation<T>& c, T* scratch) {
   constexpr idx L = lanes<T>;
-  const idx P = c.rows * c.cols, k_blocks = c.K == 0 ? 1 : (c.K + kKC - 1) / kKC;
+  const idx P = c.rows * c.cols, k_blocks = c.K == 0 ? 1 : (c.K + kKC<T> - 1) / kKC<T>;
   const bool contiguous = c.step == 1 && (c.row == c.cols || c.rows == 1), joined = kMaskedLoads && c.cols >= L - 1;
   T* const buffer = scratch;
   T *const rest = buffer + kMR * kNR<T>, *const panel =
-                                             rest + round_up(kMR * min_of(c.K, kKC), 64);  // the last rows of A
+                                             rest + round_up(kMR * min_of(c.K, kKC<T>), 64);  // the last rows of A
   const T* ahead = c.ahead;
   const idx tiles = (P + kNR<T> - 1) / kNR<T> * ((c.M + kMR - 1) / kMR) * k_blocks,
             ahead_step = (c.ahead_count * idx(sizeof(T)) / 64 + tiles) / tiles;

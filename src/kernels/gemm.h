@@ -13,23 +13,25 @@ namespace FASTNN_NS {
 namespace {
 
 constexpr idx min_of(idx a, idx b) { return a < b ? a : b; }
+constexpr idx max_of(idx a, idx b) { return a > b ? a : b; }
 constexpr idx round_up(idx n, idx unit) { return (n + unit - 1) / unit * unit; }
 
 // The sizes that depend on the machine. kMR rows of C by kNV vectors are the register tile: kMR * kNV accumulators +
 // kNV of B + a broadcast of A fit the registers, 32 (AVX-512, NEON) or 16, and the accumulators outnumber what hides
-// the FMA's latency (4 cycles * 2 a cycle). kKC is the depth of a panel of B (kNV vectors wide): with AVX-512 it
-// streams from L2, and C is read and written once in 512 k. kBlock bytes of A stay in L2 beside it. From kPackRows rows
-// on a panel is copied while the first rows are computed; fewer read B where it is. From kWholeRows rows on all panels
-// of a depth (kNC columns) are made in a pass of their own along the rows of B.
+// the FMA's latency (4 cycles * 2 a cycle). kKC is the depth of a panel of B (kNV vectors wide, kDepthBytes high
+// or 512): with AVX-512 it streams from L2 (650x700 @ 700x2600, float32: 12.0 ms with two depths, 11.0 with one).
+// kBlock bytes of A stay in L2 beside it. From kPackRows rows on a panel is copied while the first rows are computed;
+// fewer read B where it is. From kWholeRows rows on all panels of a depth (kNC columns) are made in a pass of their own
+// along the rows of B.
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kMR = 8, kNV = 3;
-constexpr idx kKC = 512, kBlock = 256 << 10, kPackRows = 96, kWholeRows = 512;
+constexpr idx kDepthBytes = 3 << 10, kBlock = 256 << 10, kPackRows = 96, kWholeRows = 512;
 #elif defined(__AVX2__)
 constexpr int kMR = 6, kNV = 2;
-constexpr idx kKC = 512, kBlock = 256 << 10, kPackRows = 7, kWholeRows = 512;
+constexpr idx kDepthBytes = 2 << 10, kBlock = 256 << 10, kPackRows = 7, kWholeRows = 512;
 #else
 constexpr int kMR = 6, kNV = 2;
-constexpr idx kKC = 512, kBlock = 256 << 10, kPackRows = 96, kWholeRows = 512;
+constexpr idx kDepthBytes = 2 << 10, kBlock = 256 << 10, kPackRows = 96, kWholeRows = 512;
 #endif
 // A partial vector of B can be read where it is; in a tile only by AVX-512 (AVX2: 480x512x512 at 86 % of the FMA peak,
 // 94 % without).
@@ -40,9 +42,10 @@ constexpr bool kMaskedLoads = true, kMaskedTiles = false;
 #else
 constexpr bool kMaskedLoads = false, kMaskedTiles = false;
 #endif
+template <class T> constexpr idx kKC = max_of(kDepthBytes / idx(sizeof(T)), idx(512));
 template <class T> constexpr idx kNR = kNV * lanes<T>;
-template <class T> constexpr idx kMC = kBlock / (kKC * idx(sizeof(T))) / kMR * kMR;
-template <class T> constexpr idx kNC = (4 << 20) / (kKC * idx(sizeof(T))) / kNR<T> * kNR<T>;
+template <class T> constexpr idx kMC = kBlock / (kKC<T> * idx(sizeof(T))) / kMR * kMR;
+template <class T> constexpr idx kNC = (4 << 20) / (kKC<T> * idx(sizeof(T))) / kNR<T> * kNR<T>;
 constexpr bool pack_all(idx M, idx K) { return M >= kWholeRows && K >= kWholeRows / 4; }
 // Parts of C that threads may compute side by side: by the work alone, so that the scratch is too.
 constexpr idx max_parts(idx work) { return work < kGrain ? 1 : min_of(work / kGrain, 64); }
@@ -280,10 +283,10 @@ template <class T> void pack_rows(Mat<const T> A, T* rows) {
 // tile.
 template <class T> constexpr idx panel_elements(idx M, idx N, idx K) {
   const idx columns = min_of(round_up(N, lanes<T>), pack_all(M, K) ? kNC<T> : 8 * lanes<T>);
-  return round_up(columns * (min_of(K, kKC) + lanes<T>), 64);
+  return round_up(columns * (min_of(K, kKC<T>) + lanes<T>), 64);
 }
 template <class T> constexpr idx part_elements(idx M, idx N, idx K) {
-  return panel_elements<T>(M, N, K) + round_up(kMaxRows<T> * min_of(K, kKC), 64);
+  return panel_elements<T>(M, N, K) + round_up(kMaxRows<T> * min_of(K, kKC<T>), 64);
 }
 // Scratch of gemm in bytes (64-byte aligned); grows with each of M, N, K. As many panels of 8 vectors as parts, and
 // what those parts that pack all of a depth can have at most: their columns add up to at most 2 (N + kNR) for each time
@@ -291,7 +294,7 @@ template <class T> constexpr idx part_elements(idx M, idx N, idx K) {
 template <class T> idx gemm_workspace(idx M, idx N, idx K) {
   const idx parts = max_parts(2 * M * N * K),
             columns = min_of(M / (kWholeRows - 32) * 2 * (N + kNR<T>), parts * kNC<T>);
-  const idx whole = pack_all(M, K) ? columns * (min_of(K, kKC) + lanes<T>) : 0;
+  const idx whole = pack_all(M, K) ? columns * (min_of(K, kKC<T>) + lanes<T>) : 0;
   return (parts * (part_elements<T>(1, N, K) + 64) + whole) * idx(sizeof(T));
 }
 
@@ -299,7 +302,7 @@ template <class T> idx gemm_workspace(idx M, idx N, idx K) {
 template <class T>
 void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx tail, bool accumulate, const Epilogue<T>& end, T* panels) {
   constexpr idx L = lanes<T>;
-  const idx M = C.rows, N = C.cols, K = A.cols, depths = K == 0 ? 1 : (K + kKC - 1) / kKC;
+  const idx M = C.rows, N = C.cols, K = A.cols, depths = K == 0 ? 1 : (K + kKC<T> - 1) / kKC<T>;
   const bool pack_a = A.cs != 1 && A.rs != 1, rows = A.cs == 1 || pack_a, whole = pack_all(M, K);
   // Where the rows of C share sets of the caches and B stays in L1, C is made row by row (one row of x, dW 1024x1024,
   // float32: 198 us -> 81; rows 2500 bytes apart lose 14 % by it).
@@ -540,8 +543,8 @@ bool gemm_row(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const E
     T buffer[8 * L];
     T* const y = C.cs == 1 ? C.data : buffer;
     for (idx j = 0; accumulate && y == buffer && j < N; ++j) y[j] = C.data[j * C.cs];
-    for (idx k = 0; k < K || k == 0; k += kKC) {
-      Mat<const T> b{B.data + k * B.rs, min_of(K - k, kKC), N, B.rs, B.cs};
+    for (idx k = 0; k < K || k == 0; k += kKC<T>) {
+      Mat<const T> b{B.data + k * B.rs, min_of(K - k, kKC<T>), N, B.rs, B.cs};
       if (b.cs != 1 || (!kMaskedLoads && last < L)) {
         pack_columns<T>(b, scratch, vectors * L);
         b.data = scratch, b.rs = vectors * L;
