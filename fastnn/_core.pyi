@@ -109,33 +109,35 @@ class Plan:
     def nbytes(self) -> int: ...
 
 def activation_backward(
-    dout: typing.Any, saved: typing.Any, kind: typing.Any, alpha: float = 0.0, dx: typing.Any = None
+    dout: typing.Any, saved: typing.Any, kind: typing.Any, alpha: typing.Any = 0.0, dx: typing.Any = None
 ) -> typing.Any: ...
-def activation_forward(x: typing.Any, kind: typing.Any, alpha: float = 0.0, out: typing.Any = None) -> typing.Any: ...
+def activation_forward(
+    x: typing.Any, kind: typing.Any, alpha: typing.Any = 0.0, out: typing.Any = None
+) -> typing.Any: ...
 def adagrad_update(
     params: typing.Any,
     grads: typing.Any,
     h: typing.Any,
-    lr: float,
-    epsilon: float,
-    weight_decay: float = 0.0,
-    clip_norm: float = 0.0,
-    clip_value: float = 0.0,
+    lr: typing.Any,
+    epsilon: typing.Any,
+    weight_decay: typing.Any = 0.0,
+    clip_norm: typing.Any = 0.0,
+    clip_value: typing.Any = 0.0,
 ) -> typing.Any: ...
 def adam_update(
     params: typing.Any,
     grads: typing.Any,
     m: typing.Any,
     v: typing.Any,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    step: float,
-    decoupled: bool = False,
-    weight_decay: float = 0.0,
-    clip_norm: float = 0.0,
-    clip_value: float = 0.0,
+    lr: typing.Any,
+    beta1: typing.Any,
+    beta2: typing.Any,
+    epsilon: typing.Any,
+    step: typing.Any,
+    decoupled: typing.Any = False,
+    weight_decay: typing.Any = 0.0,
+    clip_norm: typing.Any = 0.0,
+    clip_value: typing.Any = 0.0,
 ) -> typing.Any: ...
 def affine_backward(
     dout: typing.Any, x: typing.Any, W: typing.Any, dW: typing.Any = None, db: typing.Any = None, dx: typing.Any = None
@@ -145,7 +147,7 @@ def affine_forward(
     W: typing.Any,
     b: typing.Any,
     activation: typing.Any = "identity",
-    alpha: float = 0.0,
+    alpha: typing.Any = 0.0,
     out: typing.Any = None,
 ) -> typing.Any: ...
 def available_isas() -> list:
@@ -178,7 +180,7 @@ def batch_norm_backward(
     gamma: typing.Any,
     mean: typing.Any,
     var: typing.Any,
-    epsilon: float = 1e-06,
+    epsilon: typing.Any = 1e-06,
     dx: typing.Any = None,
     dgamma: typing.Any = None,
     dbeta: typing.Any = None,
@@ -187,7 +189,7 @@ def batch_norm_forward(
     x: typing.Any,
     gamma: typing.Any,
     beta: typing.Any,
-    epsilon: float = 1e-06,
+    epsilon: typing.Any = 1e-06,
     out: typing.Any = None,
     mean: typing.Any = None,
     var: typing.Any = None,
@@ -198,7 +200,7 @@ def batch_norm_inference(
     beta: typing.Any,
     mean: typing.Any,
     var: typing.Any,
-    epsilon: float = 1e-06,
+    epsilon: typing.Any = 1e-06,
     out: typing.Any = None,
 ) -> typing.Any: ...
 def col2im(
@@ -231,7 +233,7 @@ def conv2d_forward(
     dilation: typing.Any = (1, 1),
     groups: typing.Any = 1,
     activation: typing.Any = "identity",
-    alpha: float = 0.0,
+    alpha: typing.Any = 0.0,
     algorithm: typing.Any = "auto",
     out: typing.Any = None,
 ) -> typing.Any: ...
@@ -259,13 +261,27 @@ def conv_transpose2d_forward(
     groups: typing.Any = 1,
     out: typing.Any = None,
 ) -> typing.Any: ...
-def dropout2d_backward(dout: typing.Any, mask: typing.Any, scale: float = 1.0, dx: typing.Any = None) -> typing.Any: ...
-def dropout2d_forward(
-    x: typing.Any, ratio: float, key: typing.Any, scale: float = 1.0, out: typing.Any = None, mask: typing.Any = None
+def dropout2d_backward(
+    dout: typing.Any, mask: typing.Any, scale: typing.Any = 1.0, dx: typing.Any = None
 ) -> typing.Any: ...
-def dropout_backward(dout: typing.Any, mask: typing.Any, scale: float = 1.0, dx: typing.Any = None) -> typing.Any: ...
+def dropout2d_forward(
+    x: typing.Any,
+    ratio: typing.Any,
+    key: typing.Any,
+    scale: typing.Any = 1.0,
+    out: typing.Any = None,
+    mask: typing.Any = None,
+) -> typing.Any: ...
+def dropout_backward(
+    dout: typing.Any, mask: typing.Any, scale: typing.Any = 1.0, dx: typing.Any = None
+) -> typing.Any: ...
 def dropout_forward(
-    x: typing.Any, ratio: float, key: typing.Any, scale: float = 1.0, out: typing.Any = None, mask: typing.Any = None
+    x: typing.Any,
+    ratio: typing.Any,
+    key: typing.Any,
+    scale: typing.Any = 1.0,
+    out: typing.Any = None,
+    mask: typing.Any = None,
 ) -> typing.Any: ...
 def embedding_backward(dout: typing.Any, index: typing.Any, V: typing.Any, dW: typing.Any = None) -> typing.Any: ...
 def embedding_backward_rows(dout: typing.Any, index: typing.Any, V: typing.Any) -> typing.Any: ...
@@ -287,7 +303,7 @@ def group_norm_forward(
     gamma: typing.Any,
     beta: typing.Any,
     groups: typing.Any,
-    epsilon: float = 1e-05,
+    epsilon: typing.Any = 1e-05,
     out: typing.Any = None,
     mean: typing.Any = None,
     rstd: typing.Any = None,
@@ -347,16 +363,16 @@ def layer_norm_forward(
     x: typing.Any,
     gamma: typing.Any,
     beta: typing.Any,
-    epsilon: float = 1e-05,
+    epsilon: typing.Any = 1e-05,
     out: typing.Any = None,
     mean: typing.Any = None,
     rstd: typing.Any = None,
 ) -> typing.Any: ...
 def legacy_dropout_forward(
     x: typing.Any,
-    ratio: float,
+    ratio: typing.Any,
     state: typing.Any,
-    scale: float = 1.0,
+    scale: typing.Any = 1.0,
     out: typing.Any = None,
     mask: typing.Any = None,
     next_state: typing.Any = None,
@@ -429,23 +445,25 @@ def momentum_update(
     params: typing.Any,
     grads: typing.Any,
     v: typing.Any,
-    lr: float,
-    momentum: float,
-    weight_decay: float = 0.0,
-    clip_norm: float = 0.0,
-    clip_value: float = 0.0,
+    lr: typing.Any,
+    momentum: typing.Any,
+    weight_decay: typing.Any = 0.0,
+    clip_norm: typing.Any = 0.0,
+    clip_value: typing.Any = 0.0,
 ) -> typing.Any: ...
-def moving_average(arrays: typing.Any, values: typing.Any, momentum: float, factor: float = 1.0) -> typing.Any: ...
+def moving_average(
+    arrays: typing.Any, values: typing.Any, momentum: typing.Any, factor: typing.Any = 1.0
+) -> typing.Any: ...
 def nesterov_update(
     params: typing.Any,
     grads: typing.Any,
     v: typing.Any,
-    lr: float,
-    momentum: float,
-    lookahead: bool,
-    weight_decay: float = 0.0,
-    clip_norm: float = 0.0,
-    clip_value: float = 0.0,
+    lr: typing.Any,
+    momentum: typing.Any,
+    lookahead: typing.Any,
+    weight_decay: typing.Any = 0.0,
+    clip_norm: typing.Any = 0.0,
+    clip_value: typing.Any = 0.0,
 ) -> typing.Any: ...
 def pool_stats() -> dict: ...
 def relu_backward(dout: typing.Any, mask: typing.Any, dx: typing.Any = None) -> typing.Any: ...
@@ -454,12 +472,12 @@ def rmsprop_update(
     params: typing.Any,
     grads: typing.Any,
     h: typing.Any,
-    lr: float,
-    decay_rate: float,
-    epsilon: float,
-    weight_decay: float = 0.0,
-    clip_norm: float = 0.0,
-    clip_value: float = 0.0,
+    lr: typing.Any,
+    decay_rate: typing.Any,
+    epsilon: typing.Any,
+    weight_decay: typing.Any = 0.0,
+    clip_norm: typing.Any = 0.0,
+    clip_value: typing.Any = 0.0,
 ) -> typing.Any: ...
 def rnn_backward(
     dhs: typing.Any,
@@ -490,31 +508,31 @@ def rnn_forward(
     time_major: typing.Any = False,
     hs: typing.Any = None,
 ) -> typing.Any: ...
-def scale_arrays(arrays: typing.Any, scale: float) -> typing.Any: ...
+def scale_arrays(arrays: typing.Any, scale: typing.Any) -> typing.Any: ...
 def set_pool_limit(bytes: typing.SupportsInt | typing.SupportsIndex) -> None: ...
 def set_thread_limit(n: typing.SupportsInt | typing.SupportsIndex) -> None: ...
 def sgd_update(
     params: typing.Any,
     grads: typing.Any,
-    lr: float,
-    weight_decay: float = 0.0,
-    clip_norm: float = 0.0,
-    clip_value: float = 0.0,
+    lr: typing.Any,
+    weight_decay: typing.Any = 0.0,
+    clip_norm: typing.Any = 0.0,
+    clip_value: typing.Any = 0.0,
 ) -> typing.Any: ...
 def sigmoid_cross_entropy_backward(
-    y: typing.Any, t: typing.Any, dout: float = 1.0, dx: typing.Any = None
+    y: typing.Any, t: typing.Any, dout: typing.Any = 1.0, dx: typing.Any = None
 ) -> typing.Any: ...
 def sigmoid_cross_entropy_forward(
-    x: typing.Any, t: typing.Any, epsilon: float = 0.0, y: typing.Any = None
+    x: typing.Any, t: typing.Any, epsilon: typing.Any = 0.0, y: typing.Any = None
 ) -> typing.Any: ...
 def softmax_backward(dout: typing.Any, y: typing.Any, dx: typing.Any = None) -> typing.Any: ...
 def softmax_cross_entropy_backward(
     y: typing.Any,
     t: typing.Any,
-    dout: float = 1.0,
+    dout: typing.Any = 1.0,
     weight: typing.Any = None,
     ignore_index: typing.Any = None,
-    label_smoothing: float = 0.0,
+    label_smoothing: typing.Any = 0.0,
     dx: typing.Any = None,
 ) -> typing.Any: ...
 def softmax_cross_entropy_forward(
@@ -522,12 +540,12 @@ def softmax_cross_entropy_forward(
     t: typing.Any,
     weight: typing.Any = None,
     ignore_index: typing.Any = None,
-    label_smoothing: float = 0.0,
-    epsilon: float = 0.0,
+    label_smoothing: typing.Any = 0.0,
+    epsilon: typing.Any = 0.0,
     y: typing.Any = None,
 ) -> typing.Any: ...
 def softmax_forward(x: typing.Any, out: typing.Any = None) -> typing.Any: ...
-def squared_error_backward(y: typing.Any, t: typing.Any, scale: float, dx: typing.Any = None) -> typing.Any: ...
+def squared_error_backward(y: typing.Any, t: typing.Any, scale: typing.Any, dx: typing.Any = None) -> typing.Any: ...
 def squared_error_forward(y: typing.Any, t: typing.Any) -> typing.Any: ...
 def trim() -> None:
     """

@@ -1,4 +1,5 @@
 #include "families.h"
+#include "function.h"
 #include "mask.h"
 
 namespace fastnn {
@@ -71,11 +72,11 @@ py::object relu_backward(py::handle dout_, py::handle mask_, py::handle dx_) {
 }  // namespace
 
 void bind_activation(py::module_& m) {
-  m.def("activation_forward", activation_forward, "x"_a, "kind"_a, "alpha"_a = Real{}, "out"_a = py::none());
-  m.def("activation_backward", activation_backward, "dout"_a, "saved"_a, "kind"_a, "alpha"_a = Real{},
-        "dx"_a = py::none());
-  m.def("relu_forward", relu_forward, "x"_a, "out"_a = py::none(), "mask"_a = py::none());
-  m.def("relu_backward", relu_backward, "dout"_a, "mask"_a, "dx"_a = py::none());
+  const py::object none = py::none();
+  define<activation_forward>(m, "activation_forward", "x kind alpha out", {py::float_(0.0), none});
+  define<activation_backward>(m, "activation_backward", "dout saved kind alpha dx", {py::float_(0.0), none});
+  define<relu_forward>(m, "relu_forward", "x out mask", {none, none});
+  define<relu_backward>(m, "relu_backward", "dout mask dx", {none});
 }
 
 }  // namespace fastnn

@@ -1,5 +1,5 @@
-#include "array.h"
 #include "families.h"
+#include "function.h"
 
 namespace fastnn {
 namespace {
@@ -79,11 +79,11 @@ py::object affine_backward(py::handle dout_, py::handle x_, py::handle W_, py::h
 }  // namespace
 
 void bind_affine(py::module_& m) {
-  m.def("matmul", matmul, "a"_a, "b"_a, "out"_a = py::none());
-  m.def("affine_forward", affine_forward, "x"_a, "W"_a, "b"_a, "activation"_a = "identity", "alpha"_a = Real{},
-        "out"_a = py::none());
-  m.def("affine_backward", affine_backward, "dout"_a, "x"_a, "W"_a, "dW"_a = py::none(), "db"_a = py::none(),
-        "dx"_a = py::none());
+  const py::object none = py::none();
+  define<matmul>(m, "matmul", "a b out", {none});
+  define<affine_forward>(m, "affine_forward", "x W b activation alpha out",
+                         {py::str("identity"), py::float_(0.0), none});
+  define<affine_backward>(m, "affine_backward", "dout x W dW db dx", {none, none, none});
 }
 
 }  // namespace fastnn

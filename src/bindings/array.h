@@ -240,6 +240,12 @@ struct Real {
   double value = 0;
   bool ok = true;
   operator double() const { return value; }
+  static Real of(py::handle h) {
+    const double value = PyFloat_AsDouble(h.ptr());
+    if (value != -1.0 || !PyErr_Occurred()) return {value};
+    PyErr_Clear();
+    return {std::numeric_limits<double>::quiet_NaN(), false};
+  }
 };
 
 // Releasing the GIL doubles a tiny call, and with a busy Python thread the call then waits 26 us to get it back.
@@ -272,18 +278,3 @@ template <class F> void run_rows(idx rows, double work, F&& f) {
 }
 
 }  // namespace fastnn
-
-namespace pybind11::detail {
-template <> struct type_caster<fastnn::Real> {
-  PYBIND11_TYPE_CASTER(fastnn::Real, const_name("float"));
-  bool load(handle source, bool) {
-    value.value = PyFloat_AsDouble(source.ptr());
-    if (value.value == -1.0 && PyErr_Occurred()) {
-      PyErr_Clear();
-      value = {std::numeric_limits<double>::quiet_NaN(), false};
-    }
-    return true;
-  }
-  static handle cast(const fastnn::Real& real, return_value_policy, handle) { return PyFloat_FromDouble(real.value); }
-};
-}  // namespace pybind11::detail

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <optional>
 
-#include "array.h"
 #include "families.h"
+#include "function.h"
 #include "shapes.h"
 
 namespace fastnn {
@@ -262,20 +262,20 @@ py::object col2im(py::handle col_, py::handle input_shape, py::handle kernel, py
 }  // namespace
 
 void bind_conv(py::module_& m) {
+  const py::object none = py::none();
   const py::tuple one = py::make_tuple(1, 1), zero = py::make_tuple(0, 0);
-  m.def("conv2d_forward", conv2d_forward, "x"_a, "W"_a, "b"_a, "stride"_a = one, "padding"_a = zero, "dilation"_a = one,
-        "groups"_a = 1, "activation"_a = "identity", "alpha"_a = Real{}, "algorithm"_a = "auto", "out"_a = py::none());
-  m.def("conv2d_backward", conv2d_backward, "dout"_a, "x"_a, "W"_a, "stride"_a = one, "padding"_a = zero,
-        "dilation"_a = one, "groups"_a = 1, "algorithm"_a = "auto", "dx"_a = py::none(), "dW"_a = py::none(),
-        "db"_a = py::none());
-  m.def("conv_transpose2d_forward", conv_transpose2d_forward, "x"_a, "W"_a, "b"_a, "stride"_a = one, "padding"_a = zero,
-        "output_padding"_a = zero, "dilation"_a = one, "groups"_a = 1, "out"_a = py::none());
-  m.def("conv_transpose2d_backward", conv_transpose2d_backward, "dout"_a, "x"_a, "W"_a, "stride"_a = one,
-        "padding"_a = zero, "output_padding"_a = zero, "dilation"_a = one, "groups"_a = 1, "dx"_a = py::none(),
-        "dW"_a = py::none(), "db"_a = py::none());
-  m.def("im2col", im2col, "x"_a, "kernel"_a, "stride"_a = one, "padding"_a = zero, "out"_a = py::none());
-  m.def("col2im", col2im, "col"_a, "input_shape"_a, "kernel"_a, "stride"_a = one, "padding"_a = zero,
-        "out"_a = py::none());
+  define<conv2d_forward>(m, "conv2d_forward", "x W b stride padding dilation groups activation alpha algorithm out",
+                         {one, zero, one, py::int_(1), py::str("identity"), py::float_(0.0), py::str("auto"), none});
+  define<conv2d_backward>(m, "conv2d_backward", "dout x W stride padding dilation groups algorithm dx dW db",
+                          {one, zero, one, py::int_(1), py::str("auto"), none, none, none});
+  define<conv_transpose2d_forward>(m, "conv_transpose2d_forward",
+                                   "x W b stride padding output_padding dilation groups out",
+                                   {one, zero, zero, one, py::int_(1), none});
+  define<conv_transpose2d_backward>(m, "conv_transpose2d_backward",
+                                    "dout x W stride padding output_padding dilation groups dx dW db",
+                                    {one, zero, zero, one, py::int_(1), none, none, none});
+  define<im2col>(m, "im2col", "x kernel stride padding out", {one, zero, none});
+  define<col2im>(m, "col2im", "col input_shape kernel stride padding out", {one, zero, none});
 }
 
 }  // namespace fastnn

@@ -1,4 +1,5 @@
 #include "families.h"
+#include "function.h"
 #include "labels.h"
 
 namespace fastnn {
@@ -121,9 +122,10 @@ py::object embedding_backward_rows(py::handle dout_, py::handle index_, py::hand
 }  // namespace
 
 void bind_embedding(py::module_& m) {
-  m.def("embedding_forward", embedding_forward, "W"_a, "index"_a, "out"_a = py::none());
-  m.def("embedding_backward", embedding_backward, "dout"_a, "index"_a, "V"_a, "dW"_a = py::none());
-  m.def("embedding_backward_rows", embedding_backward_rows, "dout"_a, "index"_a, "V"_a);
+  const py::object none = py::none();
+  define<embedding_forward>(m, "embedding_forward", "W index out", {none});
+  define<embedding_backward>(m, "embedding_backward", "dout index V dW", {none});
+  define<embedding_backward_rows>(m, "embedding_backward_rows", "dout index V");
 }
 
 }  // namespace fastnn

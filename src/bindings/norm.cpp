@@ -1,10 +1,8 @@
-#include "array.h"
 #include "families.h"
+#include "function.h"
 
 namespace fastnn {
 namespace {
-using namespace py::literals;
-
 // A vector (D) for the columns of a matrix.
 template <class T> class ColumnVector {
  public:
@@ -225,21 +223,20 @@ py::object group_norm_backward(py::handle dout_, py::handle x_, py::handle gamma
 }  // namespace
 
 void bind_norm(py::module_& m) {
-  const py::none none;
-  m.def("batch_norm_forward", batch_norm_forward, "x"_a, "gamma"_a, "beta"_a, "epsilon"_a = Real{1e-6}, "out"_a = none,
-        "mean"_a = none, "var"_a = none);
-  m.def("batch_norm_inference", batch_norm_inference, "x"_a, "gamma"_a, "beta"_a, "mean"_a, "var"_a,
-        "epsilon"_a = Real{1e-6}, "out"_a = none);
-  m.def("batch_norm_backward", batch_norm_backward, "dout"_a, "x"_a, "gamma"_a, "mean"_a, "var"_a,
-        "epsilon"_a = Real{1e-6}, "dx"_a = none, "dgamma"_a = none, "dbeta"_a = none);
-  m.def("layer_norm_forward", layer_norm_forward, "x"_a, "gamma"_a, "beta"_a, "epsilon"_a = Real{1e-5}, "out"_a = none,
-        "mean"_a = none, "rstd"_a = none);
-  m.def("layer_norm_backward", layer_norm_backward, "dout"_a, "x"_a, "gamma"_a, "mean"_a, "rstd"_a, "dx"_a = none,
-        "dgamma"_a = none, "dbeta"_a = none);
-  m.def("group_norm_forward", group_norm_forward, "x"_a, "gamma"_a, "beta"_a, "groups"_a, "epsilon"_a = Real{1e-5},
-        "out"_a = none, "mean"_a = none, "rstd"_a = none);
-  m.def("group_norm_backward", group_norm_backward, "dout"_a, "x"_a, "gamma"_a, "groups"_a, "mean"_a, "rstd"_a,
-        "dx"_a = none, "dgamma"_a = none, "dbeta"_a = none);
+  const py::object none = py::none();
+  define<batch_norm_forward>(m, "batch_norm_forward", "x gamma beta epsilon out mean var",
+                             {py::float_(1e-6), none, none, none});
+  define<batch_norm_inference>(m, "batch_norm_inference", "x gamma beta mean var epsilon out",
+                               {py::float_(1e-6), none});
+  define<batch_norm_backward>(m, "batch_norm_backward", "dout x gamma mean var epsilon dx dgamma dbeta",
+                              {py::float_(1e-6), none, none, none});
+  define<layer_norm_forward>(m, "layer_norm_forward", "x gamma beta epsilon out mean rstd",
+                             {py::float_(1e-5), none, none, none});
+  define<layer_norm_backward>(m, "layer_norm_backward", "dout x gamma mean rstd dx dgamma dbeta", {none, none, none});
+  define<group_norm_forward>(m, "group_norm_forward", "x gamma beta groups epsilon out mean rstd",
+                             {py::float_(1e-5), none, none, none});
+  define<group_norm_backward>(m, "group_norm_backward", "dout x gamma groups mean rstd dx dgamma dbeta",
+                              {none, none, none});
 }
 
 }  // namespace fastnn

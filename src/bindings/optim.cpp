@@ -1,15 +1,14 @@
 #include "optim.h"
 
 #include <span>
+#include <tuple>
 #include <vector>
 
-#include "array.h"
 #include "families.h"
+#include "function.h"
 
 namespace fastnn {
 namespace {
-using namespace py::literals;
-
 // The lists of one update as kernel arguments. False: fastnn.ops checks and explains.
 template <class T> class Arrays {
  public:
@@ -131,7 +130,7 @@ py::handle first_item(py::handle list) {
   return PyList_GET_ITEM(list.ptr(), 0);
 }
 
-// What one rule asks for: the arguments that all updates share are read in def_update.
+// What one rule asks for: the arguments that all updates share are read in apply.
 struct Step {
   Optimizer kind;
   OptimSettings settings;
@@ -153,24 +152,31 @@ py::object update(py::handle params, py::handle grads, const Step& step, double 
   });
 }
 
-// Binds an update: params, grads, the rule's own arguments `names`, and those that end every update.
-template <class... Own, class... Names>
-void def_update(py::module_& m, const char* name, Step (*rule)(Own...), const Names&... names) {
-  m.def(
-      name,
-      [rule](py::handle params, py::handle grads, Own... own, Real decay, Real norm, Real value) -> py::object {
-        const auto good = [](const auto& argument) {
-          if constexpr (requires { argument.ok; }) return argument.ok;
-          return true;
-        };
-        if (!(good(own) && ... && (decay.ok && norm.ok && value.ok))) return py::none();
-        Step step = rule(own...);
-        step.settings.clip_value = value;
-        step.settings.decoupled_decay = step.decoupled ? step.rate * decay : 0.0;
-        step.settings.weight_decay = step.decoupled ? 0.0 : double(decay);
-        return update(params, grads, step, norm);
-      },
-      "params"_a, "grads"_a, names..., "weight_decay"_a = Real{}, "clip_norm"_a = Real{}, "clip_value"_a = Real{});
+// An update: params, grads, the rule's own arguments, and those that end every update.
+template <class... Own, size_t... I>
+py::object apply(Step (*rule)(Own...), const py::handle* a, std::index_sequence<I...>) {
+  const auto good = [](const auto& given) {
+    if constexpr (requires { given.ok; }) return given.ok;
+    return true;
+  };
+  const std::tuple<Own...> own{argument<Own>(a[2 + I])...};
+  const py::handle* const tail = a + 2 + sizeof...(Own);
+  const Real decay = Real::of(tail[0]), norm = Real::of(tail[1]), value = Real::of(tail[2]);
+  if (!(good(std::get<I>(own)) && ... && (decay.ok && norm.ok && value.ok))) return py::none();
+  Step step = rule(std::get<I>(own)...);
+  step.settings.clip_value = value;
+  step.settings.decoupled_decay = step.decoupled ? step.rate * decay : 0.0;
+  step.settings.weight_decay = step.decoupled ? 0.0 : double(decay);
+  return update(a[0], a[1], step, norm);
+}
+
+template <auto rule>
+void define_update(py::module_& m, const char* name, const char* names, std::initializer_list<py::object> defaults) {
+  define(m, name, names, defaults, [](const py::handle* a) {
+    return []<class... Own>(Step (*f)(Own...), const py::handle* args) {
+      return apply(f, args, std::index_sequence_for<Own...>{});
+    }(+rule, a);
+  });
 }
 
 py::object grad_norm(py::handle grads) {
@@ -208,41 +214,33 @@ py::object moving_average(py::handle list, py::handle values, Real momentum, Rea
 
 void bind_optim(py::module_& m) {
   using H = py::handle;
-  const auto lr_arg = "lr"_a, v_arg = "v"_a, h_arg = "h"_a, momentum_arg = "momentum"_a, epsilon_arg = "epsilon"_a;
-  def_update(m, "sgd_update", +[](Real lr) { return Step{Optimizer::sgd, {.lr = lr}}; }, lr_arg);
-  def_update(
-      m, "momentum_update",
-      +[](H v, Real lr, Real momentum) { return Step{Optimizer::momentum, {.lr = lr, .first = momentum}, {v}}; }, v_arg,
-      lr_arg, momentum_arg);
-  def_update(
-      m, "nesterov_update",
-      +[](H v, Real lr, Real momentum, bool lookahead) {
-        return Step{Optimizer::nesterov, {.lr = lr, .first = momentum, .lookahead = lookahead}, {v}};
-      },
-      v_arg, lr_arg, momentum_arg, "lookahead"_a);
-  def_update(
-      m, "adagrad_update",
-      +[](H h, Real lr, Real epsilon) { return Step{Optimizer::adagrad, {.lr = lr, .epsilon = epsilon}, {h}}; }, h_arg,
-      lr_arg, epsilon_arg);
-  def_update(
-      m, "rmsprop_update",
-      +[](H h, Real lr, Real decay_rate, Real epsilon) {
-        return Step{Optimizer::rmsprop, {.lr = lr, .first = decay_rate, .epsilon = epsilon}, {h}};
-      },
-      h_arg, lr_arg, "decay_rate"_a, epsilon_arg);
-  def_update(
-      m, "adam_update",
-      +[](H ms, H vs, Real lr, Real beta1, Real beta2, Real epsilon, Real step, bool decoupled) {
-        return Step{Optimizer::adam,
-                    {.lr = adam_rate(lr, beta1, beta2, step), .first = beta1, .second = beta2, .epsilon = epsilon},
-                    {ms, vs},
-                    decoupled,
-                    lr};
-      },
-      "m"_a, v_arg, lr_arg, "beta1"_a, "beta2"_a, epsilon_arg, "step"_a, "decoupled"_a = false);
-  m.def("grad_norm", grad_norm, "grads"_a);
-  m.def("scale_arrays", scale_arrays, "arrays"_a, "scale"_a);
-  m.def("moving_average", moving_average, "arrays"_a, "values"_a, "momentum"_a, "factor"_a = Real{1.0});
+#define FASTNN_TAIL " weight_decay clip_norm clip_value"
+  const py::object zero = py::float_(0.0), no = py::bool_(false);
+  define_update<[](Real lr) { return Step{Optimizer::sgd, {.lr = lr}}; }>(
+      m, "sgd_update", "params grads lr" FASTNN_TAIL, {zero, zero, zero});
+  define_update<[](H v, Real lr, Real momentum) {
+    return Step{Optimizer::momentum, {.lr = lr, .first = momentum}, {v}};
+  }>(m, "momentum_update", "params grads v lr momentum" FASTNN_TAIL, {zero, zero, zero});
+  define_update<[](H v, Real lr, Real momentum, bool lookahead) {
+    return Step{Optimizer::nesterov, {.lr = lr, .first = momentum, .lookahead = lookahead}, {v}};
+  }>(m, "nesterov_update", "params grads v lr momentum lookahead" FASTNN_TAIL, {zero, zero, zero});
+  define_update<[](H h, Real lr, Real epsilon) {
+    return Step{Optimizer::adagrad, {.lr = lr, .epsilon = epsilon}, {h}};
+  }>(m, "adagrad_update", "params grads h lr epsilon" FASTNN_TAIL, {zero, zero, zero});
+  define_update<[](H h, Real lr, Real decay_rate, Real epsilon) {
+    return Step{Optimizer::rmsprop, {.lr = lr, .first = decay_rate, .epsilon = epsilon}, {h}};
+  }>(m, "rmsprop_update", "params grads h lr decay_rate epsilon" FASTNN_TAIL, {zero, zero, zero});
+  define_update<[](H ms, H vs, Real lr, Real beta1, Real beta2, Real epsilon, Real step, bool decoupled) {
+    return Step{Optimizer::adam,
+                {.lr = adam_rate(lr, beta1, beta2, step), .first = beta1, .second = beta2, .epsilon = epsilon},
+                {ms, vs},
+                decoupled,
+                lr};
+  }>(m, "adam_update", "params grads m v lr beta1 beta2 epsilon step decoupled" FASTNN_TAIL, {no, zero, zero, zero});
+#undef FASTNN_TAIL
+  define<grad_norm>(m, "grad_norm", "grads");
+  define<scale_arrays>(m, "scale_arrays", "arrays scale");
+  define<moving_average>(m, "moving_average", "arrays values momentum factor", {py::float_(1.0)});
 }
 
 }  // namespace fastnn

@@ -1,11 +1,9 @@
-#include "array.h"
 #include "families.h"
+#include "function.h"
 #include "shapes.h"
 
 namespace fastnn {
 namespace {
-using namespace py::literals;
-
 // n integers of a tuple, each in [least, kMost]; false for anything else.
 bool parse(py::handle tuple, int n, idx least, idx* numbers) {
   if (!PyTuple_Check(tuple.ptr()) || PyTuple_GET_SIZE(tuple.ptr()) != n) return false;
@@ -157,15 +155,15 @@ py::object avg_pool2d_backward(py::handle dout_, py::handle input_shape, py::han
 }  // namespace
 
 void bind_pool(py::module_& m) {
-  const py::none none;
-  m.def("max_pool2d_forward", max_pool2d_forward, "x"_a, "kernel"_a, "stride"_a, "padding"_a, "ceil_mode"_a = false,
-        "out"_a = none, "arg"_a = none);
-  m.def("max_pool2d_backward", max_pool2d_backward, "dout"_a, "arg"_a, "input_shape"_a, "kernel"_a, "stride"_a,
-        "padding"_a, "dx"_a = none);
-  m.def("avg_pool2d_forward", avg_pool2d_forward, "x"_a, "kernel"_a, "stride"_a, "padding"_a, "ceil_mode"_a = false,
-        "count_include_pad"_a = true, "out"_a = none);
-  m.def("avg_pool2d_backward", avg_pool2d_backward, "dout"_a, "input_shape"_a, "kernel"_a, "stride"_a, "padding"_a,
-        "ceil_mode"_a, "count_include_pad"_a, "dx"_a = none);
+  const py::object yes = py::bool_(true);
+  const py::object no = py::bool_(false);
+  const py::object none = py::none();
+  define<max_pool2d_forward>(m, "max_pool2d_forward", "x kernel stride padding ceil_mode out arg", {no, none, none});
+  define<max_pool2d_backward>(m, "max_pool2d_backward", "dout arg input_shape kernel stride padding dx", {none});
+  define<avg_pool2d_forward>(m, "avg_pool2d_forward", "x kernel stride padding ceil_mode count_include_pad out",
+                             {no, yes, none});
+  define<avg_pool2d_backward>(m, "avg_pool2d_backward",
+                              "dout input_shape kernel stride padding ceil_mode count_include_pad dx", {none});
 }
 
 }  // namespace fastnn

@@ -1,10 +1,9 @@
 #include "families.h"
+#include "function.h"
 #include "mask.h"
 
 namespace fastnn {
 namespace {
-using namespace py::literals;
-
 // Elements of a chunk are whole mask words, so chunks of a long call have the bits of the whole.
 constexpr idx kWordsPerRow = 1024;
 
@@ -120,14 +119,13 @@ py::object dropout2d_backward(py::handle dout_, py::handle mask_, Real scale, py
 }  // namespace
 
 void bind_random(py::module_& m) {
-  m.def("dropout_forward", dropout_forward, "x"_a, "ratio"_a, "key"_a, "scale"_a = Real{1.0}, "out"_a = py::none(),
-        "mask"_a = py::none());
-  m.def("dropout_backward", dropout_backward, "dout"_a, "mask"_a, "scale"_a = Real{1.0}, "dx"_a = py::none());
-  m.def("legacy_dropout_forward", legacy_dropout_forward, "x"_a, "ratio"_a, "state"_a, "scale"_a = Real{1.0},
-        "out"_a = py::none(), "mask"_a = py::none(), "next_state"_a = py::none());
-  m.def("dropout2d_forward", dropout2d_forward, "x"_a, "ratio"_a, "key"_a, "scale"_a = Real{1.0}, "out"_a = py::none(),
-        "mask"_a = py::none());
-  m.def("dropout2d_backward", dropout2d_backward, "dout"_a, "mask"_a, "scale"_a = Real{1.0}, "dx"_a = py::none());
+  const py::object none = py::none();
+  define<dropout_forward>(m, "dropout_forward", "x ratio key scale out mask", {py::float_(1.0), none, none});
+  define<dropout_backward>(m, "dropout_backward", "dout mask scale dx", {py::float_(1.0), none});
+  define<legacy_dropout_forward>(m, "legacy_dropout_forward", "x ratio state scale out mask next_state",
+                                 {py::float_(1.0), none, none, none});
+  define<dropout2d_forward>(m, "dropout2d_forward", "x ratio key scale out mask", {py::float_(1.0), none, none});
+  define<dropout2d_backward>(m, "dropout2d_backward", "dout mask scale dx", {py::float_(1.0), none});
 }
 
 }  // namespace fastnn

@@ -1,7 +1,7 @@
 #include <cmath>
 
-#include "array.h"
 #include "families.h"
+#include "function.h"
 #include "labels.h"
 
 namespace fastnn {
@@ -212,21 +212,21 @@ py::object squared_error_backward(py::handle y, py::handle t, Real scale, py::ha
 }  // namespace
 
 void bind_softmax(py::module_& m) {
-  const py::none none;
-  m.def("softmax_forward", softmax_forward, "x"_a, "out"_a = none);
-  m.def("softmax_backward", softmax_backward, "dout"_a, "y"_a, "dx"_a = none);
-  m.def("log_softmax_forward", log_softmax_forward, "x"_a, "out"_a = none);
-  m.def("log_softmax_backward", log_softmax_backward, "dout"_a, "y"_a, "dx"_a = none);
-  m.def("softmax_cross_entropy_forward", softmax_cross_entropy_forward, "x"_a, "t"_a, "weight"_a = none,
-        "ignore_index"_a = none, "label_smoothing"_a = Real{}, "epsilon"_a = Real{}, "y"_a = none);
-  m.def("softmax_cross_entropy_backward", softmax_cross_entropy_backward, "y"_a, "t"_a, "dout"_a = Real{1.0},
-        "weight"_a = none, "ignore_index"_a = none, "label_smoothing"_a = Real{}, "dx"_a = none);
-  m.def("sigmoid_cross_entropy_forward", sigmoid_cross_entropy_forward, "x"_a, "t"_a, "epsilon"_a = Real{},
-        "y"_a = none);
-  m.def("sigmoid_cross_entropy_backward", sigmoid_cross_entropy_backward, "y"_a, "t"_a, "dout"_a = Real{1.0},
-        "dx"_a = none);
-  m.def("squared_error_forward", squared_error_forward, "y"_a, "t"_a);
-  m.def("squared_error_backward", squared_error_backward, "y"_a, "t"_a, "scale"_a, "dx"_a = none);
+  const py::object none = py::none();
+  define<softmax_forward>(m, "softmax_forward", "x out", {none});
+  define<softmax_backward>(m, "softmax_backward", "dout y dx", {none});
+  define<log_softmax_forward>(m, "log_softmax_forward", "x out", {none});
+  define<log_softmax_backward>(m, "log_softmax_backward", "dout y dx", {none});
+  define<softmax_cross_entropy_forward>(m, "softmax_cross_entropy_forward",
+                                        "x t weight ignore_index label_smoothing epsilon y",
+                                        {none, none, py::float_(0.0), py::float_(0.0), none});
+  define<softmax_cross_entropy_backward>(m, "softmax_cross_entropy_backward",
+                                         "y t dout weight ignore_index label_smoothing dx",
+                                         {py::float_(1.0), none, none, py::float_(0.0), none});
+  define<sigmoid_cross_entropy_forward>(m, "sigmoid_cross_entropy_forward", "x t epsilon y", {py::float_(0.0), none});
+  define<sigmoid_cross_entropy_backward>(m, "sigmoid_cross_entropy_backward", "y t dout dx", {py::float_(1.0), none});
+  define<squared_error_forward>(m, "squared_error_forward", "y t");
+  define<squared_error_backward>(m, "squared_error_backward", "y t scale dx", {none});
 }
 
 }  // namespace fastnn
