@@ -12,6 +12,7 @@ COMMANDS = {
     "demo": "train a network on handwritten digits; compare classifying one by one with batches, on every backend",
     "info": "print versions, backend and why, instruction set, OpenMP runtime, threads, data found",
     "run": "run a script of the books, unmodified, on fastnn's kernels",
+    "bench": "compare the speed of two versions, watch it over time; for any project with pytest-benchmark tests",
 }
 
 

@@ -1,0 +1,109 @@
+"""The pytest plugin: `bench_limit`, what the benchmarks ran on, and one round of `fastnn bench`.
+
+An entry point (`fastnn-bench`) for ordinary runs. In the environments that `fastnn bench` compares it is run as a script,
+`python -P plugin.py PYTEST-ARGUMENTS`, whatever version of fastnn is there or none; so it imports pytest and nothing else.
+"""
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+import pytest
+
+ROUND = "FASTNN_BENCH_ROUND"  # environment variable: the JSON file with the settings of one round
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers",
+        "bench_limit(ratio=1.05, instructions=1.01): `fastnn bench` calls a larger change of this test a regression",
+    )
+    if ROUND in os.environ and config.pluginmanager.hasplugin("benchmark"):
+        config.pluginmanager.register(Round(json.loads(Path(os.environ[ROUND]).read_text())))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(config, machine_info):
+    """Adds key "fastnn": name of the machine, backend, ISA, threads, versions and load."""
+    if ROUND not in os.environ or machine_info:
+        machine_info["fastnn"] = _describe()
+
+
+def _describe():
+    names = ("fastnn", "numpy", "scipy", "numba", "torch")
+    loaded = {name: sys.modules[name] for name in names if name in sys.modules}
+    info = {
+        "machine": os.environ.get("FASTNN_BENCH_MACHINE") or platform.node(),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "hash_seed": os.environ.get("PYTHONHASHSEED"),
+        "versions": {name: getattr(module, "__version__", "?") for name, module in loaded.items()},
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+    if "fastnn" in loaded:
+        config = loaded["fastnn"].show_config()
+        info |= {key: config.get(key) for key in ("backend", "isa", "threads")}
+    return info
+
+
+class Round:
+    """Runs the chosen benchmarks for as long as `settings` says and writes what came out to one JSON file."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.limits, self.failures, self.results = {}, {}, []
+
+    def pytest_collection_modifyitems(self, config, items):
+        """Keep the tests that are wanted, of one backend if they are parametrized by it; note their limits."""
+        keep, drop = [], []
+        only, backend = self.settings["only"], self.settings["backend"]
+        for item in items:
+            param = getattr(item, "callspec", None) and item.callspec.params.get("backend")
+            wanted = not (backend and isinstance(param, str) and param != backend)
+            wanted = wanted and "benchmark" in getattr(item, "fixturenames", ())
+            (keep if wanted and (only is None or item.nodeid in only) else drop).append(item)
+        items[:] = keep
+        config.hook.pytest_deselected(items=drop)
+        for item in keep:
+            marker = item.get_closest_marker("bench_limit")
+            self.limits[item.nodeid] = marker.kwargs if marker else {}
+            if self.settings["seconds"]:  # also where the test's own marker says something else
+                marker = item.get_closest_marker("benchmark")
+                options = (marker.kwargs if marker else {}) | {"max_time": self.settings["seconds"], "min_rounds": 3}
+                item.add_marker(pytest.mark.benchmark(**options), append=False)
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            text = crash.message if crash else str(report.longrepr)
+            self.failures[report.nodeid] = f"{report.when}: {text.strip().splitlines()[0] if text.strip() else '?'}"
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            lines = [line for line in str(report.longrepr).splitlines() if line.strip()]
+            errors = [line[1:].strip() for line in lines if line.startswith("E ")]
+            self.failures[report.nodeid] = f"not collected: {(errors or lines or ['?'])[-1]}"
+
+    def pytest_benchmark_generate_machine_info(self):  # asked for once, in the first round: it takes a second
+        return None if self.settings["machine"] else {}
+
+    def pytest_benchmark_generate_commit_info(self):
+        return {"id": None}
+
+    def pytest_benchmark_update_json(self, output_json):
+        self.machine = output_json["machine_info"]
+        for bench in output_json["benchmarks"]:
+            del bench["stats"]["data"]
+            self.results.append(bench)
+
+    def pytest_sessionfinish(self):
+        tests = {bench["fullname"]: bench["stats"] for bench in self.results}
+        result = {"tests": tests, "limits": self.limits, "failures": self.failures}
+        Path(self.settings["result"]).write_text(json.dumps(result | {"machine": getattr(self, "machine", {})}))
+
+
+if __name__ == "__main__":
+    if os.environ.get("FASTNN_BENCH_PROCESSORS") and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, map(int, os.environ["FASTNN_BENCH_PROCESSORS"].split(",")))
+    sys.exit(pytest.main(["-p", "no:fastnn-bench", *sys.argv[1:]], plugins=[sys.modules[__name__]]))
