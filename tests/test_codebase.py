@@ -52,7 +52,7 @@ def test_nothing_unpickles_freely():
 
 def test_numpy_is_the_only_import_that_is_needed():
     """Everything else is imported inside the function that needs it."""
-    packages = "numba|matplotlib|tqdm|pooch|platformdirs|scipy|safetensors|torch"
+    packages = "numba|matplotlib|tqdm|pooch|platformdirs|scipy|safetensors|torch|ruptures|jinja2|packaging"
     optional = re.compile(rf"^(?:import|from) ({packages})\b", re.M)
     for path in (ROOT / "fastnn").rglob("*.py"):
         if path.parent.name != "numba_backend":

@@ -1,4 +1,4 @@
-"""From paired log-ratios to verdicts: median, BCa interval, and false-discovery control over the tests of a comparison."""
+"""From paired log-ratios to verdicts: median, BCa interval, false-discovery control over all tests."""
 
 import warnings
 

@@ -1,7 +1,7 @@
 """The pytest plugin: `bench_limit`, what the benchmarks ran on, and one round of `fastnn bench`.
 
-An entry point (`fastnn-bench`) for ordinary runs. In the environments that `fastnn bench` compares it is run as a script,
-`python -P plugin.py PYTEST-ARGUMENTS`, whatever version of fastnn is there or none; so it imports pytest and nothing else.
+An entry point (`fastnn-bench`) for ordinary runs. In the environments that are compared it is run as a script,
+`python -P plugin.py PYTEST-ARGUMENTS`, whatever version of fastnn is there or none; so it imports nothing but pytest.
 """
 
 import json

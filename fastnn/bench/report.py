@@ -38,10 +38,9 @@ def text(result: dict) -> str:
     lines = [f"{'A':>10}{'B':>10}{'B/A':>8}   95 % interval   limit  verdict     test"]
     for row in rows(result):
         if "ratio" in row:
-            lines.append(
-                f"{duration(row['a']):>10}{duration(row['b']):>10}{row['ratio']:8.3f}   {row['low']:.3f} to {row['high']:.3f}"
-                f"  {row['limit']:.3f}  {row['verdict']:10}  {row['name']}{'  ' + row['note'] if row['note'] else ''}"
-            )
+            times = f"{duration(row['a']):>10}{duration(row['b']):>10}{row['ratio']:8.3f}"
+            judged = f"{row['low']:.3f} to {row['high']:.3f}  {row['limit']:.3f}  {row['verdict']:10}"
+            lines.append(f"{times}   {judged}  {row['name']}{'  ' + row['note'] if row['note'] else ''}")
         else:
             lines.append(f"{'':>49}failed      {row['name']}  {row['note']}")
     return "\n".join(lines)

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,7 +18,7 @@ _POOLS = ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB", "BLIS")
 
 
 def environment(threads: int, side: sides.Side | None = None) -> dict[str, str]:
-    """Variables of a benchmark's process: threads and hash seed fixed, one set of processors, the side's own packages."""
+    """Variables of a benchmark's process: threads, hash seed and processors fixed, and the side's own packages."""
     env = {name: value for name, value in os.environ.items() if name not in ("FASTNN_BACKEND", "FASTNN_BENCH_ROUND")}
     env |= {f"{name}_NUM_THREADS": str(threads) for name in _POOLS} | {"PYTHONHASHSEED": "0"}
     if hasattr(os, "sched_getaffinity"):
@@ -34,6 +33,7 @@ def environment(threads: int, side: sides.Side | None = None) -> dict[str, str]:
 def pytest_command(python: str, given) -> list[str]:
     """pytest with our plugin on the benchmarks that `given` chooses."""
     command = [python, "-P", str(_PLUGIN), "--benchmark-only", "--benchmark-disable-gc", "-p", "no:cacheprovider"]
+    command += ["-p", "no:hypothesispytest"]  # its import takes longer than all else together
     command += ["-k", given.keyword] if given.keyword else []
     return command + given.pytest + given.path
 
@@ -64,6 +64,8 @@ def run_once(side: sides.Side, tree: Path, given, folder: Path, only=None, prefi
         lines = [line for line in done.stdout.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
         raise BenchError(f"{side.name}: the benchmarks did not run: {lines[-1].strip()}") from None
     found["ids"] = {_key(name, side.backend): name for name in found["tests"]}
+    if not found["tests"] and not found["failures"]:
+        raise BenchError("no benchmarks were found")
     for key in ("tests", "limits", "failures"):
         found[key] = {_key(name, side.backend): value for name, value in found[key].items()}
     return found

@@ -33,7 +33,7 @@ class Side:
     python: str = sys.executable
     own: bool = False  # an environment of its own, not that of this process
     backend: str | None = None
-    commit: str | None = None
+    commit: str = ""
     checkout: Path | None = None
     provides: tuple[str, ...] = ()
 
@@ -69,16 +69,17 @@ def prepare(text: str, project: Path, folder: Path, files: bool = False) -> Side
     if commit:
         return _from_commit(Side(text, commit=commit), project, folder, files)
     if path.is_dir():
-        return _from_folder(Side(text, checkout=path.resolve()), folder)
+        return _from_folder(Side(text), path.resolve(), folder)
     if re.fullmatch(r"\d+(\.\w+)+", text):
         return _in_environment(Side(text), folder, wheel=f"{_project_name(project)}=={text}")
     raise BenchError(
-        f"{text!r} is not a git ref of {project}, a version, a wheel, a folder, 'installed' or one of {', '.join(BACKENDS)}"
+        f"{text!r} is not a git ref of {project}, a version, a wheel, a folder, installed, {', '.join(BACKENDS)}"
     )
 
 
 def benchmark_files(a: Side, b: Side, project: Path, folder: Path) -> Path:
-    """A copy of B's tree without the packages that are compared, so that both sides import what is installed."""
+    """A copy of B's tree (or the project's, if B has none) without the packages that are compared: both sides import
+    what is installed."""
     tree = folder / "files"
     _copy(b.checkout or project, tree)
     for name in {*a.provides, *b.provides}:
@@ -95,21 +96,21 @@ def _from_commit(side: Side, project: Path, folder: Path, files: bool) -> Side:
     if files or wheel is None:
         _git(project, "clone", "--quiet", "--shared", "--no-checkout", _root(project), str(folder / "clone"))
         _git(folder / "clone", "checkout", "--quiet", "--detach", side.commit)
-        side.checkout = folder / "clone" / project.resolve().relative_to(Path(_root(project)).resolve())
-        if not _installable(side.checkout):
-            return _in_environment(side, folder, path=side.checkout)
-    if wheel is None:
-        wheel = _keep(_build(side, folder / "wheel"), side.commit, project)
+        source = side.checkout = folder / "clone" / project.resolve().relative_to(Path(_root(project)).resolve())
+        if not _installable(source):
+            return _in_environment(side, folder, path=source)
+        wheel = wheel or _keep(_build(side, source, folder / "wheel"), side.commit, project)
     return _in_environment(side, folder, wheel=str(wheel))
 
 
-def _from_folder(side: Side, folder: Path) -> Side:
-    if _installable(side.checkout):
-        return _in_environment(side, folder, wheel=str(_build(side, folder / "wheel")))
-    return _in_environment(side, folder, path=side.checkout)
+def _from_folder(side: Side, source: Path, folder: Path) -> Side:
+    if not _installable(source):
+        return _in_environment(side, folder, path=source)
+    side.checkout = source
+    return _in_environment(side, folder, wheel=str(_build(side, source, folder / "wheel")))
 
 
-def _in_environment(side: Side, folder: Path, wheel: str | None = None, path: Path | None = None) -> Side:
+def _in_environment(side: Side, folder: Path, wheel: str = "", path: Path = Path()) -> Side:
     """A venv with the wheel, or with `path` on its module path; all else is what this process has installed."""
     where = folder / "environment"
     venv.EnvBuilder(symlinks=os.name != "nt").create(where)
@@ -134,11 +135,11 @@ def _modules(folder: Path) -> tuple[str, ...]:
     return tuple(sorted([*packages, *(p.name.split(".")[0] for p in folder.iterdir() if p.suffix in (".py", ".so"))]))
 
 
-def _build(side: Side, target: Path) -> Path:
+def _build(side: Side, source: Path, target: Path) -> Path:
     """The wheel of a source tree; without a build environment if all that it asks for is installed here."""
-    isolation = ["--no-build-isolation"] if _needs_are_here(side.checkout) else []
+    isolation = ["--no-build-isolation"] if _needs_are_here(source) else []
     what = f"{side.name}{f' ({side.commit[:10]})' if side.commit else ''} does not build"
-    _pip(what, "wheel", "--no-deps", *isolation, "-w", str(target), str(side.checkout))
+    _pip(what, "wheel", "--no-deps", *isolation, "-w", str(target), str(source))
     return next(target.glob("*.whl"))
 
 
@@ -184,7 +185,7 @@ def _pip(what: str, *arguments: str) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(done.stdout)
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()] or ["pip says nothing"]
-        telling = [line for line in lines if re.search(r"\berror\b|Error:", line) and "subprocess" not in line]
+        telling = [line for line in lines if re.search("[eE]rror:", line) and "subprocess-exited" not in line]
         raise BenchError(f"{what}: {(telling or lines)[0][:300]} (all of it: {log})")
 
 
@@ -234,13 +235,13 @@ def _installed_version(project: Path) -> str | None:
 
 def _copy(source: Path, target: Path) -> None:
     """A source tree without what git ignores, or, outside of git, without the usual build and cache folders."""
-    try:
-        listed = _git(source, "ls-files", "-z", "--cached", "--others", "--exclude-standard", ".").split("\0")
-    except BenchError:
+    listed = ""
+    with contextlib.suppress(BenchError):
+        listed = _git(source, "ls-files", "-z", "--cached", "--others", "--exclude-standard", ".")
+    if not listed:
         shutil.copytree(source, target, ignore=shutil.ignore_patterns(*_IGNORED))
         return
-    target.mkdir()
-    for name in filter(None, listed):
-        if (source / name).is_file():
+    for name in listed.split("\0"):
+        if name and (source / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source / name, target / name)

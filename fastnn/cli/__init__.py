@@ -28,7 +28,7 @@ def main(argv=None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
-        if name in argv:  # only the command in question is imported
+        if name == next((word for word in argv if word[:1] != "-"), None):  # only this one is imported
             importlib.import_module(f"fastnn.cli.{name}").add_arguments(command)
     args = parser.parse_args(argv)
     try:

@@ -1,7 +1,6 @@
 """`fastnn bench`: performance regressions of any project with pytest-benchmark tests."""
 
 import argparse
-import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -90,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
     return EXIT["failed"]
 
 
-_say = functools.partial(print, file=sys.stderr, flush=True)
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _run(args) -> int:
