@@ -10,7 +10,7 @@ from every_backend import backend, on_every_backend, one_thread  # noqa: F401
 import fastnn
 from fastnn import layers, optimizer, time_layers
 from fastnn.layers.base import Layer
-from fastnn.network import Network
+from fastnn.network import Network, lowering
 
 pytestmark = [on_every_backend, pytest.mark.usefixtures("one_thread")]
 
@@ -89,6 +89,10 @@ def gru(D=4, H=5, **options):
 
 def rnn(D=4, H=5, **options):
     return time_layers.TimeRNN(normal(D, H), normal(H, H), normal(H), **options)
+
+
+def affine(D, M):
+    return layers.Affine(normal(D, M), normal(M))
 
 
 def batch_norm(M):
@@ -173,6 +177,23 @@ NETWORKS = {
         lambda: [layers.Embedding(normal(11, 4)), layers.Relu(), layers.Affine(normal(28, 3), normal(3))],
         softmax_loss, WORDS, np.arange(6) % 3,
     ),
+    "residual": (
+        lambda: [*dense(), layers.Add([], [affine(3, 6), layers.Relu(), affine(6, 3)], [batch_norm(3)]), affine(3, 3)],
+        softmax_loss, X, T,
+    ),
+    "first Concatenate": (
+        lambda: [layers.Concatenate([affine(20, 4), layers.Tanh()], [], [layers.Dropout(0.5, rng=0)]), affine(44, 3)],
+        softmax_loss, X, T,
+    ),
+    "Inception": (
+        lambda: images(
+            layers.Concatenate(
+                [layers.Convolution(normal(2, 4, 1, 1), normal(2)), layers.Relu()],
+                [layers.Pooling(3, 3, 1, 1), layers.Add([layers.Sigmoid()], [])],
+            )
+        ),
+        softmax_loss, PICTURES, T,
+    ),
     "in Python": (lambda: [Doubled(), *dense(lambda M: Doubled(), lambda M: Scaled(normal(M)))], softmax_loss, X, T),
 }  # fmt: skip
 
@@ -200,6 +221,7 @@ def arrays(net, name):
 
 
 def assert_same(net, other, name="params"):
+    net, other = (list(lowering.leaves(layers)) for layers in (net, other))
     for a, b in zip(arrays(net, name), arrays(other, name), strict=True):
         np.testing.assert_array_equal(a, b)
     for layer, like in zip(net, other, strict=True):
@@ -340,10 +362,6 @@ def test_files(tmp_path, suffix):
 # ---- bad input -----------------------------------------------------------------------------------------------------
 
 
-def affine(D, M):
-    return layers.Affine(normal(D, M), normal(M))
-
-
 @pytest.mark.parametrize(
     "net, x, message",
     [
@@ -359,6 +377,7 @@ def affine(D, M):
         ([affine(20, 9), layers.Relu(), layers.Embedding(normal(3, 4))], X,
          r"layer 3 \(Embedding\) takes indices but layer 2 \(Relu\)"),
         ([affine(20, 9), time_layers.TimeAffine(normal(8, 4), normal(4))], X, r"2 \(TimeAffine\) takes 8 numbers"),
+        ([affine(20, 9), layers.Add([], [affine(9, 8)])], X, r"2 \(Add\) has branches of \(N, 9\), \(N, 8\)"),
         ([affine(20, 9), Scaled(normal(8))], X, r"layer 2 \(Scaled\), run in Python, does not take \(N, 9\)"),
     ],
 )  # fmt: skip

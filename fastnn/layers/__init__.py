@@ -26,6 +26,7 @@ from .activation import (
     Tanh,
 )
 from .base import Layer
+from .branch import Add, Concatenate
 from .conv import Convolution, ConvTranspose2d
 from .dense import AddLayer, Affine, MatMul, MulLayer, Repeat, Sum
 from .embedding import Embedding, EmbeddingDot, NegativeSamplingLoss, UnigramSampler
@@ -40,12 +41,14 @@ __all__ = [
     "GELU",
     "SELU",
     "Activation",
+    "Add",
     "AddLayer",
     "Affine",
     "AveragePooling",
     "BatchNorm2d",
     "BatchNormalization",
     "BernoulliKL",
+    "Concatenate",
     "ConvTranspose2d",
     "Convolution",
     "Dropout",

@@ -234,7 +234,7 @@ class Fit:
 
     def _generators(self):
         """All random generators that training draws from, each once."""
-        found = [self.rng, *(getattr(layer, "rng", None) for layer in self.network.layers)]
+        found = [self.rng, *(getattr(layer, "rng", None) for layer in self.network.leaves())]
         found = [g for g in found if isinstance(g, np.random.Generator)]
         return list({id(g): g for g in found}.values())
 
@@ -242,7 +242,7 @@ class Fit:
         """All that training needs to go on, as {name: array}."""
         optimizer = self.optimizer
         arrays = {f"net.{name}": a for name, a in self.network._named_arrays().items()}
-        for i, layer in enumerate(self.network.layers, 1):
+        for i, layer in enumerate(self.network.leaves(), 1):
             for name in ("h", "c"):
                 if getattr(layer, "stateful", False) and isinstance(getattr(layer, name, None), np.ndarray):
                     arrays[f"state.{i}.{name}"] = getattr(layer, name)
@@ -289,7 +289,7 @@ class Fit:
         for key, a in arrays.items():
             kind, *rest = key.split(".")
             if kind == "state":
-                setattr(self.network.layers[int(rest[0]) - 1], rest[1], a)
+                setattr(self.network.leaves()[int(rest[0]) - 1], rest[1], a)
         for name in self.optimizer.state_names:
             state = [a for key, a in arrays.items() if key.startswith(f"optimizer.{name}.")]
             setattr(self.optimizer, name, state or None)

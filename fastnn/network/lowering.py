@@ -7,6 +7,7 @@ that are not in the tables, layers of a subclass and layers whose arrays do not 
 
 import copy
 import inspect
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 from .. import layers, time_layers
 from ..functions import BOOK_EPSILON
 from ..layers.base import pair
+from ..layers.branch import Branches
 from ..layers.random import draw_key
 from .program import Buffer
 
@@ -36,15 +38,15 @@ class Misfit(Exception):
 _FROM_OUTPUT = "relu", "sigmoid", "tanh"
 
 
-def chain(program, net, x):
-    """Lower the layers one after the other -> (y, backward)."""
+def chain(program, net, x, numbered=True):
+    """Lower the layers one after the other -> (y, backward). numbered: they are the network's own, not a branch's."""
     backs, i = [], 0
     while i < len(net):
         following = net[i + 1] if i + 1 < len(net) else None
-        program.layer += 1
+        program.layer += numbered
         taken, y, back = _layer(program, net[i], following, x)
         backs.append(back)
-        program.layer += taken - 1
+        program.layer += (taken - 1) * numbered
         x, i = y, i + taken
 
     def backward(dy):
@@ -82,7 +84,7 @@ def _layer(program, layer, following, x):
     def backward(dy):
         program.layer = number
         dx = back(dy)
-        if program.ready is not None and getattr(layer, "params", None):
+        if program.ready is not None and getattr(layer, "params", None) and not isinstance(layer, Branches):
             program.ready(layer)
         return dx
 
@@ -604,6 +606,95 @@ def _time_gru(program, layer, x):
     return Value(hs, (T, H), True, ""), backward
 
 
+# ---- branches --------------------------------------------------------------------------------------------------------
+
+
+def leaves(net):
+    """The layers, those in branches included."""
+    for layer in net:
+        if isinstance(layer, Branches):
+            for branch in layer.branches:
+                yield from leaves(branch)
+        else:
+            yield layer
+
+
+def _side_by_side(program, layer, x):
+    """(values, backwards) of the branches."""
+    number, lowered = program.layer, []
+    for branch in layer.branches:
+        lowered.append(chain(program, branch, x, numbered=False))
+        program.layer = number
+    return zip(*lowered, strict=True)
+
+
+def _add(program, layer, x):
+    _floats(program, layer, x)
+    values, backs = _side_by_side(program, layer, x)
+    first, *more = values
+    if any(y.shape != first.shape for y in more):
+        shapes = ", ".join(_of_batch(y.shape) for y in values)
+        raise ValueError(f"Network: layer {program.layer} (Add) has branches of {shapes}; they must be equal")
+    y, term = program.arena(first.shape), first.buffer
+    for other in more:
+        program.emit(np.add, term, other.buffer, y)
+        term = y
+    if not more:
+        program.emit(np.copyto, y, term)
+
+    def backward(dy):
+        copies = []
+        for _ in backs[1:]:  # each branch may overwrite what it gets
+            copies.append(program.arena(first.shape))
+            program.emit(np.copyto, copies[-1], dy)
+        return _sum_of_gradients(program, x, values, backs, [dy, *copies])
+
+    return Value(y, first.shape, any(y.wanted for y in values), ""), backward
+
+
+def _concatenate(program, layer, x):
+    _floats(program, layer, x)
+    values, backs = _side_by_side(program, layer, x)
+    rest = values[0].shape[1:]
+    if any(not y.shape or y.shape[1:] != rest for y in values):
+        shapes = ", ".join(_of_batch(y.shape) for y in values)
+        raise ValueError(f"Network: layer {program.layer} (Concatenate) has branches of {shapes}; they must chain")
+    ends = list(itertools.accumulate(y.shape[0] for y in values))
+    shape = ends[-1], *rest
+    y = program.arena(shape)
+    parts = [slice(end - y.shape[0], end) for end, y in zip(ends, values, strict=True)]
+    for value, part in zip(values, parts, strict=True):
+        program.emit(_put_part, y, value.buffer, part)
+
+    def backward(dy):
+        douts = []
+        for value, part in zip(values, parts, strict=True):
+            douts.append(program.arena(value.shape))
+            program.emit(_take_part, dy, douts[-1], part)
+        return _sum_of_gradients(program, x, values, backs, douts)
+
+    return Value(y, shape, any(y.wanted for y in values), ""), backward
+
+
+def _put_part(whole, value, part):
+    whole[:, part] = value
+
+
+def _take_part(whole, value, part):
+    value[...] = whole[:, part]
+
+
+def _sum_of_gradients(program, x, values, backs, douts):
+    total = None
+    for value, back, dout in zip(values, backs, douts, strict=True):
+        dx = back(dout) if value.wanted else None
+        if total is None:
+            total = dx
+        elif dx is not None:
+            program.emit(np.add, total, dx, total)
+    return total
+
+
 # ---- layers in Python ------------------------------------------------------------------------------------------------
 
 
@@ -799,6 +890,8 @@ FUSING = {
 
 LAYERS = {
     **dict.fromkeys([layers.Relu, *ACTIVATION_CLASSES], _activation),
+    layers.Add: _add,
+    layers.Concatenate: _concatenate,
     layers.ConvTranspose2d: _convolution_transposed,
     layers.Dropout: _books_dropout,
     layers.Dropout2d: _dropout2d,

@@ -114,7 +114,11 @@ class Network:
         return Parameters([g for layer in self._with_params() for g in layer.grads], self._names())
 
     def _with_params(self):
-        return [layer for layer in self.layers if getattr(layer, "params", None)]
+        return [layer for layer in self.leaves() if getattr(layer, "params", None)]
+
+    def leaves(self):
+        """The layers, those in branches included."""
+        return list(lowering.leaves(self.layers))
 
     def _names(self):
         """W1, b1, W2, ...: each kind of parameter counted by itself, as book 1 does."""
@@ -240,7 +244,7 @@ class Network:
 
     def reset_state(self):
         """Stateful recurrent layers start from zeros again."""
-        for layer in self.layers:
+        for layer in self.leaves():
             if hasattr(layer, "reset_state"):
                 layer.reset_state()
 
@@ -259,7 +263,7 @@ class Network:
 
     def _named_arrays(self):
         arrays = dict(self.params.items())
-        for i, layer in enumerate(self.layers, 1):
+        for i, layer in enumerate(self.leaves(), 1):
             for name in ("running_mean", "running_var"):
                 if isinstance(getattr(layer, name, None), np.ndarray):
                     arrays[f"layer{i}.{name}"] = getattr(layer, name)
@@ -277,13 +281,13 @@ class Network:
             array[...] = loaded[name]
         for key, value in late.items():  # statistics that this network's layers do not have yet
             number, name = key.removeprefix("layer").split(".")
-            setattr(self.layers[int(number) - 1], name, np.array(value))
+            setattr(self.leaves()[int(number) - 1], name, np.array(value))
 
     def _has_no(self, key):
         number, name = key.removeprefix("layer").split(".")
-        if not number.isdigit() or not 1 <= int(number) <= len(self.layers):
+        if not number.isdigit() or not 1 <= int(number) <= len(self.leaves()):
             return False
-        return getattr(self.layers[int(number) - 1], name, 0) is None
+        return getattr(self.leaves()[int(number) - 1], name, 0) is None
 
     # ---- plans -----------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import backends, layers, time_layers
+from ..layers.branch import Branches
 from . import lowering
 from .plan import Plan, native_plan
 from .program import Program
@@ -209,6 +210,8 @@ def _probabilities(net):
 
 def _frozen(layer, dtype):
     """A copy of a layer with parameters and statistics of its own in `dtype`, without gradients."""
+    if isinstance(layer, Branches):
+        return type(layer)(*([_frozen(inner, dtype) for inner in branch] for branch in layer.branches))
     if type(layer) not in lowering.LAYERS and type(layer) not in lowering.FUSING:
         return copy.deepcopy(layer)
     twin = copy.copy(layer)

@@ -84,9 +84,9 @@ def _rows(net, lowered, inputs, n, repeats):
     count = len(program.instructions)
     best = np.full(count, np.inf)
     states = [
-        (layer, name, getattr(layer, name)) for layer in net.layers for name in ("h", "c") if hasattr(layer, name)
+        (layer, name, getattr(layer, name)) for layer in net.leaves() for name in ("h", "c") if hasattr(layer, name)
     ]
-    running = [a.copy() for layer in net.layers for a in _statistics(layer)]
+    running = [a.copy() for layer in net.leaves() for a in _statistics(layer)]
     for _ in range(max(repeats, 1)):
         for i in range(count):
             began = time.perf_counter()
@@ -94,7 +94,7 @@ def _rows(net, lowered, inputs, n, repeats):
             best[i] = min(best[i], time.perf_counter() - began)
     for layer, name, value in states:
         setattr(layer, name, value)
-    for a, before in zip((a for layer in net.layers for a in _statistics(layer)), running, strict=True):
+    for a, before in zip((a for layer in net.leaves() for a in _statistics(layer)), running, strict=True):
         a[...] = before
     layers = [*net.layers, net.loss_layer] if lowered.loss is not None else net.layers
     in_python = {number for number, _ in program.in_python}
