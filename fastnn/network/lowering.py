@@ -62,7 +62,7 @@ def chain(program, net, x, numbered=True):
 def _layer(program, layer, following, x):
     """One layer, and the activation that follows it where the two make one operation -> (layers taken, y, backward)."""
     number = program.layer
-    cls = type(layer)
+    cls = _class(program, layer)
     at = len(program.instructions), len(program.records), len(program.scalars), len(program.statistics)
     try:
         if cls in FUSING:
@@ -93,9 +93,16 @@ def _layer(program, layer, following, x):
     return taken, y._replace(origin=f"layer {number + taken - 1} ({last})"), backward
 
 
+def _class(program, layer):
+    """The layer's class; None where it has a forward or backward of its own, which runs in Python."""
+    own = vars(layer) if hasattr(layer, "__dict__") else {}
+    replaced = [program.hold(own, method) for method in ("forward", "backward")]
+    return type(layer) if replaced == [None, None] else None
+
+
 def _fusable(program, layer):
     """(kind, alpha) of an activation that can be part of the operation before it; ("identity", 0) of anything else."""
-    cls = type(layer)
+    cls = None if layer is None else _class(program, layer)
     if cls is layers.Relu:
         return "relu", 0.0
     if cls in ACTIVATION_CLASSES:
@@ -268,6 +275,7 @@ def _dropout(program, layer, x, scale=1.0, keep=None):
         key, mask = program.scalar(lambda n: draw_key(layer.rng)), program.arena(x.shape, dtype="mask")
         y = program.arena(x.shape)
         program.emit("dropout_forward", x.buffer, float(layer.dropout_ratio), key, scale, y, mask)
+        _keep_mask(program, layer, mask, x.shape)
     elif keep is None:
         return Value(x.buffer, x.shape, x.wanted, ""), lambda dy: dy
     else:  # a ratio of 0 keeps everything
@@ -282,6 +290,17 @@ def _dropout(program, layer, x, scale=1.0, keep=None):
         return dy
 
     return Value(y, x.shape, x.wanted, ""), backward
+
+
+def _keep_mask(program, layer, mask, shape):
+    """After the gradients have been computed the layer has its mask, as after its own forward."""
+    if program.keeps_masks:
+        program.pin(mask)
+
+        def after(view, n):
+            layer._mask, layer._shape = view(mask, n).copy(), (n, *shape)
+
+        program.after.append(after)
 
 
 def _books_dropout(program, layer, x):
@@ -299,6 +318,7 @@ def _dropout2d(program, layer, x):
     key, mask = program.scalar(lambda n: draw_key(layer.rng)), program.arena(x.shape[:1], dtype="mask")
     y, scale = program.arena(x.shape), float(layer._scale())
     program.emit("dropout2d_forward", x.buffer, float(layer.dropout_ratio), key, scale, y, mask)
+    _keep_mask(program, layer, mask, x.shape[:1])
 
     def backward(dy):
         if not x.wanted:

@@ -29,8 +29,13 @@ class Parameters(list):
     """
 
     def __init__(self, arrays, names):
+        """names: a function, which is asked when names are needed."""
         super().__init__(arrays)
-        self._names = names
+        self._ask = names
+
+    @property
+    def _names(self):
+        return self._ask()
 
     def keys(self):
         return list(self._names)
@@ -106,12 +111,12 @@ class Network:
     @property
     def params(self):
         """The layers' parameters, in order: `Parameters`."""
-        return Parameters([p for layer in self._with_params() for p in layer.params], self._names())
+        return Parameters([p for layer in self._with_params() for p in layer.params], self._names)
 
     @property
     def grads(self):
         """The arrays that the last gradients are in, like `params`."""
-        return Parameters([g for layer in self._with_params() for g in layer.grads], self._names())
+        return Parameters([g for layer in self._with_params() for g in layer.grads], self._names)
 
     def _with_params(self):
         return [layer for layer in self.leaves() if getattr(layer, "params", None)]
@@ -391,6 +396,7 @@ class Lowered:
 
     def __init__(self, net, kind, train, shape, dtype, capacity, rule):
         self.program = program = Program(net.dtype, capacity, train, kind in ("gradient", "step"))
+        program.keeps_masks = kind == "gradient"
         x = program.input(0, shape, "float" if dtype == net.dtype else "labels")
         self.loss = None
         updates = None

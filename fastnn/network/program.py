@@ -78,6 +78,7 @@ class Program:
         self.backward = backward  # whether gradients will be asked for
         self.capacity = capacity
         self.train = train
+        self.keeps_masks = False  # whether dropout layers get the masks of a run
         self.instructions: list = []
         self.layer_of: list = []  # number of the layer that each instruction belongs to
         self.records: list = []
@@ -115,8 +116,8 @@ class Program:
         return self.input(1 + len(self.inputs), shape)
 
     def hold(self, owner, key):
-        """`owner[key]` (a list's) or attribute `key`: `stale` tells whether it has been replaced."""
-        value = owner[key] if isinstance(owner, list) else getattr(owner, key)
+        """`owner[key]` (of a list, or a dict that may lack it) or attribute `key`: `stale` tells whether it changed."""
+        value = _value(owner, key)
         self.held.append((owner, key, value))
         return value
 
@@ -214,9 +215,15 @@ class Program:
     def stale(self):
         """Whether something that the program refers to has been replaced."""
         for owner, key, value in self.held:
-            if (owner[key] if type(owner) is list else getattr(owner, key)) is not value:
+            if _value(owner, key) is not value:
                 return True
         return False
+
+
+def _value(owner, key):
+    if type(owner) is list:
+        return owner[key]
+    return owner.get(key) if type(owner) is dict else getattr(owner, key)
 
 
 def aligned(nbytes):
