@@ -153,24 +153,32 @@ void Team::live(int number) {
   }
 }
 
+// The members are OpenMP's, in one region that never ends: they are placed as OMP_PROC_BIND and OMP_PLACES say. A region
+// for each call would wait at its end for every thread, also for one whose processor another process has.
 void Team::ensure(int threads) {
-  while (members.load(std::memory_order_relaxed) < threads - 1) {
-    const int number = members.load(std::memory_order_relaxed);
+  const int first = members.load(std::memory_order_relaxed), more = threads - 1 - first;
+  if (more <= 0) return;
 #if !defined(_WIN32)
-    sigset_t all, before;  // signals are the caller's
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+  sigset_t all, before;  // signals are the caller's
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
 #endif
-    try {
-      std::thread([this, number] { live(number); }).detach();
-      members.store(number + 1, std::memory_order_relaxed);
-    } catch (const std::system_error&) {  // no more threads: those that are there do it
-      threads = 0;
-    }
-#if !defined(_WIN32)
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  try {
+    std::thread([this, first, more] {
+#if defined(_OPENMP)
+#pragma omp parallel num_threads(more)
+      live(first + omp_get_thread_num());
+#else
+      for (int i = 1; i < more; ++i) std::thread([this, first, i] { live(first + i); }).detach();
+      live(first);
 #endif
+    }).detach();
+    members.store(first + more, std::memory_order_relaxed);
+  } catch (const std::system_error&) {  // no more threads: those that are there do it
   }
+#if !defined(_WIN32)
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+#endif
 }
 
 // The team for one call of this thread, if nobody else has it.
