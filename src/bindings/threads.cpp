@@ -153,8 +153,8 @@ void Team::live(int number) {
   }
 }
 
-// The members are OpenMP's, in one region that never ends: they are placed as OMP_PROC_BIND and OMP_PLACES say. A region
-// for each call would wait at its end for every thread, also for one whose processor another process has.
+// The members are OpenMP's, in one region that never ends: they are placed as OMP_PROC_BIND and OMP_PLACES say. A
+// region for each call would wait at its end for every thread, also for one whose processor another process has.
 void Team::ensure(int threads) {
   const int first = members.load(std::memory_order_relaxed), more = threads - 1 - first;
   if (more <= 0) return;
