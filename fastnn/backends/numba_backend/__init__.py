@@ -20,4 +20,5 @@ from .norm import *
 from .optim import *
 from .pool import *
 from .random import *
+from .rnn import *
 from .softmax import *
