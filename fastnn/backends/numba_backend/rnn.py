@@ -336,7 +336,7 @@ def rnn_backward(
     dx=None, dWx=None, dWh=None, db=None, dh0=None,
 ):  # fmt: skip
     s = _Sequence(x, Wh, lengths, reverse, time_major)
-    first, carry, y, to = (s.state(h0), *(s.state(None) for _ in range(3)))
+    first, carry, y, to = s.state(h0), s.state(None), s.state(None), s.state(None)
     given, states = s.matrix(dhs), s.matrix(hs)
     before, da = np.empty_like(states), np.empty_like(states)
     for t in reversed(s.order):
