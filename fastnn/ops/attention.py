@@ -3,6 +3,7 @@
 Built of `matmul` and `softmax`, so that it runs on every backend.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -87,15 +88,21 @@ def _weights(q, keys, mask, t, ahead, causal):
     """The softmax for the queries t, t + 1, ... (n, D) and keys (s, D): (n, s); 0 where a query may not look."""
     score = matmul(q, keys.T)
     score *= q.dtype.type(1 / math.sqrt(max(q.shape[1], 1)))
-    hidden = None if mask is None or mask.all() else ~mask[np.newaxis]
-    if causal and t + ahead + 1 < len(keys):
-        later = np.arange(len(keys)) > np.arange(t + ahead, t + ahead + len(q))[:, np.newaxis]
-        hidden = later if hidden is None else hidden | later
-    if hidden is None:
-        return softmax_forward(score)
-    score[np.broadcast_to(hidden, score.shape)] = -np.inf
-    blind = np.broadcast_to(hidden, score.shape).all(axis=1)
-    score[blind] = 0
+    if mask is not None:
+        np.copyto(score, -np.inf, where=~mask)
+    first = 0 if mask is None else int(mask.argmax()) if mask.any() else len(keys)  # key that may be looked at
+    last = t + ahead  # key that the first query may look at
+    if causal and last + 1 < len(keys):
+        begin = max(last + 1, 0)
+        np.copyto(score[:, begin:], -np.inf, where=_later(len(q), len(keys) - begin, last + 1 - begin))
+    blind = len(q) if first == len(keys) else max(first - last, 0) if causal else 0  # so many queries see no key
+    score[:blind] = 0
     p = softmax_forward(score)
-    p[blind] = 0
+    p[:blind] = 0
     return p
+
+
+@functools.lru_cache(maxsize=8)
+def _later(n, s, shift):
+    """(n, s): whether column j >= row i + shift."""
+    return np.arange(s) >= np.arange(shift, n + shift)[:, np.newaxis]
