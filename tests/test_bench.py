@@ -4,6 +4,8 @@ import errno
 import importlib.util
 import json
 import os
+import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -377,3 +379,173 @@ def test_the_plugin_alone():
     plugin = Path(rounds.__file__).with_name("plugin.py")
     text = plugin.read_text()
     assert "from ." not in text and "import fastnn" not in text
+
+
+# What is kept, over time
+
+
+def stored(project, name, date, seconds, machine="here", benchmarks=None):
+    """A file as pytest-benchmark stores it."""
+    tests = benchmarks or {"bench/b.py::test_a": seconds}
+    run = {
+        "machine_info": {"node": machine, "system": "Linux", "machine": "x86_64", "python_version": "3.11.7"},
+        "commit_info": {"id": name * 8},
+        "datetime": date,
+        "benchmarks": [
+            {"fullname": key, "params": None, "stats": {"median": s, "iqr": s / 100, "q1": s * 0.99, "q3": s * 1.01}}
+            for key, s in tests.items()
+        ],
+    }
+    for bench in run["benchmarks"]:
+        if "-native" in bench["fullname"] or "-numpy" in bench["fullname"]:
+            bench["params"] = {"backend": "native" if "-native" in bench["fullname"] else "numpy"}
+    write(project / ".benchmarks" / "Linux-CPython-3.11-64bit" / f"{name}.json", json.dumps(run))
+
+
+def levels(project, machine, *values):
+    for i, value in enumerate(values):
+        jitter = 1 + 0.004 * ((i * 7) % 5 - 2)
+        stored(project, f"{machine}{i:04}", f"2026-01-{i + 1:02}T00:00:00+00:00", value * jitter, machine)
+
+
+def test_history_finds_the_change_and_never_mixes_machines(project, capsys):
+    levels(project, "slow", *[2e-3] * 10)
+    levels(project, "fast", *[1e-3] * 10)
+    assert bench(project, "history") == 0
+    assert capsys.readouterr().out == "no change points\n"
+    levels(project, "fast", *[1e-3] * 6, *[1.2e-3] * 6)
+    assert bench(project, "history") == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert len(lines) == 1 and "2026-01-07" in lines[0] and "(fast, " in lines[0]
+    assert abs(float(lines[0].split()[0]) - 1.2) < 0.01
+
+
+def test_noise_is_a_floor(project, tmp_path, capsys):
+    import math
+
+    assert bench(project, "noise", tmp_path / "before", "--max-rounds", "2") == 0
+    assert "smallest visible change: 1.000" in capsys.readouterr().out
+    (path,) = (project / ".benchmarks" / "noise").iterdir()
+    noise = json.loads(path.read_text())
+    assert {name: round(floor, 9) for name, floor in noise["floors"].items()} == dict.fromkeys([*NAMES, ""], 1)
+    noise["floors"] = {NAMES[0]: 1.2, "": 1.01}
+    path.write_text(json.dumps(noise))
+    assert compare(project, tmp_path / "before", tmp_path / "after") == 0
+    tests = kept(project)["tests"]
+    assert [(tests[name]["limit"], tests[name]["verdict"]) for name in NAMES] == [(1.2, "fine"), (1.05, "regression")]
+    assert math.isclose(tests[NAMES[0]]["ratio"], 1.1)
+
+
+def result(*verdicts, message=None, failures=()):
+    tests = {
+        f"t{i}": {"seconds": ([1e-3], [1.1e-3]), "ratio": 1.1, "low": 1.0, "high": 1.2, "limit": 1.05, "verdict": word}
+        for i, word in enumerate(verdicts)
+    }
+    failures = dict.fromkeys(failures, "b: call: AssertionError: <x>")
+    sides = {"a": {"name": "a"}, "b": {"name": "b"}, "machine": "here"}
+    return {"tests": tests, "failures": failures, "message": message, "rounds": 7, **sides}
+
+
+@pytest.mark.parametrize(
+    "found, code",
+    [
+        (result("fine", "fine"), 0),
+        (result("fine", "undecided", "regression"), 1),
+        (result("fine", "undecided"), 2),
+        (result("fine", failures=["t9"]), 3),
+        (result("fine", message="interrupted in round 2"), 3),
+    ],
+)
+def test_check(project, capsys, found, code):
+    path = store.save_result(project, "compare", found)
+    assert bench(project, "check") == bench(project, "check", path) == code
+    assert ("t2" in capsys.readouterr().out) == (code == 1)
+
+
+def test_check_without_or_with_a_damaged_result(project, capsys):
+    assert bench(project, "check") == 3
+    assert "run `fastnn bench compare A B` first" in capsys.readouterr().err
+    path = project / ".benchmarks" / "fastnn" / "2026-compare.json"
+    for text in ("{", "[]", '{"tests": {}}', ""):
+        write(path, text)
+        assert bench(project, "check") == 3
+        assert str(path) in capsys.readouterr().err
+
+
+def fill(project):
+    names = [
+        f"bench/b.py::test_inference[Net-{b}-{s}]" for b in ("native", "numpy") for s in ("per-sample", "per-batch")
+    ]
+    levels(project, "here", *[1e-3] * 6, *[1.3e-3] * 6)
+    stored(
+        project,
+        "last",
+        "2026-02-01T00:00:00+00:00",
+        0,
+        benchmarks=dict(zip(names, [4e-3, 1e-3, 9e-3, 3e-3], strict=True)),
+    )
+    store.save_result(project, "compare", result("fine", "regression", "undecided", failures=["t9"]))
+
+
+def test_report(project, capsys):
+    fill(project)
+    assert bench(project, "report") == 0
+    markdown = capsys.readouterr().out
+    assert "| `t1` | 1 ms | 1.1 ms | 1.100 | 1.000 to 1.200 | 1.050 | regression |" in markdown
+    assert "1 regression, 1 failed, 1 undecided, 1 fine" in markdown and "`t9`" in markdown and "| 1.3" in markdown
+    assert "| test_inference[Net-native-per-sample] | 4 ms | 1 ms | 4.0x as fast |" in markdown
+    page = (project / ".benchmarks" / "report.html").read_text()
+    assert page.count("<figure>") == 1 and page.count("<svg") == 1
+    assert not any(word in page for word in ("<script", "http://localhost", 'src="', "<link", "<x>"))
+    assert "4.0x as fast" in page and "<th>native<th>numpy" in page and "<td>4 ms<td>2.25" in page
+
+
+def test_exports(project, tmp_path):
+    fill(project)
+    github, bencher = tmp_path / "github.json", tmp_path / "bencher.json"
+    assert bench(project, "report", "--github-action-benchmark", github, "--bencher", bencher) == 0
+    first = json.loads(github.read_text())[0]
+    assert first["unit"] == "s" and first["value"] == 4e-3 and set(first) == {"name", "unit", "value", "range"}
+    metric = json.loads(bencher.read_text())["bench/b.py::test_inference[Net-native-per-sample]"]["latency"]
+    assert metric["lower_value"] < metric["value"] == 4e6 < metric["upper_value"]
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"benchmarks": []}', "\x00", '{"benchmarks": [{}], "datetime": 1}'])
+@pytest.mark.parametrize("command", ["history", "report"])
+def test_damaged_or_foreign_json_is_named_and_the_rest_shown(project, capsys, command, text):
+    fill(project)
+    write(project / ".benchmarks" / "Linux-CPython-3.11-64bit" / "0000_bad.json", text)
+    assert bench(project, command) == 3
+    printed = capsys.readouterr()
+    assert "1.3" in printed.out and printed.err.count("\n") == 1 and "0000_bad.json" in printed.err
+
+
+def test_nothing_is_stored_yet(project, capsys):
+    assert bench(project, "history") == 3
+    assert "no runs in" in capsys.readouterr().err
+    assert bench(project, "report") == 0
+
+
+# Instructions
+
+
+def test_missing_valgrind(project, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert bench(project, "count", tmp_path / "before") == 3
+    assert capsys.readouterr().err.startswith("fastnn bench count: valgrind is not installed")
+
+
+@pytest.mark.skipif(not shutil.which("valgrind") or platform.machine() != "x86_64", reason="needs valgrind on x86-64")
+def test_count_sees_one_per_cent(project, tmp_path):
+    """A loop of 1,000 additions against one of 1,010."""
+    plain = "import tiny\ndef test_loop(benchmark):\n    benchmark(tiny.work, 1000)\n"
+    write(project / "bench/bench_tiny.py", plain)
+    loop = "for i in range(n): i + 1"
+    write(tmp_path / "before" / "tiny.py", tiny(1.0, loop))
+    write(tmp_path / "after" / "tiny.py", tiny(1.0, loop.replace("(n)", "(n + n // 100)")))
+    assert bench(project, "count", tmp_path / "before", tmp_path / "after") == 0
+    (test,) = kept(project)["tests"].values()
+    assert 1.007 < test["ratio"] < 1.014
+    assert bench(project, "count", tmp_path / "before") == 0
+    (again,) = kept(project)["tests"].values()
+    assert abs(again["seconds"][0][0] / test["seconds"][0][0] - 1) < 0.001

@@ -4,7 +4,10 @@ An entry point (`fastnn-bench`) for ordinary runs. In the environments that are 
 `python -P plugin.py PYTEST-ARGUMENTS`, whatever version of fastnn is there or none; so it imports nothing but pytest.
 """
 
+import ctypes
+import gc
 import json
+import mmap
 import os
 import platform
 import sys
@@ -52,7 +55,9 @@ class Round:
 
     def __init__(self, settings):
         self.settings = settings
-        self.limits, self.failures, self.results = {}, {}, []
+        self.limits, self.failures, self.tests, self.machine = {}, {}, {}, {}
+        if settings["count"]:
+            _count_instead(Callgrind(settings["count"]), self.tests)
 
     def pytest_collection_modifyitems(self, config, items):
         """Keep the tests that are wanted, of one backend if they are parametrized by it; note their limits."""
@@ -95,12 +100,85 @@ class Round:
         self.machine = output_json["machine_info"]
         for bench in output_json["benchmarks"]:
             del bench["stats"]["data"]
-            self.results.append(bench)
+            self.tests[bench["fullname"]] = bench["stats"]
 
-    def pytest_sessionfinish(self):
-        tests = {bench["fullname"]: bench["stats"] for bench in self.results}
-        result = {"tests": tests, "limits": self.limits, "failures": self.failures}
-        Path(self.settings["result"]).write_text(json.dumps(result | {"machine": getattr(self, "machine", {})}))
+    def pytest_sessionfinish(self, session):
+        if self.settings["count"]:
+            self.machine = session.config.hook.pytest_benchmark_generate_machine_info(config=session.config)
+            pytest_benchmark_update_machine_info(session.config, self.machine)
+        result = {name: getattr(self, name) for name in ("tests", "limits", "failures", "machine")}
+        Path(self.settings["result"]).write_text(json.dumps(result))
+
+
+class Callgrind:
+    """Instructions between two points, from inside a process that runs under valgrind --tool=callgrind.
+
+    A client request is a sequence of instructions that does nothing outside of valgrind (valgrind.h, amd64); it takes
+    the address of six words. Each dump is a file, `prefix`.1, .2, ...
+    """
+
+    REQUEST = bytes.fromhex("4889f8 31d2 48c1c703 48c1c70d 48c1c73d 48c1c733 4887db 4889d0 c3")
+    DUMP, ZERO, _, _, START, STOP = range(0x43540000, 0x43540006)
+    AIM, MOST = 50_000_000, 1000  # instructions and calls of the longer point
+
+    def __init__(self, prefix):
+        self.prefix, self.dumps = prefix, 0
+        self.memory = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        self.memory.write(self.REQUEST)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+        self.function = ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_void_p)(address)
+        self.words = (ctypes.c_size_t * 6)()
+
+    def request(self, number):
+        self.words[0] = number
+        self.function(ctypes.addressof(self.words))
+
+    def between(self, target, arguments):
+        """Instructions of a loop of calls, one for each (args, kwargs)."""
+        self.request(self.ZERO)
+        for args, kwargs in arguments:
+            target(*args, **kwargs)
+        self.request(self.DUMP)
+        self.dumps += 1
+        path = Path(f"{self.prefix}.{self.dumps}")
+        line = next(line for line in path.read_text().splitlines() if line.startswith("summary:"))
+        path.unlink()
+        return int(line.split()[1])
+
+    def per_call(self, target, make_arguments):
+        """By the difference of two loops, so that what is around them does not count."""
+        target(*(first := make_arguments())[0], **first[1])
+        gc.collect()
+        gc.disable()
+        self.request(self.START)
+        try:
+            one = self.between(target, [make_arguments()])
+            n = min(self.MOST, max(2, self.AIM // one))
+            short, long = ([make_arguments() for _ in range(count)] for count in (2, 2 + n))
+            return (-self.between(target, short) + self.between(target, long)) / n
+        finally:
+            self.request(self.STOP)
+            gc.enable()
+
+
+def _count_instead(callgrind, counts):
+    """Make the fixture `benchmark` count instructions, and call its target once more for the result."""
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+    def pedantic(self, target, args=(), kwargs=None, setup=None, teardown=None, **rounds):
+        def make_arguments():
+            return (setup and setup()) or (args, kwargs or {})
+
+        self._mode = "counted"
+        counts[self.fullname] = {"median": callgrind.per_call(target, make_arguments)}
+        last = make_arguments()
+        result = target(*last[0], **last[1])
+        if teardown:
+            teardown(*last[0], **last[1])
+        return result
+
+    BenchmarkFixture.__call__ = lambda self, target, *args, **kwargs: pedantic(self, target, args, kwargs)
+    BenchmarkFixture.pedantic = pedantic
 
 
 if __name__ == "__main__":

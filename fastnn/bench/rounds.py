@@ -46,17 +46,19 @@ def paths(tree: Path, wanted: list[str]) -> list[str]:
     return wanted or [next((name for name in ("bench", "benchmarks") if (tree / name).is_dir()), ".")]
 
 
-def run_once(side: sides.Side, tree: Path, given, folder: Path, only=None, prefix=(), **settings) -> dict:
+def run_once(side: sides.Side, tree: Path, given, folder: Path, only=None, prefix=(), **more) -> dict:
     """One process of benchmarks of `side` -> {"tests": {name: stats}, "limits", "failures", "machine"}.
 
     Names are pytest's, with * for the side's backend. BenchError if pytest could not even start.
     """
     result = folder / "result.json"
     result.unlink(missing_ok=True)
-    settings = {"only": only, "backend": side.backend, "seconds": given.seconds, "machine": False} | settings
+    settings = {"only": only, "backend": side.backend, "seconds": given.seconds, "machine": False, "count": ""}
+    settings |= more
     (folder / "round.json").write_text(json.dumps(settings | {"result": str(result)}))
     env = environment(given.threads, side) | {"FASTNN_BENCH_ROUND": str(folder / "round.json")}
-    command = [*prefix, *pytest_command(side.python, given), "-q", "--rootdir", ".", f"--benchmark-json={os.devnull}"]
+    command = [*prefix, *pytest_command(side.python, given), "-q", "--rootdir", "."]
+    command += [] if settings["count"] else [f"--benchmark-json={os.devnull}"]
     done = subprocess.run(command, cwd=tree, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         found = json.loads(result.read_text())

@@ -4,11 +4,15 @@ import errno
 import hashlib
 import json
 import os
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 from . import BenchError
+
+
+class Nothing(BenchError):
+    """There is no result yet."""
+
 
 FOLDER = ".benchmarks"  # pytest-benchmark's
 
@@ -18,9 +22,6 @@ def write(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():  # /dev/stdout
-            path.write_text(text, encoding="utf-8")
-            return
         part.write_text(text, encoding="utf-8")
         os.replace(part, path)
     except OSError as error:
@@ -54,8 +55,16 @@ def save_result(project: Path, kind: str, result: dict) -> Path:
 def latest_result(project: Path) -> Path:
     found = sorted((project / FOLDER / "fastnn").glob("[0-9]*-*.json"))
     if not found:
-        raise BenchError(f"no comparison in {project / FOLDER}: run `fastnn bench compare A B` first")
+        raise Nothing(f"no comparison in {project / FOLDER}: run `fastnn bench compare A B` first")
     return found[-1]
+
+
+def read_result(path: Path) -> dict:
+    result = read(path, "tests", "failures", "message", "a", "b", "rounds")
+    for test in result["tests"].values():
+        if not isinstance(test, dict) or not {"seconds", "ratio", "low", "high", "limit", "verdict"} <= test.keys():
+            raise BenchError(f"{path} is not a comparison of `fastnn bench`")
+    return result
 
 
 def runs(project: Path) -> tuple[list[dict], list[str]]:
@@ -102,7 +111,3 @@ def floors(project: Path, machine: str) -> dict[str, float]:
     """{test: ratio that is noise on this machine} as `fastnn bench noise` last measured it; key "" for other tests."""
     path = noise_path(project, machine)
     return read(path, "floors")["floors"] if path.exists() else {}
-
-
-def safe_name(text: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", text)[:60]

@@ -1,6 +1,7 @@
 """`fastnn bench`: performance regressions of any project with pytest-benchmark tests."""
 
 import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new = command("compare", f"A and B measured in turns; {sides}", _which, _timing, _deciding)
     new.add_argument("a", metavar="A")
     new.add_argument("b", metavar="B")
+    new = command("count", f"instructions per call under valgrind; {sides}", _which, _timing)
+    new.add_argument("a", metavar="A")
+    new.add_argument("b", metavar="B", nargs="?")
+    new = command("noise", "A against A: what this machine cannot see now; compare adds it", _which, _timing, _deciding)
+    new.set_defaults(max_rounds=12)
+    new.add_argument("a", metavar="A", nargs="?", default="installed", help="as for compare (default: %(default)s)")
+    command("history", "where the stored runs of a machine changed")
+    new = command("report", "Markdown on the standard output, one HTML page, other tools' formats")
+    new.add_argument("--html", metavar="FILE", type=Path, help="default: .benchmarks/report.html")
+    new.add_argument("--markdown", metavar="FILE", type=Path, help="default: print it")
+    new.add_argument("--github-action-benchmark", metavar="FILE", type=Path, help="customSmallerIsBetter, latest run")
+    new.add_argument("--bencher", metavar="FILE", type=Path, help="Bencher Metric Format, latest run")
+    new = command("check", "exit code of the latest comparison or count: 0 fine, 1 regression, 2 undecided, 3 error")
+    new.add_argument("file", metavar="FILE", type=Path, nargs="?", help="another result than the latest")
 
 
 def _which(parser):
@@ -105,15 +120,100 @@ def _run(args) -> int:
 
 
 def _compare(args) -> int:
-    from ..bench import report, rounds, store
+    from ..bench import rounds
 
-    result = rounds.Comparison(args, _say).run(args.a, args.b)
-    print(report.text(result))
-    path = store.save_result(args.project, "compare", result)
-    _say(f"kept in {path}")
+    return _finish(args, rounds.Comparison(args, _say).run(args.a, args.b))
+
+
+def _count(args) -> int:
+    from ..bench import count
+
+    return _finish(args, count.count(args.a, args.b, args, _say))
+
+
+def _finish(args, result: dict) -> int:
+    """Print and keep a comparison or count."""
+    from ..bench import report, store
+
+    print(report.text(result), flush=True)
+    _say(f"kept in {store.save_result(args.project, args.what, result)}")
     if result["message"]:
-        _say(f"fastnn bench compare: {result['message']}")
+        _say(f"fastnn bench {args.what}: {result['message']}")
     return EXIT["failed" if result["message"] or result["failures"] else "fine"]
 
 
-_COMMANDS = {"run": _run, "compare": _compare}
+def _noise(args) -> int:
+    from ..bench import report, rounds, store
+
+    args.precision = 0.0  # all rounds
+    result = rounds.Comparison(args, _say).run(args.a, args.a)
+    print(report.text(result))
+    if result["message"]:
+        _say(f"fastnn bench noise: {result['message']}; nothing was kept")
+        return EXIT["failed"]
+    floors = {name: max(test["high"], 1 / test["low"]) for name, test in result["tests"].items()}
+    floors[""] = sorted(floors.values())[len(floors) // 2]
+    kept = {"floors": floors, "machine": result["machine"]}
+    store.write(store.noise_path(args.project, result["machine"]), json.dumps(kept, indent=1))
+    worst = max(floors, key=floors.__getitem__)
+    print(f"smallest visible change: {floors['']:.3f} (median of the tests), {floors[worst]:.3f} ({worst or 'all'})")
+    return EXIT["fine"]
+
+
+def _history(args) -> int:
+    from ..bench import history, store
+
+    runs, bad = store.runs(args.project)
+    if runs:
+        print(history.text(history.all_changes(runs, lambda machine: store.floors(args.project, machine))))
+    return _complain(args, bad if runs or bad else [f"no runs in {args.project / store.FOLDER}: `fastnn bench run`"])
+
+
+def _report(args) -> int:
+    from ..bench import report, store
+
+    page = report.gather(args.project)
+    store.write(args.html or args.project / store.FOLDER / "report.html", report.html(page))
+    if args.markdown:
+        store.write(args.markdown, report.markdown(page))
+    else:
+        print(report.markdown(page), end="")
+    exports = {args.github_action_benchmark: report.github_action_benchmark, args.bencher: report.bencher}
+    for path, export in exports.items():
+        if path and not page["runs"]:
+            page["bad"].append(f"{path} was not written: there is no run to export")
+        elif path:
+            store.write(path, json.dumps(export(page["runs"][-1]), indent=1))
+    return _complain(args, page["bad"])
+
+
+def _complain(args, bad: list[str]) -> int:
+    """One line about all that was left out."""
+    if bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        _say(f"fastnn bench {args.what}: {bad[0]}{more}")
+    return EXIT["failed" if bad else "fine"]
+
+
+def _check(args) -> int:
+    from ..bench import report, store
+
+    path = args.file or store.latest_result(args.project)
+    result = store.read_result(path)
+    word = report.verdict(result)
+    print(f"{word}: {result['a']['name']} against {result['b']['name']} ({path})")
+    for row in report.rows(result):
+        if row["verdict"] in ("regression", "failed"):
+            print(f"  {row['verdict']}  {row['name']}  {row['note'] or format(row['ratio'], '.3f')}")
+    return EXIT[word]
+
+
+_COMMANDS = {
+    "run": _run,
+    "compare": _compare,
+    "count": _count,
+    "noise": _noise,
+    "history": _history,
+    "report": _report,
+    "check": _check,
+}
