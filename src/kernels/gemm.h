@@ -373,8 +373,12 @@ void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx tail, bool accumulat
             }
           }
         }
-        if (finish && end.activate && C.cs == 1)
-          for (idx i = i0; i < i1; ++i) end.activate(end.kind, end.alpha, C.row(i) + j0, j1 - j0);
+        if (finish && end.activate && C.cs == 1) {
+          if (C.rs == j1 - j0)  // rows without gaps (1024x100 sigmoid: 41 us -> 16)
+            end.activate(end.kind, end.alpha, C.row(i0), (i1 - i0) * C.rs);
+          else
+            for (idx i = i0; i < i1; ++i) end.activate(end.kind, end.alpha, C.row(i) + j0, j1 - j0);
+        }
       }
     }
   }
