@@ -88,6 +88,7 @@ class Plan:
         buffers: list,
         arena_bytes: typing.SupportsInt | typing.SupportsIndex,
         capacity: typing.SupportsInt | typing.SupportsIndex,
+        skip_zeros: bool = False,
     ) -> None: ...
     def run(
         self,

@@ -49,8 +49,9 @@ class Program:
     def emit(self, op, *args):
         self.instructions.append((op, args))
 
-    def plan(self):
-        return _core.Plan(self.dtype.name, self.instructions, self.buffers, self.arena_bytes, self.capacity)
+    def plan(self, skip_zeros=False):
+        program = self.instructions, self.buffers, self.arena_bytes, self.capacity
+        return _core.Plan(self.dtype.name, *program, skip_zeros)
 
 
 def make(rng, shape, dtype):
@@ -289,3 +290,23 @@ def test_a_plan_that_changes_something_is_not_frozen():
     p, _ = two_layers(np.float32, 5, np.random.default_rng(0))
     with pytest.raises(ValueError, match="run_frozen"):
         p.plan().run_frozen(5, ())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("M", [1, 10, 16, 50, 100, 128, 200])
+@pytest.mark.parametrize("D", [3, 784, 1601])
+def test_skipped_zeros_change_no_bit(D, M, dtype):
+    rng = np.random.default_rng(D + M)
+    W, b = make(rng, (D, M), dtype), make(rng, M, dtype)
+    for special in (None, np.inf):
+        if special:
+            W[0, 0] = special
+        p = Program(dtype, 2)
+        y = p.arena((M,))
+        p.emit("affine_forward", p.input(0, (D,)), p.array(W), p.array(b), "relu", 0.0, y)
+        plan = p.plan(skip_zeros=True)
+        for zeros in 0, 0.5, 0.8, 1:
+            for n in 1, 2:
+                x = np.where(rng.random((n, D)) < zeros, 0, rng.standard_normal((n, D))).astype(dtype)
+                x[0, D // 2] = -0.0 if zeros else np.nan
+                assert plan.run_frozen(n, (x,)).tobytes() == ops.affine_forward(x, W, b, "relu").tobytes()

@@ -19,8 +19,11 @@ def make_plan(program):
     return Plan(program) if plan is None else Native(program, plan)
 
 
-def native_plan(program):
-    """The native executor of a placed program; None under another backend, or where it does not know all of it."""
+def native_plan(program, skip_zeros=False):
+    """The native executor of a placed program; None under another backend, or where it does not know all of it.
+
+    skip_zeros: products with an input of one sample leave its zeros out, for weights that are finite and never change.
+    """
     if backends.active_name != "native":
         return None
     from .._core import Plan as NativePlan
@@ -28,7 +31,7 @@ def native_plan(program):
     if not all(type(op) is str and op in NativePlan.operations for op, _ in program.instructions):
         return None
     arguments = program.instructions, program.buffers(), program.arena_bytes, program.capacity
-    return NativePlan(program.dtype.name, *arguments)
+    return NativePlan(program.dtype.name, *arguments, skip_zeros)
 
 
 class Native:

@@ -135,7 +135,7 @@ class _Frozen:
         program = self._lower(predictor, shape, last, 1)
         self.block = max(1, min(_BLOCK, _CACHE_BYTES // max(program.arena_bytes, 1)))
         self._program = self._lower(predictor, shape, last, self.block)
-        self._native = native_plan(self._program) if self._writes_last else None
+        self._native = native_plan(self._program, skip_zeros=True) if self._writes_last else None
         self.native = self._declines  # (n, (x,), out) -> out, straight into the native plan where that is possible
         if self._native is not None and (self._result.rows, self._result.shape) == (1, self.shape):
             self.native = self._native.run_frozen

@@ -51,7 +51,8 @@ bool parse_whole(py::handle h, idx& n) {
 
 class Plan {
  public:
-  Plan(const string& dtype, const py::list& program, const py::list& buffers, idx arena_bytes, idx capacity)
+  Plan(const string& dtype, const py::list& program, const py::list& buffers, idx arena_bytes, idx capacity,
+       bool skip_zeros)
       : table_(*active_table), wide_(dtype == "float64"), arena_bytes_(arena_bytes), capacity_(capacity) {
     if (dtype != "float32" && dtype != "float64")
       throw py::type_error("Plan: dtype is '" + dtype + "'; it must be float32 or float64");
@@ -61,6 +62,7 @@ class Plan {
     refuse_unknown(program);
     for (py::handle instruction : program) add_instruction(instruction);
     find_result();
+    if (skip_zeros) find_sparse();
     own_ = new_state();
     prepare(own_, capacity_);
   }
@@ -497,6 +499,23 @@ class Plan {
                  !std::strcmp(current_->name, "squared_error_forward");
   }
 
+  // Products with an input, whose zeros need not be multiplied with weights that are finite and stay so.
+  void find_sparse() {
+    const auto finite = [](const auto* data, idx n) {
+      return std::all_of(data, data + n, [](auto v) { return std::isfinite(v); });
+    };
+    for (Instruction& instruction : instructions_) {
+      if (!instruction.operation || std::strcmp(instruction.operation->name, "affine_forward")) continue;
+      const Buffer &x = buffers_[size_t(instruction.arguments[0].buffer)],
+                   &W = buffers_[size_t(instruction.arguments[1].buffer)];
+      if (x.kind != Kind::input || W.kind != Kind::array || writes_arrays_) continue;
+      const char* const data = reinterpret_cast<const ArrayProxy*>(W.array.ptr())->data;
+      const idx n = W.count().fixed;
+      instruction.skips_zeros =
+          wide_ ? finite(reinterpret_cast<const double*>(data), n) : finite(reinterpret_cast<const float*>(data), n);
+    }
+  }
+
   // The buffer that run_frozen gives to the caller: what the last instruction writes.
   void find_result() {
     for (const Instruction& instruction : instructions_)
@@ -721,8 +740,8 @@ void bind_plan(py::module_& m) {
   using plan::Plan;
   using namespace py::literals;
   py::class_<Plan>(m, "Plan", "A program that is run as one call; see fastnn.network.program.")
-      .def(py::init<const std::string&, const py::list&, const py::list&, idx, idx>(), "dtype"_a, "program"_a,
-           "buffers"_a, "arena_bytes"_a, "capacity"_a)
+      .def(py::init<const std::string&, const py::list&, const py::list&, idx, idx, bool>(), "dtype"_a, "program"_a,
+           "buffers"_a, "arena_bytes"_a, "capacity"_a, "skip_zeros"_a = false)
       .def("run", &Plan::run, "n"_a, "inputs"_a, "scalars"_a = py::tuple(), "begin"_a = 0, "end"_a = py::none())
       .def("run_frozen", &Plan::run_frozen, "n"_a, "inputs"_a, "out"_a = py::none())
       .def(

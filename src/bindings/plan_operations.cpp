@@ -20,9 +20,10 @@ template <class T> double pass(idx n) { return double(n) * sizeof(T) * sizeof(T)
 template <class T> struct AffineForward {
   static void run(const Call& c) {
     const idx N = c.axis('N'), D = c.axis('D'), M = c.axis('M');
-    c.kernels<T>().affine.forward(row_major(c.data<const T>(0), N, D), row_major(c.data<const T>(1), D, M),
-                                  c.data<const T>(2), c.activation(3), T(c.real(4)), row_major(c.data<T>(5), N, M),
-                                  c.scratch<void>());
+    const auto& kernels = c.kernels<T>().affine;
+    (N == 1 && c.instruction.skips_zeros ? kernels.forward_sparse : kernels.forward)(
+        row_major(c.data<const T>(0), N, D), row_major(c.data<const T>(1), D, M), c.data<const T>(2), c.activation(3),
+        T(c.real(4)), row_major(c.data<T>(5), N, M), c.scratch<void>());
   }
   static Need need(const Call& c) {
     const idx N = c.axis('N'), D = c.axis('D'), M = c.axis('M');

@@ -7,6 +7,7 @@ template <class T> constexpr AffineKernels<T> kernels() {
           .matmul = matmul<T>,
           .forward_workspace = affine_forward_workspace<T>,
           .forward = affine_forward<T>,
+          .forward_sparse = affine_forward_sparse<T>,
           .backward_workspace = affine_backward_workspace<T>,
           .backward = affine_backward<T>};
 }

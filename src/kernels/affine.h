@@ -14,14 +14,23 @@ template <class T> void matmul(Mat<const T> a, Mat<const T> b, Mat<T> out, void*
 template <class T> idx affine_forward_workspace(idx N, idx D, idx M) { return gemm_workspace<T>(N, M, D); }
 
 // b may be null.
-template <class T>
-void affine_forward(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha, Mat<T> out, void* scratch) {
+template <class T> Epilogue<T> affine_epilogue(const T* b, Activation kind, T alpha) {
   Epilogue<T> end{.bias = b, .relu = kind == Activation::relu, .alpha = alpha};
   if (kind != Activation::identity && kind != Activation::relu) {
     end.activate = activation_row<T>;
     end.kind = int(kind);
   }
-  gemm<T>(x, W, out, false, end, scratch);
+  return end;
+}
+template <class T>
+void affine_forward(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha, Mat<T> out, void* scratch) {
+  gemm<T>(x, W, out, false, affine_epilogue(b, kind, alpha), scratch);
+}
+// One row x whose zeros may be skipped: the same bits where W is finite.
+template <class T> void affine_forward_sparse(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha,
+                                              Mat<T> out, void* scratch) {
+  const Epilogue<T> end = affine_epilogue(b, kind, alpha);
+  if (!gemm_row<T>(x, W, out, false, end, static_cast<T*>(scratch), true)) gemm<T>(x, W, out, false, end, scratch);
 }
 
 template <class T> idx affine_backward_workspace(idx N, idx D, idx M) {

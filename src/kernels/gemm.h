@@ -415,6 +415,52 @@ template <class T, int NV = 8> auto pick_narrow_row(idx vectors) {
     if (vectors < NV) return pick_narrow_row<T, NV - 1>(vectors);
   return narrow_row<T, NV>;
 }
+// The same for a contiguous `a` with many zeros, whose rows of B are not read: the same bits where those are finite.
+template <class T, int NV> void sparse_row(idx K, const T* a, const T* b, idx bs, T* y, idx last, bool resume) {
+  constexpr idx L = lanes<T>, kChains = 8 / NV, kMost = kKC<T> / kChains + kChains;
+  int at[kChains][kMost];
+  T factor[kChains][kMost];
+  idx count[kChains] = {}, most = 0;
+  const idx whole = K - K % kChains;
+  for (idx k0 = 0; k0 < K; k0 += L)
+    for (uint32_t bits = to_bits(load_partial(a + k0, min_of(K - k0, L)) != Simd<T>{}); bits; bits &= bits - 1) {
+      const idx k = k0 + __builtin_ctz(bits), p = k < whole ? k % kChains : 0, i = count[p]++;
+      at[p][i] = int(k), factor[p][i] = a[k];
+    }
+  for (idx p = 0; p < kChains; ++p) most = max_of(most, count[p]);
+  for (idx p = 0; p < kChains; ++p)
+    for (idx i = count[p]; i < most; ++i) at[p][i] = 0, factor[p][i] = 0;
+  Simd<T> acc[kChains][NV] = {};
+  for (idx i = 0; i < most; ++i)
+#pragma GCC unroll 8
+    for (idx p = 0; p < kChains; ++p) {
+      const Simd<T> s = broadcast<T>(factor[p][i]);
+      const T* const r = b + at[p][i] * bs;
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v)
+        acc[p][v] = fma(s, kMaskedLoads && v == NV - 1 ? load_partial(r + v * L, last) : load(r + v * L), acc[p][v]);
+    }
+#pragma GCC unroll 8
+  for (int v = 0; v < NV; ++v) {
+    Simd<T> sum = acc[0][v];
+    for (idx p = 1; p < kChains; ++p) sum += acc[p][v];
+    const idx n = v == NV - 1 ? last : L;
+    if (resume) sum += load_partial(y + v * L, n);
+    store_partial(y + v * L, sum, n);
+  }
+}
+template <class T, int NV = 8> auto pick_sparse_row(idx vectors) {
+  if constexpr (NV > 1)
+    if (vectors < NV) return pick_sparse_row<T, NV - 1>(vectors);
+  return sparse_row<T, NV>;
+}
+// Worth it from a third of zeros on (784-50-100-10, one MNIST image, a fifth of it not 0: 2.00 us -> 1.73).
+template <class T> bool many_zeros(idx K, const T* a) {
+  idx n = 0;
+  for (idx k = 0; k < K; k += lanes<T>)
+    n += __builtin_popcount(to_bits(load_partial(a + k, min_of(K - k, lanes<T>)) != Simd<T>{}));
+  return 3 * n < 2 * K;
+}
 #if defined(__AVX512F__)
 constexpr int kRegisterRow = 25;  // vectors of y that registers hold
 #else
@@ -539,8 +585,8 @@ template <class T> void finish_row(T* y, idx N, const Epilogue<T>& end) {
 }
 // One row of C, bound by the reading of B. False when it is left to the tiles: same bits, since a wide row is one chain
 // too.
-template <class T>
-bool gemm_row(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilogue<T>& end, T* scratch) {
+template <class T> bool gemm_row(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilogue<T>& end,
+                                 T* scratch, bool skip_zeros = false) {
   constexpr idx L = lanes<T>;
   const idx N = C.cols, K = A.cols, vectors = (N + L - 1) / L, last = N - (vectors - 1) * L;
   if (vectors <= 8) {
@@ -549,7 +595,12 @@ bool gemm_row(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const E
     for (idx j = 0; accumulate && y == buffer && j < N; ++j) y[j] = C.data[j * C.cs];
     for (idx k = 0; k < K || k == 0; k += kKC<T>) {
       Mat<const T> b{B.data + k * B.rs, min_of(K - k, kKC<T>), N, B.rs, B.cs};
-      if (b.cs != 1 || (!kMaskedLoads && last < L)) {
+      const bool packed = b.cs != 1 || (!kMaskedLoads && last < L);
+      if (skip_zeros && !packed && A.cs == 1 && many_zeros(b.rows, A.data + k)) {
+        pick_sparse_row<T>(vectors)(b.rows, A.data + k, b.data, b.rs, y, last, accumulate || k > 0);
+        continue;
+      }
+      if (packed) {
         pack_columns<T>(b, scratch, vectors * L);
         b.data = scratch, b.rs = vectors * L;
       }

@@ -19,6 +19,9 @@ template <class T> struct AffineKernels {
   void (*matmul)(Mat<const T> a, Mat<const T> b, Mat<T> out, void* scratch);
   idx (*forward_workspace)(idx N, idx D, idx M);
   void (*forward)(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha, Mat<T> out, void* scratch);
+  // One row x whose zeros are skipped: the same bits where W is finite.
+  void (*forward_sparse)(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha, Mat<T> out,
+                         void* scratch);
   idx (*backward_workspace)(idx N, idx D, idx M);
   // An output whose data is null is not computed.
   void (*backward)(Mat<const T> dout, Mat<const T> x, Mat<const T> W, Mat<T> dx, Mat<T> dW, T* db, void* scratch);
