@@ -8,9 +8,10 @@ import pytest
 from every_backend import backend, on_every_backend, one_thread  # noqa: F401
 
 import fastnn
-from fastnn import layers, optimizer, time_layers
+from fastnn import layers, models, optimizer, time_layers
 from fastnn.layers.base import Layer
 from fastnn.network import Network, lowering
+from fastnn.trainer import training_step
 
 pytestmark = [on_every_backend, pytest.mark.usefixtures("one_thread")]
 
@@ -284,6 +285,17 @@ def test_batch_sizes_and_parts():
     assert net.accuracy(x, labels) == 1 == net.accuracy(x, np.eye(3)[labels])
     assert np.isnan(net.accuracy(x[:0], labels[:0]))
     assert net.predict(x.astype(int)).dtype == np.float32 == net.predict(x.astype(np.float64)).dtype
+
+
+@pytest.mark.parametrize("rule", [optimizer.SGD, optimizer.Adam])
+def test_tied_weights(rule):
+    """The output layer's W is the embedding's: one update by the sum of both gradients."""
+    one, other = (models.BetterRnnlm(11, 5, 5, dtype="float64", rng=0) for _ in range(2))
+    net, mine, like = Network(one.layers, one.loss_layer), rule(0.1), rule(0.1)
+    for _ in range(3):
+        assert net.step(WORDS, NEXT, mine) == training_step(other, like, WORDS, NEXT)
+    for p, q in zip(one.params, other.params, strict=True):
+        np.testing.assert_array_equal(p, q)
 
 
 def test_names_of_parameters():

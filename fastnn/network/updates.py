@@ -2,6 +2,8 @@
 
 from operator import attrgetter
 
+import numpy as np
+
 from .. import ops, optimizer
 from ..trainer import remove_duplicate
 
@@ -34,9 +36,9 @@ class Updates:
         self.params = params
         self.pending: list = []  # layers whose updates come at the end
         self.numbers: list = []
-        ids = [id(p) for p in params]
-        self.place = {key: i for i, key in enumerate(ids)}
-        self.known = type(rule) in UPDATES and len(set(ids)) == len(ids)
+        self.place = {id(p): i for i, p in enumerate(params)}
+        shared = any(np.may_share_memory(p, q) for i, p in enumerate(params) for q in params[:i])
+        self.known = type(rule) in UPDATES and not shared  # shared ones: by the sum of their gradients
         if not self.known:
             return
         for name in rule.state_names:
@@ -73,6 +75,8 @@ class Updates:
             params, grads = remove_duplicate(
                 [p for layer in layers for p in layer.params], [g for layer in layers for g in layer.grads]
             )
+            if hasattr(self.rule, "iter"):
+                self.rule.iter -= 1  # `Network.step` has counted, and so does update
             self.rule.update(params, grads)
 
         self._python(update)
