@@ -575,6 +575,21 @@ def test_common_and_dataset_are_provided(run):
     assert "No module named 'common.other'" in run("import common.other", book=None).stderr
 
 
+def test_the_report_counts_provided_layers_once(tmp_path, capsys):
+    dropin.patch(provide=True, report=True, time=True)
+    layer = importlib.import_module("common.layers").Affine(np.ones((3, 2)), np.zeros(2))
+    for _ in range(5):
+        layer.forward(np.ones((4, 3)))
+    session.finish(0.0)
+    row = next(line.split() for line in capsys.readouterr().err.splitlines() if line.startswith("Affine.forward"))
+    assert row[2] == "5"
+    assert row[4] == fastnn.backends.active_name
+    before = fastnn.backends.active
+    dropin.unpatch()
+    assert fastnn.backends.active is not before  # no clocks are left in the backend
+    assert type(layer).forward.__qualname__ == "Affine.forward"
+
+
 def test_a_package_of_the_readers_own_is_not_completed(run, tmp_path):
     (tmp_path / "ch99").mkdir()
     (tmp_path / "ch99" / "common").mkdir()

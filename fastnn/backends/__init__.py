@@ -53,7 +53,7 @@ def load(name: str) -> SimpleNamespace:
     """The complete table of a backend: what Numba lacks is NumPy's. ValueError for a wrong name."""
     module = _module(name)
     if name == "native":
-        return SimpleNamespace(**vars(module))
+        return SimpleNamespace(**module.OPERATIONS)
     numpy_backend = _module("numpy")
     return SimpleNamespace(**{op: getattr(module, op, getattr(numpy_backend, op)) for op in _operations()})
 
@@ -120,7 +120,7 @@ def _state() -> tuple:
 def _set(name: str, table: SimpleNamespace, reason: str) -> None:
     global active_name, active, checked, why
     active_name, checked, why = name, table, reason
-    active = table if name == "native" else SimpleNamespace(**dict.fromkeys(vars(table), _decline))
+    active = SimpleNamespace(**(vars(table) if name == "native" else dict.fromkeys(vars(table), _decline)))
 
 
 def _choose() -> tuple[str, str]:

@@ -3,7 +3,8 @@
 import os
 
 from .. import _core
-from .._core import *  # noqa: F403
+
+OPERATIONS = {name: getattr(_core, name) for name in _core.operations}
 
 if os.environ.get("FASTNN_ISA"):
     _core.use_isa(os.environ["FASTNN_ISA"])

@@ -40,7 +40,7 @@ class Hook:
             return None
         spec = self._found(name, path, target)
         if spec is None and self.options.provide and name.partition(".")[0] in _BOOK_PACKAGES:
-            return importlib.import_module("fastnn.dropin.provide").find_spec(name)
+            return importlib.import_module("fastnn.dropin.provide").find_spec(name, self)
         if spec is not None and type(spec.loader) in _FILE_LOADERS:
             self._wrap(name, spec)
         return spec

@@ -65,7 +65,7 @@ _NAMES = {
 _IMPORTED = {"np": "numpy", "plt": "matplotlib.pyplot"}
 
 
-def find_spec(name: str):
+def find_spec(name: str, importer: hook.Hook):
     """A module of ours, or None: not one of the books', or the reader has a package of his own."""
     parent, _, stem = name.partition(".")
     if parent not in ("common", "dataset") or "." in stem:
@@ -76,7 +76,7 @@ def find_spec(name: str):
         return None
     if parent == "dataset" and stem and stem not in _DATASETS:
         return None
-    return importlib.machinery.ModuleSpec(name, Loader(), is_package=not stem)  # type: ignore[arg-type]
+    return importlib.machinery.ModuleSpec(name, Loader(importer), is_package=not stem)  # type: ignore[arg-type]
 
 
 def _may_add(package):
@@ -90,6 +90,9 @@ def _may_add(package):
 class Loader:
     """Fills a module with the names of the book's."""
 
+    def __init__(self, importer: hook.Hook) -> None:
+        self.importer = importer
+
     def create_module(self, spec):
         return None
 
@@ -100,6 +103,7 @@ class Loader:
             vars(module).update({n: v for n, v in vars(source).items() if not n.startswith("_")})
         elif stem:
             vars(module).update(_contents(stem))
+            self.importer.replacements.record(module)
 
 
 _decided: list[int] = []  # the book, once it is known

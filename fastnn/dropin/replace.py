@@ -57,6 +57,16 @@ class Replacements:
         if new:
             rebind({key: ours for key, (_, ours) in new.items()}, everywhere=everywhere, modules=modules)
 
+    def record(self, module):
+        """Let the layers of a module that fastnn provides be counted, as far as the options ask for it."""
+        for cls in vars(module).values() if self.recorder is not None else ():
+            if isinstance(cls, type) and cls.__module__.startswith("fastnn.compat") and cls not in self.methods:
+                before = self.methods[cls] = {}
+                for name in recognise.CALLED:
+                    if name != "__init__" and (method := getattr(cls, name, None)) is not None:
+                        before[name] = vars(cls).get(name, _ABSENT)
+                        setattr(cls, name, self.recorder.wrap(f"{cls.__name__}.{name}", method))
+
     @contextlib.contextmanager
     def _nothing_else(self):
         """For a trial: no casts, nothing recorded."""

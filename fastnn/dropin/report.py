@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ class Recorder:
         self.paused = False  # while something is tried
         self._current = [Entry()]
         self._shadows: dict[int, Any] = {}
+        self._tables: dict[str, SimpleNamespace] = {}  # those of the backend, while ours are in their place
         if self.reports or options.time:
             self._wrap_backend()
         if self.reports:
@@ -64,6 +66,8 @@ class Recorder:
 
     def close(self) -> None:
         Call.observer = None
+        for name, table in self._tables.items():
+            setattr(backends, name, table)
 
     def pristine(self, cls):
         """What is compared with: the class as it was; None if nothing is."""
@@ -98,13 +102,15 @@ class Recorder:
         return recorded
 
     def _wrap_backend(self):
+        self._tables = {"active": backends.active, "checked": backends.checked}
         numpys = vars(numpy_backend)
         name = backends.active_name
-        for op, f in vars(backends.active).items():
-            setattr(backends.active, op, self._timed(op, f, name, first=True))
-        for op, f in vars(backends.checked).items():
-            path = "NumPy reference" if f is numpys.get(op) and name != "numpy" else name
-            setattr(backends.checked, op, self._timed(op, f, path, first=False))
+        for table, first in (("active", True), ("checked", False)):
+            timed = {}
+            for op, f in vars(self._tables[table]).items():
+                path = "NumPy reference" if f is numpys.get(op) and name != "numpy" else name
+                timed[op] = self._timed(op, f, path, first)
+            setattr(backends, table, SimpleNamespace(**timed))
 
     def _timed(self, op, f, path, first):
         def timed(*args, **named):

@@ -83,6 +83,7 @@ void define(py::module_& m, const char* name, const char* names, std::initialize
   const py::capsule self(f);
   const py::object module_name = m.attr("__name__");
   m.attr(name) = py::reinterpret_steal<py::object>(PyCFunction_NewEx(&f->method, self.ptr(), module_name.ptr()));
+  m.attr("operations").cast<py::list>().append(name);
 }
 
 }  // namespace fastnn

@@ -56,6 +56,7 @@ PYBIND11_MODULE(_core, m) {
     return py::dict("used"_a = s.used, "kept"_a = s.kept, "limit"_a = s.limit);
   });
 
+  m.attr("operations") = py::list();  // filled by define()
 #define FASTNN_BIND(family) bind_##family(m);
   FASTNN_FAMILIES(FASTNN_BIND)
 #undef FASTNN_BIND
