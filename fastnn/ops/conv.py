@@ -3,16 +3,15 @@
 stride, padding, dilation and kernel are (height, width), or one number for both.
 """
 
-import math
 import operator
 
 import numpy as np
 
 from .. import backends
 from ._check import Call
+from ._images import check_image, fits, image_shape, pair, shape_of
 
 ALGORITHMS = "auto", "direct", "winograd"
-_MOST = 2**31 - 1  # elements of an array, and the largest stride, padding and dilation
 
 
 def conv2d_forward(
@@ -129,8 +128,8 @@ def im2col(x, kernel, stride=(1, 1), padding=(0, 0), out=None):
 
 def _im2col(x, kernel, stride, padding, out):
     call = Call("im2col")
-    shape = _shape(call, "x", x)
-    _image(call, "x", shape)
+    shape = shape_of(call, "x", x)
+    check_image(call, "x", shape)
     settings, rows, columns = _check_patches(call, shape, kernel, stride, padding, f"x is {shape}")
     (x,) = call.floats(x=x)
     call.check_out("out", out, (rows, columns))
@@ -148,13 +147,9 @@ def col2im(col, input_shape, kernel, stride=(1, 1), padding=(0, 0), out=None):
 
 def _col2im(col, input_shape, kernel, stride, padding, out):
     call = Call("col2im")
-    try:
-        shape = tuple(operator.index(n) for n in input_shape)
-    except TypeError:
-        raise call.error(TypeError, f"input_shape is {input_shape!r}; it must be (N, C, H, W)") from None
-    _image(call, "input_shape", shape)
+    shape = image_shape(call, "input_shape", input_shape)
     settings, rows, columns = _check_patches(call, shape, kernel, stride, padding, f"input_shape is {shape}")
-    found = _shape(call, "col", col)
+    found = shape_of(call, "col", col)
     call.require(
         found == (rows, columns),
         f"col is {found} but input_shape is {shape} and kernel is {settings[0]}; col must be ({rows}, {columns})",
@@ -164,53 +159,14 @@ def _col2im(col, input_shape, kernel, stride, padding, out):
     return call.deliver(backends.checked.col2im(col, shape, *settings), out)
 
 
-# ---- checks: of shapes first, so that nothing is converted in vain ---------------------------------------------------
-
-
-def _shape(call, name, array):
-    """Shape of an array argument, as Python integers."""
-    if array is None:
-        raise call.error(TypeError, f"{name} is None; it must be an array")
-    return np.shape(call.array(name, array))
-
-
-def _pair(call, name, value, least):
-    """(height, width) from a pair or a number of at least `least`."""
-    try:
-        pair = (operator.index(value),) * 2
-    except TypeError:
-        try:
-            pair = tuple(operator.index(n) for n in value)
-        except TypeError:
-            pair = ()
-        if len(pair) != 2:
-            raise call.error(
-                TypeError, f"{name} is {value!r}; it must be an integer or a pair of integers (height, width)"
-            ) from None
-    call.require(
-        all(least <= n <= _MOST for n in pair), f"{name} is {value!r}; its numbers must lie in [{least}, {_MOST}]"
-    )
-    return pair
-
-
-def _fits(call, text, shape):
-    """An array of this shape may exist."""
-    count = math.prod(shape)
-    call.require(count <= _MOST, f"{text} {shape}: {count:,} elements, but at most {_MOST:,} are possible")
-
-
-def _image(call, name, shape):
-    call.require(len(shape) == 4, f"{name} is {shape}; it must have 4 dimensions (N, C, H, W)")
-    call.require(shape[0] > 0, f"{name} is {shape}: the batch is empty")
-    call.require(min(shape) > 0, f"{name} is {shape}; every dimension must be at least 1")
-    _fits(call, f"{name} is", shape)
+# ---- checks ----------------------------------------------------------------------------------------------------------
 
 
 def _filters(call, W):
-    shape = _shape(call, "W", W)
+    shape = shape_of(call, "W", W)
     call.require(len(shape) == 4, f"W is {shape}; it must have 4 dimensions (filters and channels, kh, kw)")
     call.require(min(shape) > 0, f"W is {shape}; every dimension must be at least 1")
-    _fits(call, "W is", shape)
+    fits(call, "W is", shape)
     return shape
 
 
@@ -239,10 +195,10 @@ def _positions(call, text, size, kernel, stride, padding, dilation):
 
 def _check_conv(call, x, W, stride, padding, dilation, groups, algorithm):
     """-> the shape of the output, (stride, padding, dilation, groups)."""
-    image, filters = _shape(call, "x", x), _filters(call, W)
-    _image(call, "x", image)
-    stride, padding = _pair(call, "stride", stride, 1), _pair(call, "padding", padding, 0)
-    dilation = _pair(call, "dilation", dilation, 1)
+    image, filters = shape_of(call, "x", x), _filters(call, W)
+    check_image(call, "x", image)
+    stride, padding = pair(call, "stride", stride, 1), pair(call, "padding", padding, 0)
+    dilation = pair(call, "dilation", dilation, 1)
     groups = _groups(call, groups, **{"channels of x": image[1], "filters of W": filters[0]})
     call.require(
         filters[1] * groups == image[1],
@@ -251,9 +207,9 @@ def _check_conv(call, x, W, stride, padding, dilation, groups, algorithm):
     )
     kernel = filters[2:]
     positions = _positions(call, f"x is {image} and W is {filters}", image[2:], kernel, stride, padding, dilation)
-    _fits(call, "the padded image is", (*image[:2], *(n + 2 * p for n, p in zip(image[2:], padding, strict=True))))
+    fits(call, "the padded image is", (*image[:2], *(n + 2 * p for n, p in zip(image[2:], padding, strict=True))))
     shape = (image[0], filters[0], *positions)
-    _fits(call, "the result is", shape)
+    fits(call, "the result is", shape)
     call.require(algorithm in ALGORITHMS, f"algorithm {algorithm!r} is not one of {', '.join(ALGORITHMS)}")
     if algorithm == "winograd":
         call.require(
@@ -266,10 +222,10 @@ def _check_conv(call, x, W, stride, padding, dilation, groups, algorithm):
 
 def _check_transpose(call, x, W, stride, padding, output_padding, dilation, groups):
     """-> the shape of the output, (stride, padding, output_padding, dilation, groups)."""
-    image, filters = _shape(call, "x", x), _filters(call, W)
-    _image(call, "x", image)
-    stride, padding = _pair(call, "stride", stride, 1), _pair(call, "padding", padding, 0)
-    output_padding, dilation = _pair(call, "output_padding", output_padding, 0), _pair(call, "dilation", dilation, 1)
+    image, filters = shape_of(call, "x", x), _filters(call, W)
+    check_image(call, "x", image)
+    stride, padding = pair(call, "stride", stride, 1), pair(call, "padding", padding, 0)
+    output_padding, dilation = pair(call, "output_padding", output_padding, 0), pair(call, "dilation", dilation, 1)
     groups = _groups(call, groups, **{"channels of x": image[1]})
     call.require(
         filters[0] == image[1], f"x is {image} but W is {filters}; W.shape[0] must be the {image[1]} channels of x"
@@ -285,7 +241,7 @@ def _check_transpose(call, x, W, stride, padding, output_padding, dilation, grou
         f"x is {image} and W is {filters}: with padding {padding} the result has the size {positions}",
     )
     shape = (image[0], filters[1] * groups, *positions)
-    _fits(
+    fits(
         call,
         "the result with its padding is",
         (*shape[:2], *(n + 2 * p for n, p in zip(positions, padding, strict=True))),
@@ -299,7 +255,7 @@ def _check_bias(call, b, filters):
 
 
 def _check_dout(call, dout, x, W, shape):
-    found = _shape(call, "dout", dout)
+    found = shape_of(call, "dout", dout)
     call.require(found == shape, f"dout is {found} but x is {np.shape(x)} and W is {np.shape(W)}; dout must be {shape}")
 
 
@@ -315,10 +271,10 @@ def _gradients(call, x, W, shape, dx, dW, db, backward):
 
 def _check_patches(call, image, kernel, stride, padding, text):
     """-> (kernel, stride, padding), rows and columns of the patch matrix."""
-    kernel = _pair(call, "kernel", kernel, 1)
-    stride, padding = _pair(call, "stride", stride, 1), _pair(call, "padding", padding, 0)
+    kernel = pair(call, "kernel", kernel, 1)
+    stride, padding = pair(call, "stride", stride, 1), pair(call, "padding", padding, 0)
     OH, OW = _positions(call, text, image[2:], kernel, stride, padding, (1, 1))
     rows, columns = image[0] * OH * OW, image[1] * kernel[0] * kernel[1]
-    _fits(call, "the padded image is", (*image[:2], *(n + 2 * p for n, p in zip(image[2:], padding, strict=True))))
-    _fits(call, "the patch matrix is", (rows, columns))
+    fits(call, "the padded image is", (*image[:2], *(n + 2 * p for n, p in zip(image[2:], padding, strict=True))))
+    fits(call, "the patch matrix is", (rows, columns))
     return (kernel, stride, padding), rows, columns
