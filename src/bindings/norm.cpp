@@ -164,9 +164,9 @@ template <class T> py::object group_backward(const In<T>& dout, const In<T>& x, 
   if (!dbeta) return py::none();
   const auto& kernels = active<T>().norm;
   Scratch scratch(kernels.group_partials(s) * idx(sizeof(T)));
-  run(2 * work_of<T>(x.size()), [&] {
-    kernels.group_backward(dout.data(), x.data(), s, gamma.data(), mean.data(), rstd.data(), dx.data(), dgamma.data(),
-                           dbeta.data(), scratch.as<T>());
+  run_rows(kernels.group_blocks(s), 2 * work_of<T>(x.size()), [&](idx first, idx last) {
+    kernels.group_backward_blocks(dout.data(), x.data(), s, gamma.data(), mean.data(), rstd.data(), dx.data(),
+                                  dgamma.data(), dbeta.data(), scratch.as<T>(), first, last);
   });
   return py::make_tuple(dx.object(), dgamma.object(), dbeta.object());
 }

@@ -13,7 +13,9 @@ template <class T> constexpr NormKernels<T> kernels() {
           .channel_backward = channel_norm_backward<T>,
           .group_forward = group_norm_forward<T>,
           .group_partials = group_norm_partials,
-          .group_backward = group_norm_backward<T>};
+          .group_backward = group_norm_backward<T>,
+          .group_blocks = group_blocks,
+          .group_backward_blocks = group_backward_blocks<T>};
 }
 }  // namespace
 void fill_norm(KernelTable& table) {

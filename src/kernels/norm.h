@@ -395,9 +395,8 @@ inline idx group_block(const GroupShape& s) {
   const idx fit = 65536 / (s.G * s.K * s.S > 0 ? s.G * s.K * s.S : 1);
   return fit < 1 ? 1 : fit > 128 ? 128 : fit;
 }
-inline idx group_norm_partials(const GroupShape& s) {  // numbers of scratch
-  return 2 * s.G * s.K * ((s.N + group_block(s) - 1) / group_block(s));
-}
+inline idx group_blocks(const GroupShape& s) { return (s.N + group_block(s) - 1) / group_block(s); }
+inline idx group_norm_partials(const GroupShape& s) { return 2 * s.G * s.K * group_blocks(s); }  // numbers of scratch
 
 // dx = rstd (g - mean(g) - xn mean(g xn)), g = dout gamma, xn = (x - mean) rstd.
 template <class T> inline void group_gradient(const T* dout, const T* x, const GroupShape& s, const T* gamma, T mean,
@@ -436,19 +435,27 @@ template <class T> inline void group_gradient(const T* dout, const T* x, const G
       for_vectors<T>(k * s.S, (k + 1) * s.S, [=](auto at) { gradient(at, at(dout) * gamma[k]); });
 }
 
-template <class T> void group_norm_backward(const T* dout, const T* x, const GroupShape& s, const T* gamma,
-                                            const T* mean, const T* rstd, T* dx, T* dgamma, T* dbeta, T* partial) {
-  const idx images = group_block(s), blocks = (s.N + images - 1) / images, C = s.G * s.K, length = s.K * s.S;
-  parallel_for(blocks * s.G, 6 * s.N * s.G * length * idx(sizeof(T)), [=](idx task) {
-    const idx block = task / s.G, g = task % s.G;
+// Blocks first ... last - 1; after the last of all the sums.
+template <class T> void group_backward_blocks(const T* dout, const T* x, const GroupShape& s, const T* gamma,
+                                              const T* mean, const T* rstd, T* dx, T* dgamma, T* dbeta, T* partial,
+                                              idx first, idx last) {
+  const idx images = group_block(s), blocks = group_blocks(s), C = s.G * s.K, length = s.K * s.S;
+  const idx here = (last < blocks ? last * images : s.N) - first * images;
+  parallel_for((last - first) * s.G, 6 * here * s.G * length * idx(sizeof(T)), [=](idx task) {
+    const idx block = first + task / s.G, g = task % s.G;
     T *const to_gamma = partial + block * 2 * C + g * s.K, *const to_beta = to_gamma + C;
     for_vectors<T>(0, s.K, [=](auto at) { at.put(to_gamma, Simd<T>{}), at.put(to_beta, Simd<T>{}); });
     for (idx n = block * images; n < s.N && n < (block + 1) * images; ++n) {
-      const idx row = n * s.G + g, here = row * length;
-      group_gradient(dout + here, x + here, s, gamma + g * s.K, mean[row], rstd[row], dx + here, to_gamma, to_beta);
+      const idx row = n * s.G + g, place = row * length;
+      group_gradient(dout + place, x + place, s, gamma + g * s.K, mean[row], rstd[row], dx + place, to_gamma, to_beta);
     }
   });
-  add_partials(static_cast<const T*>(partial), blocks, C, dgamma, dbeta);
+  if (last == blocks) add_partials(static_cast<const T*>(partial), blocks, C, dgamma, dbeta);
+}
+
+template <class T> void group_norm_backward(const T* dout, const T* x, const GroupShape& s, const T* gamma,
+                                            const T* mean, const T* rstd, T* dx, T* dgamma, T* dbeta, T* partial) {
+  group_backward_blocks(dout, x, s, gamma, mean, rstd, dx, dgamma, dbeta, partial, 0, group_blocks(s));
 }
 
 }  // namespace

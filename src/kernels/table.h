@@ -88,6 +88,10 @@ template <class T> struct NormKernels {
   idx (*group_partials)(const GroupShape& s);
   void (*group_backward)(const T* dout, const T* x, const GroupShape& s, const T* gamma, const T* mean, const T* rstd,
                          T* dx, T* dgamma, T* dbeta, T* partial);
+  // The same in steps: blocks of images from `first` on, all of 0 ... group_blocks(s) - 1 in order.
+  idx (*group_blocks)(const GroupShape& s);
+  void (*group_backward_blocks)(const T* dout, const T* x, const GroupShape& s, const T* gamma, const T* mean,
+                                const T* rstd, T* dx, T* dgamma, T* dbeta, T* partial, idx first, idx last);
 };
 
 constexpr idx kTwisterWords = 624;  // state of MT19937, without the position
