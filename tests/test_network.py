@@ -353,6 +353,13 @@ def test_a_step_whose_loss_is_not_finite_changes_nothing():
         np.testing.assert_array_equal(a, b)
 
 
+def test_gradients_of_a_loss_that_is_not_finite():
+    net = Network(dense(batch_norm), softmax_loss())
+    bad = X.copy()
+    bad[3, 4] = np.nan
+    assert np.isnan(net.gradient(bad, T)["W3"]).all()
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".pkl"])
 def test_files(tmp_path, suffix):
     net, other = (Network(dense(batch_norm), softmax_loss()) for _ in range(2))

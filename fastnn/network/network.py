@@ -179,8 +179,8 @@ class Network:
             x = self._input(x)
             lowered = self._plan("gradient", True, x.shape[1:], x.dtype, len(x))
             n, inputs = len(x), self._inputs(lowered, x, t)
-            loss = lowered.stepwise().run(n, inputs, 0, lowered.split)
-            lowered.finish(n, lowered.stepwise())
+            loss = lowered.plan.run(n, inputs, 0, lowered.split)
+            lowered.finish(n)
             self._pending = lowered, n, inputs
             return lowered.scale(loss, n)
 
@@ -190,7 +190,7 @@ class Network:
             if self._pending is None:
                 raise RuntimeError("Network.backward: needs a forward before it, and each time a new one")
             (lowered, n, inputs), self._pending = self._pending, None
-            lowered.stepwise().run(n, inputs, lowered.split)
+            lowered.plan.run(n, inputs, lowered.split)
             if dout != 1:
                 for g in self.grads:
                     g *= dout
@@ -328,10 +328,8 @@ class Network:
         try:
             loss = lowered.plan.run(n, inputs)
         except IndexError:
-            lowered.stepwise().run(n, inputs, 0, lowered.split)  # which names the index
+            Plan(lowered.program).run(n, inputs, 0, lowered.split)  # which names the index
             raise
-        if kind == "gradient" and not lowered.plan.steps and not math.isfinite(loss):
-            lowered.stepwise().run(n, inputs)  # the native plan stops at such a loss; gradients are asked for
         lowered.finish(n)
         return lowered.scale(loss, n), lowered
 
@@ -368,7 +366,7 @@ class Network:
                     if not np.isfinite(p).all():
                         return f"parameter {i} of layer {number} ({type(layer).__name__}) is not finite"
             lowered = self._plan("gradient", True, x.shape[1:], x.dtype, len(x))
-            plan, n, inputs = lowered.stepwise(), len(x), self._inputs(lowered, x, t)
+            plan, n, inputs = lowered.plan, len(x), self._inputs(lowered, x, t)
             for i in range(lowered.split):
                 loss = plan.run(n, inputs, i, i + 1)
                 number = lowered.program.layer_of[i]
@@ -421,13 +419,6 @@ class Lowered:
             if updates is not None:
                 updates.finish(net._with_params())
         self.plan = make_plan(program)
-        self._stepwise = self.plan if self.plan.steps else None
-
-    def stepwise(self):
-        """An executor that can stop between instructions."""
-        if self._stepwise is None:
-            self._stepwise = Plan(self.program)
-        return self._stepwise
 
     def targets(self, t, n):
         return self.loss.targets(t, n)
@@ -439,9 +430,9 @@ class Lowered:
         """The output where no layer computes anything: views of the input."""
         return x.reshape(len(x), *self.y.shape)
 
-    def finish(self, n, plan=None):
+    def finish(self, n):
         for function in self.program.after:
-            function((plan or self.plan).view, n)
+            function(self.plan.view, n)
 
 
 def vars_of(cls):

@@ -38,17 +38,19 @@ class Native:
     """A program as one native call, for batches of up to `program.capacity` samples; one thread at a time."""
 
     name = "native"
-    steps = False  # whether `run` can stop in between
 
     def __init__(self, program, plan):
         self.program = program
         self.backend = "native"
         self._plan = plan
+        self._scalars: tuple = ()
         self.view = plan.view
 
-    def run(self, n, inputs):
-        """All instructions for n samples -> the loss, None if there is none; not finite: nothing after it was run."""
-        return self._plan.run(n, inputs, tuple([function(n) for function in self.program.scalars]))
+    def run(self, n, inputs, begin=0, end=None):
+        """As `Plan.run`; the loss is None only where the program has none."""
+        if begin == 0:
+            self._scalars = tuple([function(n) for function in self.program.scalars])
+        return self._plan.run(n, inputs, self._scalars, begin, end)
 
 
 class _Step(NamedTuple):
@@ -66,7 +68,6 @@ class Plan:
     """A program operation by operation, for batches of up to `program.capacity` samples; one thread at a time."""
 
     name = "operations"
-    steps = True
 
     def __init__(self, program):
         self.program = program

@@ -80,7 +80,7 @@ def summary(net, x, batch_size, repeats):
 
 
 def _rows(net, lowered, inputs, n, repeats):
-    program, plan = lowered.program, lowered.stepwise()
+    program, plan = lowered.program, lowered.plan
     count = len(program.instructions)
     best = np.full(count, np.inf)
     states = [
