@@ -1,5 +1,8 @@
 """Layers for sequences: gradients by central differences, states, ties, and the books' formulas in plain NumPy."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from every_backend import backend as backend
@@ -458,3 +461,27 @@ def test_shared_embeddings_after_two_steps_equal_the_reference(rng, sparse):
 def test_every_name_is_there():
     assert all(hasattr(time_layers, name) for name in time_layers.__all__)
     assert ops.RowGradient((3, 2), np.float32).dtype == np.float32
+
+
+_PEAKS = """
+import resource, sys
+import numpy as np
+from fastnn.time_layers import TimeLSTM
+
+N, H = 2, 256
+params = [np.full(shape, 0.01, np.float32) for shape in ((H, 4 * H), (H, 4 * H), (4 * H,))]
+with fastnn.use_backend(sys.argv[1]):
+    for T in 50, 650:
+        layer = TimeLSTM(*params)
+        layer.backward(layer.forward(np.ones((N, T, H), np.float32)))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts in KiB")
+def test_memory_of_training_grows_by_the_step_without_copies_of_the_weights(backend):
+    """600 steps more: x, dx, dhs, hs, cs, gates and their gradients, but not 1 MiB of weights each."""
+    result = subprocess.run([sys.executable, "-c", _PEAKS, backend], capture_output=True, text=True, timeout=300)
+    few, many = map(int, result.stdout.split())
+    steps = 600 * 2 * 256 * 14 * 4 / 1024
+    assert many - few < 4 * steps < 600 * 1024 / 2
