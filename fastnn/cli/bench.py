@@ -69,7 +69,7 @@ def _deciding(parser):
         "--limit", type=_positive(float), default=1.05, help="a larger ratio B/A is a regression (default: %(default)s)"
     )
     parser.add_argument(
-        "--max-rounds", type=_positive(int), default=24, help="then what is open stays undecided (default: %(default)s)"
+        "--max-rounds", type=_positive(int), default=40, help="then what is open stays undecided (default: %(default)s)"
     )
     parser.add_argument(
         "--precision", type=_positive(float), default=0.02, help="half-width of an interval at rest (default: 0.02)"
