@@ -9,13 +9,13 @@ WORTH = 1.02  # a smaller change is not reported
 
 
 def series(runs: list[dict]) -> dict[tuple[str, str], list[dict]]:
-    """{(machine, test): [{"date", "commit", "file", "seconds"}, ...] by date}."""
+    """{(machine, test): [{"date", "commit", "file", "seconds"}, ...] by date}; seconds: the least of a run."""
     found: dict[tuple[str, str], list[dict]] = {}
     for run in runs:
         machine = store.machine(run["machine_info"])
         point = {"date": run["datetime"], "commit": str(run["commit_info"].get("id"))[:10], "file": run["file"]}
         for bench in run["benchmarks"]:
-            seconds = float(bench["stats"]["median"])
+            seconds = float(bench["stats"].get("min") or bench["stats"]["median"])
             found.setdefault((machine, bench["fullname"]), []).append(point | {"seconds": seconds})
     return found
 

@@ -153,7 +153,7 @@ def _plot(points: list[dict]) -> str:
         for change in history.changes(points):
             axes.axvline(change["at"] - 0.5, color="#e07a1f", linewidth=1)
             axes.text(change["at"] - 0.4, 0.03, f"x{change['ratio']:.2f}", transform=axes.get_xaxis_transform())
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.15 * max(p["seconds"] for p in points) * scale)
         axes.set_ylabel("ms" if scale == 1e3 else "us")
         ends = [0, len(points) - 1]
         axes.set_xticks(ends, [f"{points[i]['date'][:10]}\n{points[i]['commit']}" for i in ends])
