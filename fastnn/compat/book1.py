@@ -118,6 +118,8 @@ class Affine(layers.Affine):
     def forward(self, x):
         self.original_x_shape = x.shape
         self.x = x = x if x.ndim == 2 else x.reshape(x.shape[0], -1)
+        if x.dtype.kind != "f":
+            x = x.astype(np.float64)
         try:
             return ops.affine_forward(x, self.W, self.b)
         except ValueError:
@@ -127,6 +129,8 @@ class Affine(layers.Affine):
 
     def backward(self, dout):
         x, shape = self.x, self.original_x_shape
+        if x.dtype.kind != "f":
+            x = x.astype(np.float64)
         dx, self.dW, self.db = ops.affine_backward(dout, x, self.W)
         return dx if len(shape) == 2 else dx.reshape(shape)
 
@@ -253,10 +257,15 @@ class SoftmaxWithLoss(layers.SoftmaxWithLoss):
         return ops.softmax_cross_entropy_backward(*targets(y, t)).reshape(y.shape)
 
 
+SMALL_DROPOUT = 16384  # elements from which the compiled operation is faster than NumPy's
+
+
 def dropout(x, ratio, scale=1.0):
     """x * (np.random.rand(*x.shape) > ratio) * scale, the global generator left as that leaves it -> (out, mask)."""
     generator = np.random.get_bit_generator()
-    if x.size < 16384 or not isinstance(generator, np.random.MT19937):  # reading and setting the state takes 52 us
+    if x.size < SMALL_DROPOUT or not isinstance(
+        generator, np.random.MT19937
+    ):  # reading and setting the state takes 52 us
         mask = pack_mask(np.random.rand(*x.shape) > ratio)
         return ops.dropout_backward(x, mask, scale), mask
     with generator.lock:
@@ -270,7 +279,7 @@ def dropout(x, ratio, scale=1.0):
 
 class Dropout(layers.Dropout):
     # Draws from NumPy's global generator: one uniform number an element, kept where it exceeds the ratio.
-    mask = Kept(lambda layer: unpack_mask(*layer._saved))
+    mask = Kept(lambda layer: unpack_mask(*layer._saved) if type(layer._saved) is tuple else layer._saved)
     _saved = None
 
     def __init__(self, dropout_ratio=0.5):
@@ -280,12 +289,18 @@ class Dropout(layers.Dropout):
     def forward(self, x, train_flg=True):
         if not train_flg:
             return x * (1.0 - self.dropout_ratio)
+        if x.size < SMALL_DROPOUT:
+            self._saved = mask = np.random.random_sample(x.shape) > self.dropout_ratio
+            return x * mask
         out, mask = dropout(x, self.dropout_ratio)
         self._saved = mask, x.shape
         return out
 
     def backward(self, dout):
-        return ops.dropout_backward(dout, pack_mask(self.mask) if self._saved is None else self._saved[0])
+        saved = self._saved
+        if type(saved) is tuple:
+            return ops.dropout_backward(dout, saved[0])
+        return dout * (self.mask if saved is None else saved)
 
 
 def _per_column(p, D):

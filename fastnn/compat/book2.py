@@ -30,7 +30,7 @@ from ..time_layers import (
     TimeAttention,
     WeightSum,
 )
-from ..trainer import RnnlmTrainer, remove_duplicate
+from ..trainer import remove_duplicate
 from ..util import clip_grads
 from . import book1
 from .kept import Kept
@@ -106,7 +106,19 @@ def softmax(x):
 
 
 class MatMul(layers.MatMul):
-    forward, backward = layers.MatMul.forward, layers.MatMul.backward
+    # One-hot integers are multiplied by NumPy: float64, and quicker than converting them first.
+    def forward(self, x):
+        W = self.params[0]
+        self.x = x
+        return ops.matmul(x, W) if x.dtype is W.dtype and x.ndim == 2 else np.dot(x, W)
+
+    def backward(self, dout):
+        x, W, dW = self.x, self.params[0], self.grads[0]
+        if dout.dtype is dW.dtype and x.dtype is dW.dtype and dout.ndim == 2:
+            ops.matmul(x.T, dout, dW)
+            return ops.matmul(dout, W.T)
+        dW[...] = np.dot(x.T, dout)
+        return np.dot(dout, W.T)
 
 
 class Affine(layers.Affine):
@@ -117,16 +129,20 @@ class Affine(layers.Affine):
         W, b = self.params
         self.x = x
         flat = x if getattr(x, "ndim", 0) == 2 else rows(x)
+        if flat.dtype.kind != "f":
+            flat = flat.astype(np.float64)
         try:
             out = ops.affine_forward(flat, W, b)
         except ValueError:
             if np.ndim(b) == 1:
                 raise
             out = ops.matmul(flat, W) + b
-        return out if flat is x else out.reshape(*np.shape(x)[:-1], -1)
+        return out if np.ndim(x) == 2 else out.reshape(*np.shape(x)[:-1], -1)
 
     def backward(self, dout):
         x = self.x if getattr(self.x, "ndim", 0) == 2 else rows(self.x)
+        if x.dtype.kind != "f":
+            x = x.astype(np.float64)
         flat = dout if getattr(dout, "ndim", 0) == 2 else rows(dout)
         W, (dW, db) = self.params[0], self.grads
         if flat.dtype is dW.dtype and x.dtype is dW.dtype and db.ndim == 1:
@@ -186,13 +202,10 @@ class SigmoidWithLoss(layers.SigmoidWithLoss):
 
 class Dropout(layers.Dropout):
     # As in book 1.
-    mask = Kept(lambda layer: unpack_mask(*layer._saved))
+    mask = book1.Dropout.mask
     _saved = None
     forward, backward = book1.Dropout.forward, book1.Dropout.backward
-
-    def __init__(self, dropout_ratio=0.5):
-        super().__init__(dropout_ratio)
-        self.mask = None
+    __init__ = book1.Dropout.__init__
 
 
 class Embedding(layers.Embedding):
@@ -321,23 +334,35 @@ class TimeAffine(time_layers.TimeAffine):
 
 class TimeDropout(time_layers.TimeDropout):
     # Draws from NumPy's global generator; evaluation returns its input.
-    mask = Kept(lambda layer: unpack_mask(*layer._saved[:2]) * np.float32(layer._saved[2]))
+    mask = Kept(lambda layer: layer._float_mask())
     _saved = None
 
     def __init__(self, dropout_ratio=0.5):
         super().__init__(dropout_ratio)
         self.mask = None
 
+    def _float_mask(self):
+        saved = self._saved
+        return unpack_mask(*saved[:2]) * np.float32(saved[2]) if type(saved) is tuple else saved
+
     def forward(self, xs):
         if not self.train_flg:
             return xs
         scale = 1 / (1.0 - self.dropout_ratio)
+        if xs.size < book1.SMALL_DROPOUT:
+            mask = (np.random.random_sample(xs.shape) > self.dropout_ratio).astype(_FLOAT32)
+            mask *= scale
+            self._saved = mask
+            return xs * mask
         out, mask = book1.dropout(xs, self.dropout_ratio, scale)
         self._saved = mask, xs.shape, scale
         return out
 
     def backward(self, dout):
-        return dout * self.mask if self._saved is None else ops.dropout_backward(dout, self._saved[0], self._saved[2])
+        saved = self._saved
+        if type(saved) is tuple:
+            return ops.dropout_backward(dout, saved[0], saved[2])
+        return dout * (self.mask if saved is None else saved)
 
 
 class TimeSoftmaxWithLoss(time_layers.TimeSoftmaxWithLoss):
@@ -419,6 +444,10 @@ class UnigramSampler(layers.UnigramSampler):
 
 
 # ---- training ------------------------------------------------------------------------------------------------------
+
+
+class RnnlmTrainer(trainer.RnnlmTrainer):
+    get_batch = trainer.RnnlmTrainer.get_batch
 
 
 class Trainer(trainer.ModelTrainer):

@@ -62,6 +62,7 @@ BOOK: dict[str, list[Candidate]] = {
     "TimeAffine": [Candidate(book2.TimeAffine, trials.time_affine)],
     "TimeDropout": [Candidate(book2.TimeDropout, trials.time_dropout)],
     "TimeSoftmaxWithLoss": [Candidate(book2.TimeSoftmaxWithLoss, trials.time_softmax_with_loss)],
+    "RnnlmTrainer": [Candidate(book2.RnnlmTrainer, trials.get_batch)],
     # functions
     "sigmoid": [Candidate(functions.sigmoid, trials.elementwise)],
     "relu": [Candidate(functions.relu, trials.elementwise)],
@@ -70,7 +71,6 @@ BOOK: dict[str, list[Candidate]] = {
         Candidate(book2.softmax, trials.softmax2),
         Candidate(book1.softmax_of_older_printings, trials.softmax1),
     ],
-    "cross_entropy_error": [Candidate(functions.cross_entropy_error, trials.cross_entropy_error)],
     "im2col": [Candidate(functions.im2col, trials.im2col)],
     "col2im": [Candidate(functions.col2im, trials.col2im)],
     "clip_grads": [Candidate(util.clip_grads, trials.clip_grads)],
@@ -99,9 +99,19 @@ _HARMLESS = {
         "reversed sorted round slice super any all property AttributeError ValueError TypeError IndexError KeyError"
     ).split()
 }
-_BOOK_FUNCTIONS = {*BOOK, "RNN", "LSTM", "GRU", "sigmoid_grad", "softmax_loss", "cos_similarity", "normalize"}
+_BOOK_FUNCTIONS = {
+    *BOOK,
+    "RNN",
+    "LSTM",
+    "GRU",
+    "sigmoid_grad",
+    "softmax_loss",
+    "cross_entropy_error",
+    "cos_similarity",
+    "normalize",
+}
 _NUMPY_WITH_EFFECTS = {"save", "savez", "savetxt", "tofile", "seed", "set_state", "setflags", "memmap", "fromfile"}
-CALLED = "__init__", "forward", "backward", "update"
+CALLED = "__init__", "forward", "backward", "update", "get_batch"
 
 
 # ---- candidates ----------------------------------------------------------------------------------------------------
@@ -164,7 +174,7 @@ def _unlike_by_code(original, candidate, module) -> str:
         ours, theirs = getattr(candidate.ours, name, None), getattr(original, name, None)
         if name == "__init__":
             functions = [f for owner in original.__mro__[:-1] if (f := vars(owner).get(name)) is not None]
-        elif ours is None:
+        elif ours is None or name not in members(candidate.ours):
             continue
         elif theirs is None:
             return f"it has no {name}"
@@ -275,8 +285,8 @@ def _reads_more(original, ours, attributes) -> str:
     known = {*_FREE, *(name for f in members(ours).values() if inspect.isfunction(f) for name in _attributes_of(f))}
     known |= {name for name, value in members(ours).items() if isinstance(value, Kept)}
     known |= {*members(ours).get("state_names", ())}
-    for called in CALLED[1:]:
-        for name in _attributes_of(getattr(original, called)) if hasattr(original, called) else ():
+    for called in members(ours).keys() & CALLED:
+        for name in _attributes_of(getattr(original, called)):
             if name in attributes and name not in known:
                 return f"{called} reads an attribute {name}, unlike the book's"
     return ""

@@ -250,6 +250,17 @@ def optimizer_of_lists(cls, a):
     yield "parameter arrays", [p is q for p, q in zip(params, arrays, strict=True)]
 
 
+def get_batch(cls, a):
+    one = cls(None, None)
+    yield "new", one
+    one.time_idx = 0
+    xs, ts = a.labels(30, 9), a.labels(30, 9)
+    for _ in range(3):
+        xb, tb = one.get_batch(xs, ts, 4, 3)
+        yield "batch", [xb, tb, str(xb.dtype), str(tb.dtype)]
+        yield "after a batch", one
+
+
 # ---- functions -----------------------------------------------------------------------------------------------------
 
 
@@ -268,14 +279,6 @@ def softmax2(f, a):
         yield f"{np.ndim(x)}-dimensional input", f(x)
     x = a(2, 3, 4)
     yield "3-dimensional input", [f(x) is x]
-
-
-def cross_entropy_error(f, a):
-    y = np.abs(a(5, 4))
-    t = a.labels(5, 4)
-    for labels in (t, t.astype(np.uint8), np.eye(4)[t], t - 4):
-        yield "result", f(y, labels)
-    yield "result of one row", f(y[0], np.eye(4)[1])
 
 
 def im2col(f, a):
