@@ -23,6 +23,8 @@ function(fastnn_add_isa target isa)
   # The same; without wide vectors, -Os is as fast too and takes off another third.
   set_source_files_properties(src/kernels/affine.cpp src/kernels/rnn.cpp PROPERTIES COMPILE_OPTIONS
                               "$<IF:$<STREQUAL:$<TARGET_PROPERTY:NAME>,kernels_baseline>,-Os,-O2>")
+  set_source_files_properties(src/kernels/norm.cpp src/kernels/softmax.cpp PROPERTIES COMPILE_OPTIONS
+                              "$<$<STREQUAL:$<TARGET_PROPERTY:NAME>,kernels_baseline>:-Os>")  # at most 1.5 times slower
   target_link_libraries(${target} PRIVATE kernels_${isa})
   # A symbol shared between ISAs could send AVX-512 code to a processor without it: an installed wheel cannot show this.
   if(CMAKE_NM)
