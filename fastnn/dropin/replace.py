@@ -98,9 +98,9 @@ class Replacements:
 
     def restore(self):
         """Everything as it was. Attributes that our methods compute only when read are computed now."""
+        for instance in _instances(self.methods):
+            settle(instance)
         for cls, before in self.methods.items():
-            for instance in _instances(cls):
-                settle(instance)
             for name, value in before.items():
                 if value is _ABSENT:
                     delattr(cls, name)
@@ -125,11 +125,11 @@ def rebind(new: dict[int, Any], everywhere: bool, modules=()) -> None:
                     names[name] = new[id(value)]
 
 
-def _instances(cls):
-    """All living instances of a class and of its subclasses."""
-    found, classes = [], [cls]
-    while classes:
-        kind = classes.pop()
-        classes += kind.__subclasses__()
-        found += [x for x in gc.get_referrers(kind) if type(x) is kind]
-    return found
+def _instances(classes):
+    """All living instances of these classes and of their subclasses."""
+    kinds, more = set(), [*classes]
+    while more:
+        kind = more.pop()
+        kinds.add(kind)
+        more += kind.__subclasses__()
+    return [x for x in gc.get_objects() if type(x) in kinds]
