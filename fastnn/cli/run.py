@@ -14,7 +14,7 @@ from .. import dropin
 _FLAGS = {
     "report": "at the end: calls, time, path taken and copies per layer and call site, and what was not replaced, why",
     "verify": "run the original beside ours on some calls; at the end the largest error per layer",
-    "strict": "end with an error where something that has a book's name cannot be replaced or computed natively",
+    "strict": "end with an error where something that has a book's name is not replaced",
     "float32": "compute in float32 what the script has in float64",
     "compat": "give NumPy back what it has dropped and the books use: np.int and others, int() of one-element arrays",
     "time": "at the end: how long it took, and how much of it was in fastnn's kernels",
