@@ -53,5 +53,5 @@ def judge(tests: dict[str, dict], precision: float = np.inf) -> None:
             test["verdict"] = "regression"
         elif enough and test["high"] < test["limit"]:
             test["verdict"] = "fine"
-        narrow = (test["high"] - test["low"]) / 2 <= precision * test["ratio"]
+        narrow = (test["high"] - test["low"]) / 2 <= precision * min(test["ratio"], 1)
         test["done"] = test["verdict"] == "regression" or (test["verdict"] == "fine" and narrow)
