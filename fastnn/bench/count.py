@@ -7,7 +7,7 @@ import shutil
 from . import BenchError, rounds, sides, store
 
 LIMIT = 1.01
-REPEATABLE = 0.001  # two counts of the same code agree to this, so a change that reaches the limit may seem this much less
+REPEATABLE = 0.001  # two counts of the same code agree to this, and may put a change at the limit just below it
 
 
 def count(a: str, b: str | None, given, say) -> dict:
