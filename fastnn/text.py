@@ -55,8 +55,10 @@ def create_co_matrix(corpus, vocab_size, window_size=1):
 def ppmi(C, verbose=False, eps=1e-8):
     """Positive pointwise mutual information max(0, log2(C_ij * N / (S_j * S_i) + eps)), float32 (V, V). Book 2 ch. 2.
 
-    C (V, V) counts, N their sum, S the sums of its columns. verbose prints how much is done.
+    C (V, V) counts, N their sum, S the sums of its columns. verbose prints how much is done: True, or the text to
+    print, with a place for the percentage.
     """
+    text = verbose if isinstance(verbose, str) else "%.1f%% done"
     C = np.asarray(C)
     total, column_sums = C.sum(), C.sum(axis=0)
     M = np.full(C.shape, max(0.0, math.log2(eps)) if eps > 0 else 0.0, np.float32)
@@ -70,7 +72,7 @@ def ppmi(C, verbose=False, eps=1e-8):
         M[rows, columns] = np.maximum(0, pmi)
         while verbose and (told + 1) * mark <= (min(start + step, len(C))) * C.shape[1]:
             told += 1
-            print(f"{100 * told * mark / C.size:.1f}% done")
+            print(text % (100 * told * mark / C.size))
     return M
 
 

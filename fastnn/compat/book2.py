@@ -1,6 +1,7 @@
 """Book 2: the classes of its `common` package and ch. 1, with its draws, dtypes and kept labels."""
 
 import sys
+import types
 
 import numpy as np
 
@@ -425,6 +426,28 @@ to_gpu = to_cpu
 def most_similar(query, word_to_id, id_to_word, word_matrix, top=5):
     # Only prints.
     text.most_similar(query, word_to_id, id_to_word, word_matrix, top)
+
+
+def most_similar_like(original):
+    # For an unknown word the text of the reader's, which may be a translation's.
+    theirs = types.FunctionType(original.__code__, original.__globals__, "most_similar")
+
+    def ours(query, word_to_id, id_to_word, word_matrix, top=5):
+        if query not in word_to_id:
+            return theirs(query, word_to_id, id_to_word, word_matrix, top)
+        return most_similar(query, word_to_id, id_to_word, word_matrix, top)
+
+    return ours
+
+
+def ppmi_like(original):
+    # The progress in the words of the reader's.
+    texts = [value for value in original.__code__.co_consts if isinstance(value, str) and "%.1f%%" in value]
+
+    def ours(C, verbose=False, eps=1e-8):
+        return ppmi(C, texts[0] if verbose and len(texts) == 1 else verbose, eps)
+
+    return ours
 
 
 def eval_seq2seq(model, question, correct, id_to_char, verbose=False, is_reverse=False, verbos=False):

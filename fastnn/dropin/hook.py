@@ -74,7 +74,7 @@ class Hook:
         loader.exec_module = exec_module
 
     def replace_loaded(self):
-        """The same for modules that are loaded already, wherever their names have been imported to."""
+        """The same for modules that are loaded already."""
         loaded = [
             module
             for name, module in list(sys.modules.items())
@@ -83,7 +83,7 @@ class Hook:
         if self.options.compat and "numpy" in sys.modules:
             self._oldnumpy.restore_names(sys.modules["numpy"])
         if loaded:
-            self.replacements.replace(loaded, everywhere=True)
+            self.replacements.replace(loaded)
 
     def restore(self):
         if self._replacements is not None:

@@ -28,11 +28,15 @@ from . import trials
 
 
 class Candidate(NamedTuple):
-    """What a name may be: our class or function, the trial that compares, built-ins that only this one may use."""
+    """What a name may be: our class or function, the trial that compares, built-ins that only this one may use.
+
+    like(original): ours with what differs harmlessly from copy to copy, such as a translated text.
+    """
 
     ours: Any
     trial: Callable
     allowed: tuple[str, ...] = ()
+    like: Callable | None = None
 
 
 BOOK: dict[str, list[Candidate]] = {
@@ -75,11 +79,14 @@ BOOK: dict[str, list[Candidate]] = {
     "col2im": [Candidate(functions.col2im, trials.col2im)],
     "clip_grads": [Candidate(util.clip_grads, trials.clip_grads)],
     "remove_duplicate": [Candidate(trainer.remove_duplicate, trials.remove_duplicate)],
-    "ppmi": [Candidate(text.ppmi, trials.ppmi, ("print",))],
+    "ppmi": [Candidate(text.ppmi, trials.ppmi, ("print",), book2.ppmi_like)],
     "create_co_matrix": [Candidate(text.create_co_matrix, trials.create_co_matrix)],
     "create_contexts_target": [Candidate(text.create_contexts_target, trials.create_contexts_target)],
     "convert_one_hot": [Candidate(text.convert_one_hot, trials.convert_one_hot)],
-    "most_similar": [Candidate(book2.most_similar, trials.most_similar, ("print",))],
+    "most_similar": [
+        Candidate(book2.most_similar, trials.most_similar, ("print",)),
+        Candidate(book2.most_similar, trials.most_similar, ("print",), book2.most_similar_like),
+    ],
 }
 for _name in ("SGD", "Momentum", "AdaGrad", "RMSprop", "Adam"):
     _ours = getattr(optimizer, _name)
@@ -140,18 +147,12 @@ def members(ours: type) -> dict[str, Any]:
     return found
 
 
-def function_like(original: types.FunctionType, ours: types.FunctionType) -> types.FunctionType:
-    """Our function as one of its own, under the original's name and module, so that it can be told from others."""
-    made = types.FunctionType(ours.__code__, ours.__globals__, original.__name__, ours.__defaults__, ours.__closure__)
-    made.__module__, made.__qualname__ = original.__module__, original.__qualname__
-    made.__doc__, made.__kwdefaults__ = original.__doc__, ours.__kwdefaults__
-    return made
-
-
 def match(original, module) -> tuple[Any, str]:
     """(what replaces it, ""), or (None, why nothing does)."""
     reasons = []
     for candidate in BOOK[original.__name__]:
+        if candidate.like is not None:
+            candidate = candidate._replace(ours=candidate.like(original))
         why = _unlike_by_code(original, candidate, module) or _unlike_by_trial(original, candidate)
         if not why:
             return candidate.ours, ""
@@ -179,7 +180,7 @@ def _unlike_by_code(original, candidate, module) -> str:
         elif theirs is None:
             return f"it has no {name}"
         else:
-            functions = [theirs]
+            functions = [theirs, *(f for f in _functions_of(original) if _private(original, f.__name__))]
         for function in functions:
             if not isinstance(function, types.FunctionType):
                 return f"{name} is decorated"
@@ -205,8 +206,8 @@ def _signature_differs(theirs, ours) -> str:
     return f"{theirs.__name__} takes {inspect.signature(theirs)}, the book's {inspect.signature(ours)}"
 
 
-def _foreign(function, candidate, module, cls=None) -> str:
-    """The first name that the book's code does not use, and whose effect would be lost."""
+def _foreign(function, candidate, module, cls=None, seen=frozenset()) -> str:
+    """The first name that the book's code does not use, and whose effect would be lost; also in what it calls."""
     for code in _codes(function.__code__):
         for instruction in dis.get_instructions(code):
             name = instruction.argval
@@ -222,6 +223,10 @@ def _foreign(function, candidate, module, cls=None) -> str:
                     or (name in _BOOK_FUNCTIONS and isinstance(value, type | types.FunctionType))
                 ):
                     return f"{function.__name__} uses {name}, unlike the book's"
+                if name in _BOOK_FUNCTIONS and value not in seen:
+                    for used in _functions_of(value):
+                        if why := _foreign(used, candidate, module, None, {*seen, value}):
+                            return f"{function.__name__} uses {name}: {why}"
             if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
                 if name in _NUMPY_WITH_EFFECTS:
                     return f"{function.__name__} uses {name}, unlike the book's"
@@ -230,8 +235,15 @@ def _foreign(function, candidate, module, cls=None) -> str:
     return ""
 
 
+def _functions_of(value):
+    """The reader's own functions: this one, or those of this class that are not replaced yet."""
+    members = vars(value).values() if isinstance(value, type) else [value]
+    return [f for f in members if isinstance(f, types.FunctionType) and not f.__module__.startswith("fastnn.")]
+
+
 def _private(cls, name):
-    return name.startswith(f"_{cls.__name__.lstrip('_')}__")
+    own = f"_{cls.__name__.lstrip('_')}__"
+    return name.startswith(own) or (name.startswith("__") and not name.endswith("__") and own + name[2:] in vars(cls))
 
 
 def _codes(code):

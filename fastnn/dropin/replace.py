@@ -1,9 +1,10 @@
-"""Replacing: methods inside the reader's classes, functions in every module that has them; and the way back."""
+"""Replacing: methods inside the reader's classes, code inside his functions; and the way back."""
 
 import contextlib
 import gc
-import sys
+import inspect
 import types
+import warnings
 from typing import Any
 
 import fastnn
@@ -21,7 +22,7 @@ class Replacements:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.methods: dict[type, dict[str, Any]] = {}  # class -> what its names were
-        self.functions: dict[int, tuple] = {}  # id of an original -> (it, ours)
+        self.functions: dict[types.FunctionType, types.CodeType] = {}  # function -> its own code
         self.kept: dict[str, str] = {}  # "module.name" -> why it stays the reader's
         self._backend = fastnn.backends._state()
         self._casts: dict[str, Any] = {}
@@ -37,12 +38,13 @@ class Replacements:
         if options.float32:
             self._casts = float32.install()
 
-    def replace(self, modules, everywhere=False):
-        """Look at what the modules define. everywhere: functions are also replaced where they have been imported to."""
-        new = {}
+    def replace(self, modules):
+        """Look at what the modules define, and replace in place what computes what the book's does."""
         for module in modules:
             for name, value in list(vars(module).items()):
-                if recognise.is_candidate(module, name, value) and value not in self.methods:
+                if not recognise.is_candidate(module, name, value):
+                    continue
+                if value not in self.methods and value not in self.functions:
                     with self._nothing_else():
                         ours, why = recognise.match(value, module)
                     if ours is None:
@@ -50,12 +52,7 @@ class Replacements:
                     elif isinstance(value, type):
                         self._replace_methods(value, ours)
                     else:
-                        if self.recorder is not None:
-                            ours = self.recorder.wrap(name, ours, value)
-                        new[id(value)] = value, recognise.function_like(value, ours)
-        self.functions |= new
-        if new:
-            rebind({key: ours for key, (_, ours) in new.items()}, everywhere=everywhere, modules=modules)
+                        self._replace_code(value, ours)
 
     def record(self, module):
         """Let the layers of a module that fastnn provides be counted, as far as the options ask for it."""
@@ -96,6 +93,15 @@ class Replacements:
             before[name] = vars(cls).get(name, _ABSENT)
             setattr(cls, name, value)
 
+    def _replace_code(self, function, ours):
+        """Let the function itself call ours: so does whoever holds it, in a dict, a closure or a default argument."""
+        if self.recorder is not None:
+            original = types.FunctionType(function.__code__, function.__globals__, function.__name__)
+            original.__defaults__, original.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+            ours = self.recorder.wrap(function.__name__, ours, original)
+        self.functions[function] = function.__code__
+        function.__code__ = _calling(ours, function)
+
     def restore(self):
         """Everything as it was. Attributes that our methods compute only when read are computed now."""
         for instance in _instances(self.methods):
@@ -106,7 +112,8 @@ class Replacements:
                     delattr(cls, name)
                 else:
                     setattr(cls, name, value)
-        rebind({id(ours): original for original, ours in self.functions.values()}, everywhere=True)
+        for function, code in self.functions.items():
+            function.__code__ = code
         self.methods, self.functions = {}, {}
         if self._casts:
             float32.remove(self._casts)
@@ -115,14 +122,15 @@ class Replacements:
         fastnn.backends._set(*self._backend)
 
 
-def rebind(new: dict[int, Any], everywhere: bool, modules=()) -> None:
-    """Replace values by id, in these modules or in all that are loaded."""
-    for module in list(sys.modules.values()) if everywhere else modules:
-        if isinstance(module, types.ModuleType):
-            names = vars(module)
-            for name, value in list(names.items()):
-                if id(value) in new and isinstance(value, types.FunctionType):
-                    names[name] = new[id(value)]
+def _calling(ours, function) -> types.CodeType:
+    """The code of a function that has the signature of `function` and calls `ours`, which is a constant of the code."""
+    names = ", ".join(inspect.signature(function).parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "'str' object is not callable": it will not be one
+        made = compile(f"lambda {names}: ''({names})", __file__, "eval")
+    code = next(value for value in made.co_consts if isinstance(value, types.CodeType))
+    constants = tuple(ours if value == "" else value for value in code.co_consts)
+    return code.replace(co_consts=constants, co_name=function.__name__, co_qualname=function.__qualname__)
 
 
 def _instances(classes):

@@ -310,6 +310,7 @@ def remove_duplicate(f, a):
 def ppmi(f, a):
     C = a.labels(25, 4).reshape(5, 5)
     yield "result", f(C + C.T + 1)
+    yield "result with progress", f(C + C.T, True)
 
 
 def create_co_matrix(f, a):
