@@ -12,9 +12,9 @@ import time
 from .. import dropin
 
 _FLAGS = {
-    "report": "at the end: calls, time, path taken and copies per layer and call site, and what was not replaced, why",
+    "report": "at the end: calls, time, path taken and copies per layer and call site; why one fell back or converted",
     "verify": "run the original beside ours on some calls; at the end the largest error per layer",
-    "strict": "end with an error where something that has a book's name is not replaced",
+    "strict": "end with an error at the first class that is not replaced, or call that converts or falls back to NumPy",
     "float32": "compute in float32 what the script has in float64",
     "compat": "give NumPy back what it has dropped and the books use: np.int and others, int() of one-element arrays",
     "time": "at the end: how long it took, and how much of it was in fastnn's kernels",
@@ -148,8 +148,10 @@ def _run(attributes, path) -> int:
         with io.open_code(path) as file:
             source = file.read()
         exec(_compiled(source, path), vars(module))
-        return 0
-    except SystemExit:
+        return _strict_failure(None)
+    except SystemExit as error:
+        if status := _strict_failure(error):
+            return status
         raise
     except dropin.StrictError as error:
         return _complaint(f"--strict: {error}", 1)
@@ -160,6 +162,12 @@ def _run(attributes, path) -> int:
     finally:
         _flush()
         dropin.finish(time.perf_counter() - start)
+
+
+def _strict_failure(end):
+    """1 if the script, which has ended well, caught an error of --strict; else 0."""
+    failure = dropin.session.strict_failure() if end is None or not end.code else None
+    return 0 if failure is None else _complaint(f"--strict: {failure}", 1)
 
 
 def _compiled(source, path):

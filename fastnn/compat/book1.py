@@ -29,6 +29,7 @@ from ..optimizer import SGD, AdaGrad, Adam, Momentum, RMSprop
 from ..util import conv_output_size, smooth_curve
 from ..weights import load_weights
 from .kept import Kept
+from .notice import notice
 
 __all__ = [
     "SGD",
@@ -119,18 +120,19 @@ class Affine(layers.Affine):
         self.original_x_shape = x.shape
         self.x = x = x if x.ndim == 2 else x.reshape(x.shape[0], -1)
         if x.dtype.kind != "f":
-            x = x.astype(np.float64)
+            x = floats(x)
         try:
             return ops.affine_forward(x, self.W, self.b)
         except ValueError:
             if np.ndim(self.b) == 1:
                 raise
+            notice("NumPy adds b", (np.asarray(self.b),))
             return ops.matmul(x, self.W) + self.b
 
     def backward(self, dout):
         x, shape = self.x, self.original_x_shape
         if x.dtype.kind != "f":
-            x = x.astype(np.float64)
+            x = floats(x)
         dx, self.dW, self.db = ops.affine_backward(dout, x, self.W)
         return dx if len(shape) == 2 else dx.reshape(shape)
 
@@ -253,7 +255,10 @@ class SoftmaxWithLoss(layers.SoftmaxWithLoss):
     def backward(self, dout=1):
         y, t = self.y, self.t
         if t.size == y.size:
-            return ops.squared_error_backward(y, t, 1 / len(t)) if t.dtype is y.dtype else (y - t) / len(t)
+            if t.dtype is y.dtype:
+                return ops.squared_error_backward(y, t, 1 / len(t))
+            notice("NumPy subtracts targets of another dtype than y's", (y, t))
+            return (y - t) / len(t)
         return ops.softmax_cross_entropy_backward(*targets(y, t)).reshape(y.shape)
 
 
@@ -303,6 +308,13 @@ class Dropout(layers.Dropout):
         return dout * (self.mask if saved is None else saved)
 
 
+def floats(x):
+    # Integers, for a product.
+    made = x.astype(np.float64)
+    notice("x is converted to float64", (x,), made)
+    return made
+
+
 def _per_column(p, D):
     # A parameter of BatchNormalization as (D,); a number counts for every column.
     if type(p) is np.ndarray and p.ndim == 1 and len(p) == D:
@@ -331,6 +343,7 @@ def softmax_of_older_printings(x):
     # Over everything if x has three dimensions or more.
     if np.ndim(x) <= 2:
         return softmax(x)
+    notice("NumPy takes the softmax over everything", (np.asarray(x),))
     e = np.exp(x - np.max(x))
     return e / np.sum(e)
 

@@ -35,6 +35,7 @@ from ..trainer import remove_duplicate
 from ..util import clip_grads
 from . import book1
 from .kept import Kept
+from .notice import notice
 
 __all__ = [
     "GRU",
@@ -111,13 +112,17 @@ class MatMul(layers.MatMul):
     def forward(self, x):
         W = self.params[0]
         self.x = x
-        return ops.matmul(x, W) if x.dtype is W.dtype and x.ndim == 2 else np.dot(x, W)
+        if x.dtype is W.dtype and x.ndim == 2:
+            return ops.matmul(x, W)
+        notice("NumPy multiplies x and W", (x, W))
+        return np.dot(x, W)
 
     def backward(self, dout):
         x, W, dW = self.x, self.params[0], self.grads[0]
         if dout.dtype is dW.dtype and x.dtype is dW.dtype and dout.ndim == 2:
             ops.matmul(x.T, dout, dW)
             return ops.matmul(dout, W.T)
+        notice("NumPy multiplies dout and x", (dout, x))
         dW[...] = np.dot(x.T, dout)
         return np.dot(dout, W.T)
 
@@ -131,24 +136,26 @@ class Affine(layers.Affine):
         self.x = x
         flat = x if getattr(x, "ndim", 0) == 2 else rows(x)
         if flat.dtype.kind != "f":
-            flat = flat.astype(np.float64)
+            flat = book1.floats(flat)
         try:
             out = ops.affine_forward(flat, W, b)
         except ValueError:
             if np.ndim(b) == 1:
                 raise
+            notice("NumPy adds b", (np.asarray(b),))
             out = ops.matmul(flat, W) + b
         return out if np.ndim(x) == 2 else out.reshape(*np.shape(x)[:-1], -1)
 
     def backward(self, dout):
         x = self.x if getattr(self.x, "ndim", 0) == 2 else rows(self.x)
         if x.dtype.kind != "f":
-            x = x.astype(np.float64)
+            x = book1.floats(x)
         flat = dout if getattr(dout, "ndim", 0) == 2 else rows(dout)
         W, (dW, db) = self.params[0], self.grads
         if flat.dtype is dW.dtype and x.dtype is dW.dtype and db.ndim == 1:
             dx = ops.affine_backward(flat, x, W, dW, db)[0]
         else:  # a wider operand: the promoted dtype, then cast
+            notice("gradients are computed in the wider dtype, then cast", (flat, x, dW))
             dx, dW[...], db[...] = ops.affine_backward(flat, x, W)
         return dx if flat is dout else dx.reshape(*np.shape(dout)[:-1], -1)
 
@@ -209,26 +216,36 @@ class Dropout(layers.Dropout):
     __init__ = book1.Dropout.__init__
 
 
+def _whole(a):
+    # Columns of contexts, reversed questions, the last state of an encoder: small views, quicker copied here.
+    return a if type(a) is not np.ndarray or a.flags.c_contiguous else a.copy()
+
+
 class Embedding(layers.Embedding):
     # An int as index gives a view of the row.
     def forward(self, idx):
         self.idx = idx
         W = self.params[0]
-        return W[idx] if isinstance(idx, int) else ops.embedding_forward(W, idx)
+        return W[idx] if isinstance(idx, int) else ops.embedding_forward(W, _whole(idx))
 
     def backward(self, dout):
         dW, V = self.grads[0], len(self.params[0])
         if dout.dtype is dW.dtype:
-            ops.embedding_backward(dout, self.idx, V, dW)
+            ops.embedding_backward(dout, _whole(self.idx), V, dW)
         else:
-            dW[...] = ops.embedding_backward(dout, self.idx, V)
+            notice("the gradient is cast", (dout, dW))
+            ops.embedding_backward(dout.astype(dW.dtype), _whole(self.idx), V, dW)
 
 
 # ---- layers for sequences: results are float32 whatever the weights are ----------------------------------------------
 
 
 def _float32(x):
-    return x if x is None or x.dtype is _FLOAT32 else x.astype(_FLOAT32)
+    if x is None or x.dtype is _FLOAT32:
+        return x
+    made = x.astype(_FLOAT32)
+    notice("the result is cast to float32, as in the book", (x,), made)
+    return made
 
 
 class _Recurrent(time_layers.TimeRNN):
@@ -243,7 +260,7 @@ class _Recurrent(time_layers.TimeRNN):
     def _initial(self, state, xs):
         if state is None or not self.stateful:
             return None
-        return np.repeat(state, len(xs), axis=0) if len(state) == 1 != len(xs) else state
+        return np.repeat(state, len(xs), axis=0) if len(state) == 1 != len(xs) else _whole(state)
 
     def _gradients(self, backward, args, dhs, hs):
         # backward(*args), its gradients written into grads -> (dxs, dh)
@@ -251,6 +268,7 @@ class _Recurrent(time_layers.TimeRNN):
         if dhs.dtype is hs.dtype and all(g.dtype is hs.dtype for g in grads):
             dxs, *_, self.dh = backward(*args, None, *grads)[:5]
         else:
+            notice("gradients are cast", (dhs, hs, *grads))
             dxs, *arrays, self.dh = backward(*args)[:5]
             for g, array in zip(grads, arrays, strict=False):
                 g[...] = array
@@ -318,7 +336,7 @@ class TimeBiLSTM(time_layers.TimeBiLSTM):
 
 class TimeEmbedding(layers.Embedding):
     def forward(self, xs):
-        self._saved = xs
+        self._saved = xs = _whole(xs)
         return _float32(ops.embedding_forward(self.W, xs))
 
     def backward(self, dout):
@@ -326,7 +344,8 @@ class TimeEmbedding(layers.Embedding):
         if dout.dtype is dW.dtype:
             ops.embedding_backward(dout, self._saved, V, dW)
         else:
-            dW[...] = ops.embedding_backward(dout, self._saved, V)
+            notice("the gradient is cast", (dout, dW))
+            ops.embedding_backward(dout.astype(dW.dtype), self._saved, V, dW)
 
 
 class TimeAffine(time_layers.TimeAffine):

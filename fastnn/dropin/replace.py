@@ -26,12 +26,14 @@ class Replacements:
         self.kept: dict[str, str] = {}  # "module.name" -> why it stays the reader's
         self._backend = fastnn.backends._state()
         self._casts: dict[str, Any] = {}
-        if options.backend:
-            fastnn.use_backend(options.backend)
         if options.threads:
             fastnn.set_num_threads(options.threads)
+        if options.backend:
+            fastnn.use_backend(options.backend)
+        elif options.strict and fastnn.backends.active_name != "native":
+            raise StrictError(f"the {fastnn.backends.active_name} backend is in use: {fastnn.backends.why}")
         self.recorder: Any = None
-        if options.report or options.report_json or options.verify or options.time:
+        if options.report or options.report_json or options.verify or options.time or options.strict:
             from .report import Recorder
 
             self.recorder = Recorder(options)

@@ -5,11 +5,13 @@ Nothing of this is in the way of a call unless it is asked for: methods and back
 
 import copy
 import json
+import operator
 import os
 import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,11 +19,12 @@ import numpy as np
 
 from fastnn import backends
 from fastnn.backends import numpy_backend
-from fastnn.ops._check import Call
+from fastnn.compat import notice
 
 from . import recognise
-from .session import Options
+from .session import Options, StrictError
 
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _FIRST, _EVERY = 3, 37  # calls that are verified: the first ones and then one in so many
 
 
@@ -51,21 +54,23 @@ class Recorder:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.reports = options.report or options.report_json is not None
+        self.reports = options.report or options.report_json is not None or options.strict
+        self.failure: StrictError | None = None  # what --strict has raised, for scripts that catch everything
         self.entries: dict[tuple[str, str], Entry] = {}
         self.verified: dict[str, Verified] = {}
         self.kernel_seconds = 0.0
         self.paused = False  # while something is tried
-        self._current = [Entry()]
+        self._current = [("", Entry())]
+        self._declined: Any = None  # (operation, arguments) of a call that the fast path has just declined
         self._shadows: dict[int, Any] = {}
         self._tables: dict[str, SimpleNamespace] = {}  # those of the backend, while ours are in their place
         if self.reports or options.time:
             self._wrap_backend()
         if self.reports:
-            Call.observer = self._converted
+            notice.listener = self._fell_back
 
     def close(self) -> None:
-        Call.observer = None
+        notice.listener = None
         for name, table in self._tables.items():
             setattr(backends, name, table)
 
@@ -85,12 +90,11 @@ class Recorder:
         def recorded(*args, **named):
             if self.paused:
                 return ours(*args, **named)
-            caller = sys._getframe(1)
-            site = f"{os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}"
+            site = _call_site()
             entry = self.entries.get((label, site))
             if entry is None:
                 entry = self.entries[label, site] = Entry()
-            self._current.append(entry)
+            self._current.append((label, entry))
             start = time.perf_counter()
             try:
                 return ours(*args, **named)
@@ -118,25 +122,46 @@ class Recorder:
             result = f(*args, **named)
             self.kernel_seconds += time.perf_counter() - start
             if result is not None or not first:
-                self._current[-1].paths[path] += 1
+                self._current[-1][1].paths[path] += 1
+            if self.reports and not self.paused:
+                if first:
+                    self._declined = (op, args) if result is None else None
+                else:
+                    self._explain(op, args, path)
             return result
 
         return timed
 
-    def _converted(self, op, given, used):
-        """Called by `fastnn.ops` when it had to convert arguments: each copy and its reason."""
-        entry = self._current[-1]
-        for name, value, array in zip(given, given.values(), used, strict=True):
-            if array is not None and array is not value:
-                dtype = getattr(value, "dtype", None)
-                if dtype is None:
-                    why = f"is a {type(value).__name__}"
-                elif dtype != array.dtype:
-                    why = f"{dtype} to {array.dtype}"
-                else:
-                    why = "not contiguous"
-                entry.copies += array.nbytes
-                entry.reasons[f"{op}: {name} {why}"] += 1
+    def _explain(self, op, used, path):
+        """An operation has run on what `fastnn.ops` made of its arguments: each conversion and its reason."""
+        declined, self._declined = self._declined, None
+        if path == "NumPy reference":
+            self._fell_back(f"{op}: the {backends.active_name} backend leaves it to NumPy")
+        if declined is None or declined[0] != op:
+            return
+        outputs = []
+        for name, given, array in zip_longest(backends.OPS[op].parameters, declined[1], used):
+            if isinstance(array, np.ndarray) and not _same_memory(given, array):
+                self._fell_back(f"{op}: {name} {_why(given, array)}", array.nbytes)
+            elif isinstance(array, list) and not (
+                isinstance(given, list) and len(array) == len(given) and all(map(operator.is_, array, given))
+            ):
+                self._fell_back(f"{op}: {name} differ in dtype or are not contiguous")
+            elif array is None and isinstance(given, np.ndarray):
+                outputs.append(name)
+        for name in outputs:
+            self._fell_back(f"{op}: {name} is not contiguous, of another dtype or overlaps: the result is copied there")
+
+    def _fell_back(self, reason, copied=0):
+        """Something was converted, or computed by NumPy. An error if --strict was asked for."""
+        if self.paused:
+            return
+        label, entry = self._current[-1]
+        entry.copies += copied
+        entry.reasons[reason] += 1
+        if self.options.strict:
+            self.failure = StrictError(f"{label or 'a call'} at {_call_site(whole=True)}: {reason}; {_advice(reason)}")
+            raise self.failure
 
     # ---- the original beside ours ----
 
@@ -190,8 +215,11 @@ class Recorder:
         out = []
         if self.options.report:
             out += _table(self._rows(), ["layer", "call site", "calls", "seconds", "path", "copied MB"])
-            reasons = sum((entry.reasons for entry in self.entries.values()), Counter())
-            out += [f"  {count} times {why}: copied" for why, count in reasons.most_common()]
+            out += [
+                f"  {label} at {site}, {count} times: {why}"
+                for (label, site), entry in self.entries.items()
+                for why, count in entry.reasons.most_common()
+            ]
             out += [f"  {name} is the reader's own: {why}" for name, why in kept.items()]
         if self.options.verify:
             rows = [
@@ -217,7 +245,7 @@ class Recorder:
         calls = [
             {
                 "layer": label, "site": site, "calls": e.calls, "seconds": e.seconds, "copied_bytes": e.copies,
-                "paths": dict(e.paths), "conversions": dict(e.reasons),
+                "paths": dict(e.paths), "fallbacks": dict(e.reasons),
             }
             for (label, site), e in self.entries.items()
         ]  # fmt: skip
@@ -231,6 +259,42 @@ class Recorder:
         }
         with open(str(self.options.report_json), "w") as file:
             json.dump(report, file, indent=1)
+
+
+def _call_site(whole=False):
+    """file:line of the innermost frame outside this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    name = frame.f_code.co_filename
+    return f"{name if whole else os.path.basename(name)}:{frame.f_lineno}"
+
+
+def _same_memory(given, array):
+    return isinstance(given, np.ndarray) and (
+        array is given or array.__array_interface__["data"] == given.__array_interface__["data"]
+    )
+
+
+def _why(given, array):
+    """What `fastnn.ops` had to do to an argument."""
+    dtype = getattr(given, "dtype", None)
+    if dtype is None:
+        return f"is a {type(given).__name__}"
+    if dtype != array.dtype:
+        return f"{dtype} to {array.dtype}"
+    return "not contiguous" if not given.flags.c_contiguous else "not aligned, or shares memory with a result"
+
+
+def _advice(reason):
+    """What a reader can do."""
+    if " to float" in reason or "dtype" in reason or "NumPy multiplies" in reason or "cast" in reason:
+        return "give it the other arguments' dtype, as x.astype(np.float64) does, or run with --float32"
+    if "contiguous" in reason:
+        return "give it whole arrays, as np.ascontiguousarray(x) does"
+    if " is a " in reason:
+        return "give it an array, as np.asarray(x, np.float64) does"
+    return "run without --strict, or with --report to see all of these"
 
 
 def _pristine(cls):

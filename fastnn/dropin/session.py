@@ -33,7 +33,11 @@ class Options:
 
 
 class StrictError(Exception):
-    """Something that has a book's name was not replaced, and `strict` was asked for."""
+    """Something is not computed by fastnn's kernels as it comes, and `strict` was asked for.
+
+    A class or function with a book's name that was not replaced, or a call that converts its arguments or leaves the
+    work to NumPy.
+    """
 
 
 active: Hook | None = None  # the import hook while the drop-in is on
@@ -67,6 +71,12 @@ def unpatch() -> None:
     hook, active = active, None
     sys.meta_path.remove(hook)
     hook.restore()
+
+
+def strict_failure() -> StrictError | None:
+    """What `strict` has raised so far."""
+    recorder = active.replacements.recorder if active is not None and active.used else None
+    return None if recorder is None else recorder.failure
 
 
 def finish(seconds: float) -> None:

@@ -4,7 +4,6 @@ Fast path: ``result = backends.active.<op>(...)``. Only when that is None do the
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -12,9 +11,7 @@ _COMPUTED = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class Call:
-    """One call of operation `op` that the fast path declined. observer(op, given, used) is told of conversions."""
-
-    observer: Any = None
+    """One call of operation `op` that the fast path declined."""
 
     def __init__(self, op: str) -> None:
         self.op = op
@@ -61,13 +58,10 @@ class Call:
         self.dtype = promoted if promoted.kind == "f" else np.dtype(np.float64)
         compute = self.dtype.newbyteorder("=") if self.dtype.newbyteorder("=") in _COMPUTED else np.dtype(np.float32)
         self.dtype = self.dtype.newbyteorder("=")
-        used = [
+        return [
             None if values[name] is None else np.require(arrays[name], compute, ["C_CONTIGUOUS", "ALIGNED"])
             for name in values
         ]
-        if Call.observer is not None:
-            Call.observer(self.op, values, used)
-        return used
 
     def ndim(self, n: int, **arrays) -> None:
         for name, a in arrays.items():
