@@ -6,7 +6,7 @@ listener: Any = None  # listener(reason, copied bytes), while somebody wants to 
 
 
 def notice(reason: str, operands: tuple = (), copied=None) -> None:
-    """Tell the listener, if there is one. operands: arrays whose dtypes and shapes explain it; copied: what was made."""
+    """Tell the listener, if any. operands: arrays whose dtypes and shapes explain it; copied: what was made."""
     if listener is not None:
         kinds = ", ".join(f"{a.dtype} {a.shape}" for a in operands)
         listener(f"{reason} ({kinds})" if kinds else reason, 0 if copied is None else copied.nbytes)
