@@ -149,9 +149,10 @@ struct Pieces {
 };
 template <class T> struct Layout {
   Pieces pieces;
-  size_t loop, product, da = 0, before = 0, other = 0;
-  Layout(const Kernels<T>& kernels, const RecurrentLayer<T>& layer, const Sequence<T>& s, bool backward)
-      : loop(pieces.add(kernels.rnn.workspace(s, backward))) {
+  size_t loop = 0, product = 0, da = 0, before = 0, other = 0;
+  Layout(const Kernels<T>& kernels, const RecurrentLayer<T>& layer, Sequence<T> s, bool backward) {
+    s.D = layer.D;
+    loop = pieces.add(kernels.rnn.workspace(s, backward));
     const auto& affine = kernels.affine;
     const idx rows = layer.rows(), H = layer.H, width = layer.G * H, size = idx(sizeof(T));
     product = pieces.add(
@@ -203,9 +204,10 @@ template <class T> void recurrent_forward(const Kernels<T>& kernels, const Recur
   s.matmul = affine.matmul;
   s.scratch = reinterpret_cast<T*>(base + layout.loop);
   s.matmul_scratch = base + layout.product;
+  s.x = layer.x, s.Wx = layer.Wx.data, s.b = b, s.D = layer.D;
   const idx rows = layer.rows();
   const Mat<const T> x = row_major(layer.x, rows, layer.D);
-  runner.rows(rows, layer.input_work(), [&](idx begin, idx end) {
+  if (!rnn.takes_input(s)) runner.rows(rows, layer.input_work(), [&](idx begin, idx end) {
     affine.forward(part(x, begin, end), layer.Wx, b, Activation::identity, T(0), part(out, begin, end),
                    s.matmul_scratch);
   });

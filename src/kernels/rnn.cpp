@@ -3,7 +3,7 @@
 namespace FASTNN_NS {
 namespace {
 template <class T> constexpr RnnKernels<T> kernels() {
-  return {.workspace = rnn_workspace<T>, .forward = rnn_forward<T>, .backward = rnn_backward<T>};
+  return {.workspace = rnn_workspace<T>, .takes_input = takes_input<T>, .forward = rnn_forward<T>, .backward = rnn_backward<T>};
 }
 }  // namespace
 void fill_rnn(KernelTable& table) {

@@ -26,42 +26,46 @@ constexpr idx kStepDepth = 512;  // of a panel that several tiles share
 constexpr idx kBufferRows = 96;  // whose tiles wait for the rest of a deep product
 
 // Columns [q * H + u, ...) of the gates q side by side: the matrix (K, gates * H), packed where `panels` is not null
-// into groups of `units` units.
+// into groups of `units` units. Below it `input`, of as many columns or of no rows.
 template <class T> struct Weights {
-  Mat<const T> matrix{};
+  Mat<const T> matrix{}, input{};
   idx H = 0, gates = 1, units = 0;
   T* panels = nullptr;
-  idx K() const { return matrix.rows; }
+  idx K() const { return matrix.rows + input.rows; }
+  idx row() const { return round_up(K(), lanes<T>); }  // elements from row to row of what is multiplied
   idx groups() const { return (H + units - 1) / units; }
   idx width(idx p) const { return min_of(H - p * units, units); }
   idx vectors(idx p) const { return (gates * width(p) + lanes<T> - 1) / lanes<T>; }
   T* group(idx p) const { return panels + p * K() * gates * units; }
   idx elements() const { return groups() * K() * gates * units; }
 };
-template <class T> Weights<T> weights(Mat<const T> matrix, idx gates, idx H) {
+template <class T> Weights<T> weights(Mat<const T> matrix, Mat<const T> input, idx gates, idx H) {
   const idx vectors = gates == 1 ? (H > 16 * lanes<T> ? 3 : 4) : gates == 2 ? 2 : 1;  // of units
-  return {matrix, H, gates, vectors * lanes<T>, nullptr};
+  return {matrix, input, H, gates, vectors * lanes<T>, nullptr};
 }
-template <class T> void pack_group(const Weights<T>& W, idx p) {
+// B: rows k0 and on of all.
+template <class T> FASTNN_ONCE void pack_group(const Weights<T>& W, Mat<const T> B, idx k0, idx p) {
   constexpr idx L = lanes<T>;
-  const Mat<const T> B = W.matrix;
-  const idx K = W.K(), u = p * W.units, w = W.width(p), columns = W.gates * w, vectors = W.vectors(p);
+  const idx u = p * W.units, w = W.width(p), columns = W.gates * w, vectors = W.vectors(p);
   for (idx v = 0; v < vectors; ++v) {
     const idx first = v / kPanel * kPanel, ld = min_of(vectors - first, kPanel) * L;
-    T* const to = W.group(p) + K * first * L + (v - first) * L;
+    T* const to = W.group(p) + W.K() * first * L + (v - first) * L + k0 * ld;
     if (w == W.units || W.gates == 1) {
       const T* const from = B.data + (v * L / w * W.H + u + v * L % w) * B.cs;
-      pack_columns<T>({from, K, min_of(columns - v * L, L), B.rs, B.cs}, to, ld);
+      pack_columns<T>({from, B.rows, min_of(columns - v * L, L), B.rs, B.cs}, to, ld);
     } else {  // units that do not fill a vector: their gates share it
       for (idx i = 0; i < L; ++i) {
         const idx j = min_of(v * L + i, columns - 1);
-        for (idx k = 0; k < K; ++k) to[k * ld + i] = B.data[k * B.rs + (j / w * W.H + u + j % w) * B.cs];
+        for (idx k = 0; k < B.rows; ++k) to[k * ld + i] = B.data[k * B.rs + (j / w * W.H + u + j % w) * B.cs];
       }
     }
   }
 }
 template <class T> void pack(const Weights<T>& W) {
-  parallel_for(W.groups(), 4 * W.elements(), [&](idx p) { pack_group(W, p); });
+  parallel_for(W.groups(), 4 * W.elements(), [&](idx p) {
+    pack_group(W, W.matrix, 0, p);
+    if (W.input.rows) pack_group(W, W.input, W.matrix.rows, p);
+  });
 }
 
 // c (MR rows, kGroupVectors vectors apart) = a (MR, K) @ b (K, NV vectors) (+ c when `resume`). One vector of each NV
@@ -105,11 +109,11 @@ struct Part {
   idx n0, n1, column, columns;
 };
 // a @ W for the rows and groups of the part, K = 0 for zeros; finish(n, rows, u, w, y, ld) on each finished tile: rows
-// n and on, units [u, u + w), the product for gate q at y[q * w], rows `ld` apart. a: (N, K).
+// n and on, units [u, u + w), the product for gate q at y[q * w], rows `ld` apart. a: (N, K), rows W.row() apart.
 template <class T, class F> void product(const Weights<T>& W, const T* a, idx K, Part part, F finish) {
   constexpr idx L = lanes<T>, ld = kGroupVectors * L;
   alignas(64) T y[kBufferRows * ld];
-  const idx lda = W.K(), blocks = K == 0 ? 1 : (K + kStepDepth - 1) / kStepDepth, groups = W.groups();
+  const idx lda = W.row(), blocks = K == 0 ? 1 : (K + kStepDepth - 1) / kStepDepth, groups = W.groups();
   for (idx p = groups * part.column / part.columns; p < groups * (part.column + 1) / part.columns; ++p) {
     const idx vectors = W.vectors(p);
     for (idx r0 = part.n0; r0 < part.n1; r0 += kBufferRows) {
@@ -121,8 +125,8 @@ template <class T, class F> void product(const Weights<T>& W, const T* a, idx K,
           T* const c = y + first * ld;
           for (idx v = 0; v < vectors; v += kPanel) {
             const idx n = min_of(vectors - v, kPanel);
-            const T* const b = W.group(p) + (lda * v + k0 * n) * L;
-            const T* const next = b + (blocks > 1 ? kc * n : lda * vectors) * L;  // what is read after these rows
+            const T* const b = W.group(p) + (W.K() * v + k0 * n) * L;
+            const T* const next = b + (blocks > 1 ? kc * n : W.K() * vectors) * L;  // what is read after these rows
             pick_step_tile<T>(count, n)(kc, a + (r0 + first) * lda + k0, lda, b, c + v * L, block > 0,
                                         i < n ? next + i * L : b);
           }
@@ -137,7 +141,7 @@ template <class T, class F>
 void plain_product(const Sequence<T>& s, const Weights<T>& W, const T* a, idx K, T* y, F finish) {
   const idx N = s.N, ld = W.gates * W.H;
   if (K)
-    s.matmul(row_major(a, N, K), W.matrix, row_major(y, N, ld), s.matmul_scratch);
+    s.matmul({a, N, K, W.row(), 1}, W.matrix, row_major(y, N, ld), s.matmul_scratch);
   else
     std::memset(y, 0, size_t(N * ld) * sizeof(T));
   constexpr idx kBlock = 16;
@@ -159,32 +163,42 @@ template <class T> struct Carver {  // 64-byte aligned pieces of one block; null
 
 // Few products with Wh: packing costs more than it saves (one row reads Wh where it is at full speed).
 template <class T> bool packs(const Sequence<T>& s, bool backward) { return s.steps > 1 && (s.N > 1 || backward); }
+// Whether the steps make x @ Wx themselves, as further rows of Wh: where x is narrow, a pass over the gates costs more
+// than its product.
+constexpr idx kNarrow = 8;
+template <class T> bool takes_input(const Sequence<T>& s) {
+  return packs(s, false) && s.D <= kNarrow && s.cell != Cell::gru_linear;
+}
 // Scratch of a call: packed weights, and states between the steps.
 template <class T> struct Loop {
   const Sequence<T>& s;
   idx N, H, G;
-  bool packed;
+  bool packed, narrow;  // narrow: takes_input
   Weights<T> W, candidate;      // of GRU: z and r; the candidate
   T *a[2], *b, *c, *y, *zeros;  // a: what the product with W reads, b: that with `candidate`; c: a running state
   idx used;
 
-  Loop(const Sequence<T>& sequence, bool backward) : s(sequence), N(s.N), H(s.H), packed(packs(s, backward)) {
+  Loop(const Sequence<T>& sequence, bool backward)
+      : s(sequence), N(s.N), H(s.H), packed(packs(s, backward)), narrow(!backward && takes_input(s)) {
     const bool gru = s.cell == Cell::gru;
     const idx all = s.cell == Cell::rnn ? 1 : s.cell == Cell::lstm ? 4 : 3;
     G = gru ? 2 : all;
     Mat<const T> first{s.Wh, H, G * H, all * H, 1}, second{s.Wh + 2 * H, H, H, 3 * H, 1};
-    W = backward ? weights<T>(transposed(first), 1, H) : weights<T>(first, G, H);
-    if (gru) candidate = weights<T>(backward ? transposed(second) : second, 1, H);
+    const idx D = narrow ? s.D : 0;
+    W = backward ? weights<T>(transposed(first), {}, 1, H) : weights<T>(first, {s.Wx, D, G * H, all * H, 1}, G, H);
+    if (gru)
+      candidate = backward ? weights<T>(transposed(second), {}, 1, H)
+                           : weights<T>(second, {s.Wx + 2 * H, D, H, 3 * H, 1}, 1, H);
     Carver<T> carver{s.scratch};
     if (packed) {
       W.panels = carver.take(W.elements());
       if (gru) candidate.panels = carver.take(candidate.elements());
     }
-    for (T*& each : a) each = carver.take(N * W.K());
-    b = gru ? carver.take(N * H) : nullptr;
+    for (T*& each : a) each = carver.take(N * W.row());
+    b = gru ? carver.take(N * candidate.row()) : nullptr;
     c = carver.take(N * H);
     y = packed ? nullptr : carver.take(N * W.gates * H);
-    zeros = carver.take(H);
+    zeros = carver.take(narrow ? all * H : H);
     used = carver.used;
   }
   void pack_weights() const {
@@ -199,6 +213,13 @@ template <class T> struct Loop {
     return u + w < H ? w : (s.reverse != backward ? -width : width) * s.row_t - u;
   }
   idx row(idx n, idx t) const { return n * s.row_n + t * s.row_t; }
+  // x of a step of sequence n behind the state in row n of `states`.
+  FASTNN_ONCE void take_input(T* states, idx n, idx step) const {
+    if (!narrow || step == s.steps) return;
+    const T* const x = s.x + row(n, time(step, false)) * s.D;
+    T* const to = states + n * W.row() + H;
+    for_vectors<T>(0, s.D, [&](auto at) { at.put(to, at(x)); });
+  }
   bool taken(idx n, idx t) const { return !s.lengths || t < s.lengths[n]; }
   // Row of the state before step t: of `states`, or the first one.
   const T* before(const T* states, const T* first, idx n, idx t) const {
@@ -235,19 +256,61 @@ template <class T> inline Simd<T> rnn_function(Activation kind, Simd<T> x) {
 template <class T> inline void foresee(const T* p, idx w) {
   for (idx i = 0; i < w; i += 64 / idx(sizeof(T))) __builtin_prefetch(p + i);
 }
+// The cells of a tile of an LSTM, from its first row and unit on. In two rounds over the rows, since one cell waits for
+// two chains of exp and a division, and the processor looks no farther than 450 instructions ahead.
+template <class T> struct LstmCells {
+  T *gates, *cs, *hs, *c, *next;
+  const T *input, *y, *peephole;  // input + y: what the gates are given
+  idx H, row, next_row, input_row, y_row, ahead, gates_ahead;
+};
+template <class T> FASTNN_ONCE void lstm_cells(const LstmCells<T>& tile, idx rows, idx w) {
+  const LstmCells<T> t = tile;
+  const idx H = t.H;
+  const T* const p = t.peephole;
+  for_vectors<T>(0, w, [=](auto at) {
+    for (idx r = 0; r < rows; ++r) {
+      const T *const input = t.input + r * t.input_row, *const y = t.y + r * t.y_row;
+      T *const gates = t.gates + r * 4 * t.row, *const c = t.c + r * H, *const cs = t.cs + r * t.row;
+      const T *const ahead = gates + t.gates_ahead + at.i;
+      __builtin_prefetch(ahead), __builtin_prefetch(ahead + H), __builtin_prefetch(ahead + 2 * H);
+      __builtin_prefetch(cs + t.ahead + at.i);
+      const Simd<T> before = at(c), g = tanh(at(input + H) + at(y + w));
+      Simd<T> f = at(input) + at(y), i = at(input + 2 * H) + at(y + 2 * w);
+      if (p) f = fma(at(p), before, f), i = fma(at(p + H), before, i);
+      f = sigmoid(f), i = sigmoid(i);
+      const Simd<T> cell = fma(f, before, g * i);
+      at.put(gates, f), at.put(gates + H, g), at.put(gates + 2 * H, i), at.put(c, cell), at.put(cs, cell);
+    }
+    for (idx r = 0; r < rows; ++r) {
+      const T *const input = t.input + r * t.input_row, *const y = t.y + r * t.y_row;
+      T *const gates = t.gates + r * 4 * t.row + 3 * H, *const hs = t.hs + r * t.row;
+      __builtin_prefetch(gates + t.gates_ahead + at.i), __builtin_prefetch(hs + t.ahead + at.i);
+      const Simd<T> cell = at(t.c + r * H);
+      Simd<T> o = at(input + 3 * H) + at(y + 3 * w);
+      if (p) o = fma(at(p + 2 * H), cell, o);
+      o = sigmoid(o);
+      const Simd<T> h = o * tanh(cell);
+      at.put(gates, o), at.put(hs, h), at.put(t.next + r * t.next_row, h);
+    }
+  });
+}
 template <class T> void clear(T* p, idx n) { std::memset(p, 0, size_t(n) * sizeof(T)); }
 template <class T> void copy(const T* from, idx n, T* to) { std::memcpy(to, from, size_t(n) * sizeof(T)); }
 
 template <class T> void rnn_forward(const Sequence<T>& s, idx begin, idx end) {
   const Loop<T> loop(s, false);
-  const idx N = s.N, H = s.H;
-  const auto start = [=](T* state, const T* first) { first ? copy(first, N * H, state) : clear(state, N * H); };
+  const idx N = s.N, H = s.H, K = loop.W.K(), ld = loop.W.row(), gates = s.cell == Cell::rnn ? 1 : s.cell == Cell::lstm ? 4 : 3;
   if (begin == 0) {
     loop.pack_weights();
-    clear(loop.zeros, H);
-    start(loop.a[0], s.h0);
-    if (s.cell == Cell::lstm) start(loop.c, s.c0);
+    clear(loop.zeros, loop.narrow ? gates * H : H);
+    for (idx n = 0; n < N; ++n) {
+      T* const state = loop.a[0] + n * ld;
+      s.h0 ? copy(s.h0 + n * H, H, state) : clear(state, H);
+      loop.take_input(loop.a[0], n, 0);
+    }
+    if (s.cell == Cell::lstm) s.c0 ? copy(s.c0, N * H, loop.c) : clear(loop.c, N * H);
   }
+  const T* const bias = s.b ? s.b : loop.zeros;  // of narrow
   loop.run(begin, end, [&](idx step, Part part, bool wait) {
     const idx t = loop.time(step, false);
     const T* const h = loop.a[step % 2];
@@ -256,81 +319,88 @@ template <class T> void rnn_forward(const Sequence<T>& s, idx begin, idx end) {
     const auto rows = [&](idx n0, idx count, idx u, idx w, auto f) {
       for (idx n = n0; n < n0 + count; ++n) {
         const idx row = loop.row(n, t);
+        if (u == 0) loop.take_input(h_next, n, step + 1);
         if (loop.taken(n, t)) {
           f(row, n, n - n0);
           continue;
         }
-        const idx gates = s.cell == Cell::rnn ? 0 : s.cell == Cell::gru ? 3 : 4;
-        for (idx q = 0; q < gates; ++q) clear(s.gates + (row * gates + q) * H + u, w);
+        const idx saved = s.cell == Cell::rnn ? 0 : s.cell == Cell::gru ? 3 : 4;
+        for (idx q = 0; q < saved; ++q) clear(s.gates + (row * saved + q) * H + u, w);
         clear(s.hs + row * H + u, w);
         if (s.cell == Cell::lstm) clear(s.cs + row * H + u, w);
-        copy(h + n * H + u, w, h_next + n * H + u);
+        copy(h + n * ld + u, w, h_next + n * ld + u);
       }
     };
     if (s.cell == Cell::rnn) {
-      loop.multiply(loop.W, h, H, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
+      loop.multiply(loop.W, h, K, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ly) {
         rows(n0, count, u, w, [&](idx row, idx n, idx r) {
-          T *const out = s.hs + row * H + u, *const next = h_next + n * H + u;
+          T *const out = s.hs + row * H + u, *const next = h_next + n * ld + u;
+          const T* const input = loop.narrow ? bias + u : out;
           for_vectors<T>(0, w, [&](auto at) {
-            const Simd<T> v = rnn_function<T>(s.activation, at(out) + at(y + r * ld));
+            const Simd<T> v = rnn_function<T>(s.activation, at(input) + at(y + r * ly));
             at.put(out, v);
             at.put(next, v);
           });
         });
       });
     } else if (s.cell == Cell::lstm) {
-      loop.multiply(loop.W, h, H, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
-        rows(n0, count, u, w, [&](idx row, idx n, idx r) {
-          T *const gates = s.gates + row * 4 * H + u, *const state = loop.c + n * H + u;
-          T *const out = s.hs + row * H + u, *const cells = s.cs + row * H + u, *const next = h_next + n * H + u;
-          const T* const p = s.peephole ? s.peephole + u : nullptr;
-          const idx ahead = loop.ahead(u, w, H, false), gates_ahead = loop.ahead(u, w, 4 * H, false);
-          for (idx q = 0; q < 4; ++q) foresee(gates + gates_ahead + q * H, w);
-          foresee(out + ahead, w), foresee(cells + ahead, w);
-          for_vectors<T>(0, w, [&](auto at) {
-            const auto sum = [&](idx q) { return at(gates + q * H) + at(y + r * ld + q * w); };
-            const Simd<T> before = at(state);
-            Simd<T> f = sum(0), g = tanh(sum(1)), i = sum(2), o = sum(3);
-            if (p) f = fma(at(p), before, f), i = fma(at(p + H), before, i);
-            f = sigmoid(f), i = sigmoid(i);
-            const Simd<T> cell = fma(f, before, g * i);
-            if (p) o = fma(at(p + 2 * H), cell, o);
-            o = sigmoid(o);
-            const Simd<T> v = o * tanh(cell);
-            at.put(gates, f), at.put(gates + H, g), at.put(gates + 2 * H, i), at.put(gates + 3 * H, o);
-            at.put(state, cell), at.put(cells, cell), at.put(out, v), at.put(next, v);
-          });
-        });
+      loop.multiply(loop.W, h, K, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ly) {
+        const auto cells = [&](idx row, idx n, idx first, idx some) {
+          T* const gates = s.gates + row * 4 * H + u;
+          lstm_cells<T>({.gates = gates,
+                         .cs = s.cs + row * H + u,
+                         .hs = s.hs + row * H + u,
+                         .c = loop.c + n * H + u,
+                         .next = h_next + n * ld + u,
+                         .input = loop.narrow ? bias + u : gates,
+                         .y = y + first * ly,
+                         .peephole = s.peephole ? s.peephole + u : nullptr,
+                         .H = H,
+                         .row = s.row_n * H,
+                         .next_row = ld,
+                         .input_row = loop.narrow ? 0 : 4 * s.row_n * H,
+                         .y_row = ly,
+                         .ahead = loop.ahead(u, w, H, false),
+                         .gates_ahead = loop.ahead(u, w, 4 * H, false)},
+                        some, w);
+        };
+        if (s.lengths) return rows(n0, count, u, w, [&](idx row, idx n, idx r) { cells(row, n, r, 1); });
+        if (u == 0)
+          for (idx n = n0; n < n0 + count; ++n) loop.take_input(h_next, n, step + 1);
+        cells(loop.row(n0, t), n0, 0, count);
       });
     } else if (s.cell == Cell::gru) {
-      loop.multiply(loop.W, h, H, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
+      loop.multiply(loop.W, h, K, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ly) {
         for (idx n = n0; n < n0 + count; ++n) {  // also where not taken: zeroed below
           T* const gates = s.gates + loop.row(n, t) * 3 * H + u;
-          const T *const state = h + n * H + u, *const sum = y + (n - n0) * ld;
-          T* const reset = loop.b + n * H + u;
+          const T *const input = loop.narrow ? bias + u : gates, *const state = h + n * ld + u;
+          const T* const sum = y + (n - n0) * ly;
+          T* const reset = loop.b + n * ld + u;
+          if (u == 0) loop.take_input(loop.b, n, step);
           for_vectors<T>(0, w, [&](auto at) {
-            const Simd<T> z = sigmoid(at(gates) + at(sum)), r = sigmoid(at(gates + H) + at(sum + w));
+            const Simd<T> z = sigmoid(at(input) + at(sum)), r = sigmoid(at(input + H) + at(sum + w));
             at.put(gates, z), at.put(gates + H, r), at.put(reset, r * at(state));
           });
         }
       });
       if (wait) barrier();
-      loop.multiply(loop.candidate, loop.b, H, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
+      loop.multiply(loop.candidate, loop.b, K, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ly) {
         rows(n0, count, u, w, [&](idx row, idx n, idx r) {
-          T *const gates = s.gates + row * 3 * H + u, *const out = s.hs + row * H + u, *const next = h_next + n * H + u;
-          const T *const state = h + n * H + u, *const sum = y + r * ld;
+          T *const gates = s.gates + row * 3 * H + u, *const out = s.hs + row * H + u, *const next = h_next + n * ld + u;
+          const T *const input = (loop.narrow ? bias + u : gates) + 2 * H;
+          const T *const state = h + n * ld + u, *const sum = y + r * ly;
           for_vectors<T>(0, w, [&](auto at) {
-            const Simd<T> z = at(gates), k = tanh(at(gates + 2 * H) + at(sum));
+            const Simd<T> z = at(gates), k = tanh(at(input) + at(sum));
             const Simd<T> v = fma(z, k, (1 - z) * at(state));
             at.put(gates + 2 * H, k), at.put(out, v), at.put(next, v);
           });
         });
       });
     } else {
-      loop.multiply(loop.W, h, H, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
+      loop.multiply(loop.W, h, K, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ly) {
         rows(n0, count, u, w, [&](idx row, idx n, idx q) {
-          T *const gates = s.gates + row * 4 * H + u, *const out = s.hs + row * H + u, *const next = h_next + n * H + u;
-          const T *const state = h + n * H + u, *const sum = y + q * ld, *const bias = s.b_h ? s.b_h + u : loop.zeros;
+          T *const gates = s.gates + row * 4 * H + u, *const out = s.hs + row * H + u, *const next = h_next + n * ld + u;
+          const T *const state = h + n * ld + u, *const sum = y + q * ly, *const bias = s.b_h ? s.b_h + u : loop.zeros;
           for_vectors<T>(0, w, [&](auto at) {
             const Simd<T> z = sigmoid(at(gates) + at(sum)), r = sigmoid(at(gates + H) + at(sum + w));
             const Simd<T> product = at(sum + 2 * w) + at(bias), k = tanh(fma(r, product, at(gates + 2 * H)));
@@ -368,7 +438,7 @@ template <class T> void peephole_gradient(const Loop<T>& loop) {
 // (of GRU: z, r; gru_linear: z, r, du), loop.b: da of the candidate, loop.c: what dh gets besides the product.
 template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
   const Loop<T> loop(s, true);
-  const idx N = s.N, H = s.H, K = loop.W.K(), G = s.cell == Cell::rnn ? 1 : s.cell == Cell::lstm ? 4 : 3;
+  const idx N = s.N, H = s.H, K = loop.W.K(), ld = loop.W.row(), G = s.cell == Cell::rnn ? 1 : s.cell == Cell::lstm ? 4 : 3;
   const bool carries = s.lengths || s.cell == Cell::gru || s.cell == Cell::gru_linear;
   if (begin == 0) {
     loop.pack_weights();
@@ -382,18 +452,18 @@ template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
     const T* const from = loop.a[(step + 1) % 2];
     T* const to = loop.a[step % 2];
     if (step == s.steps)
-      return loop.multiply(loop.W, from, depth, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
+      return loop.multiply(loop.W, from, depth, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ly) {
         for (idx n = n0; n < n0 + count; ++n) {
           T* const out = s.dh0 + n * H + u;
-          const T *const carry = loop.c + n * H + u, *const sum = y + (n - n0) * ld;
+          const T *const carry = loop.c + n * H + u, *const sum = y + (n - n0) * ly;
           for_vectors<T>(0, w, [&](auto at) { at.put(out, at(sum) + at(carry)); });
         }
       });
-    loop.multiply(loop.W, from, depth, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
+    loop.multiply(loop.W, from, depth, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ly) {
       for (idx n = n0; n < n0 + count; ++n) {
         const idx row = loop.row(n, t);
-        const T *const sum = y + (n - n0) * ld, *const dhs = s.dhs + row * H + u;
-        T *const carry = loop.c + n * H + u, *const da = s.da + row * G * H + u, *const next = to + n * K + u;
+        const T *const sum = y + (n - n0) * ly, *const dhs = s.dhs + row * H + u;
+        T *const carry = loop.c + n * H + u, *const da = s.da + row * G * H + u, *const next = to + n * ld + u;
         const T* const h_before = loop.before(s.hs, s.h0, n, t) + u;
         const idx ahead = loop.ahead(u, w, H, true), gates_ahead = loop.ahead(u, w, G * H, true);
         foresee(dhs + ahead, w), foresee(h_before + ahead, w), foresee(s.before + row * H + u + ahead, w);
@@ -403,7 +473,7 @@ template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
           for_vectors<T>(0, w, [&](auto at) { at.put(carry, at(carry) + at(sum)); });
           for (idx q = 0; q < G; ++q) clear(da + q * H, w);
           for (idx q = 0; q < K / H; ++q) clear(next + q * H, w);
-          if (s.cell == Cell::gru) clear(loop.b + n * H + u, w);
+          if (s.cell == Cell::gru) clear(loop.b + n * loop.candidate.row() + u, w);
           if (s.cell == Cell::gru_linear) clear(s.du + row * H + u, w);
           continue;
         }
@@ -454,7 +524,7 @@ template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
               const Simd<T> r = at(gates + H), d_u = d_k * r, d_r = d_k * at(gates + 3 * H) * (r * (1 - r));
               at.put(da + H, d_r), at.put(next + H, d_r), at.put(next + 2 * H, d_u), at.put(s.du + row * H + u, d_u);
             } else {
-              at.put(loop.b + n * H + u, d_k);
+              at.put(loop.b + n * loop.candidate.row() + u, d_k);
             }
           });
         }
@@ -462,12 +532,12 @@ template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
     });
     if (wait) barrier();
     if (s.cell != Cell::gru) return;
-    loop.multiply(loop.candidate, loop.b, H, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ld) {
+    loop.multiply(loop.candidate, loop.b, H, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ly) {
       for (idx n = n0; n < n0 + count; ++n) {
         const idx row = loop.row(n, t);
-        const T *const sum = y + (n - n0) * ld, *const gates = s.gates + row * 3 * H + u;
+        const T *const sum = y + (n - n0) * ly, *const gates = s.gates + row * 3 * H + u;
         const T* const h_before = s.before + row * H + u;
-        T *const carry = loop.c + n * H + u, *const da = s.da + row * 3 * H + u, *const next = to + n * K + u;
+        T *const carry = loop.c + n * H + u, *const da = s.da + row * 3 * H + u, *const next = to + n * ld + u;
         T* const reset = s.reset + row * H + u;
         if (!loop.taken(n, t)) {
           clear(reset, w);

@@ -159,11 +159,12 @@ enum class Cell : int { rnn, lstm, gru, gru_linear };  // gru_linear: reset afte
 template <class T> struct Sequence {
   Cell cell;
   Activation activation;  // of Cell::rnn
-  idx N, steps, H, row_n, row_t;
+  idx N, steps, D, H, row_n, row_t;
   bool reverse;
   const int64_t* lengths;  // (N) or null: steps t < lengths[n] are taken
+  const T *x, *Wx, *b;     // of forward, if RnnKernels::takes_input
   const T *Wh, *b_h, *peephole, *h0, *c0;
-  T *hs, *cs, *gates;  // results of forward, and what backward reads; before forward `gates` (rnn: hs) is x @ Wx + b
+  T *hs, *cs, *gates;  // results of forward, and what backward reads; unless takes_input, `gates` (rnn: hs) is x @ Wx + b before
   const T *dhs, *dcT;  // backward only, from here on
   T *da, *du, *dh0, *dc0;  // da: gradient of x @ Wx + b; du: of the candidate's product with Wh (gru_linear)
   T *before, *reset;       // of each step: the state that it started from; that times r (gru)
@@ -174,6 +175,7 @@ template <class T> struct Sequence {
 };
 template <class T> struct RnnKernels {
   idx (*workspace)(const Sequence<T>& s, bool backward);  // bytes of s.scratch, 64-byte aligned
+  bool (*takes_input)(const Sequence<T>& s);              // whether the steps make x @ Wx + b too; s.D counts
   // Steps [begin, end) of all, in the order of their computation; the first call prepares, that which reaches the last
   // step finishes.
   void (*forward)(const Sequence<T>& s, idx begin, idx end);
