@@ -207,10 +207,11 @@ template <class T> void recurrent_forward(const Kernels<T>& kernels, const Recur
   s.x = layer.x, s.Wx = layer.Wx.data, s.b = b, s.D = layer.D;
   const idx rows = layer.rows();
   const Mat<const T> x = row_major(layer.x, rows, layer.D);
-  if (!rnn.takes_input(s)) runner.rows(rows, layer.input_work(), [&](idx begin, idx end) {
-    affine.forward(part(x, begin, end), layer.Wx, b, Activation::identity, T(0), part(out, begin, end),
-                   s.matmul_scratch);
-  });
+  if (!rnn.takes_input(s))
+    runner.rows(rows, layer.input_work(), [&](idx begin, idx end) {
+      affine.forward(part(x, begin, end), layer.Wx, b, Activation::identity, T(0), part(out, begin, end),
+                     s.matmul_scratch);
+    });
   if (layer.N && layer.H)
     runner.steps(layer.steps, layer.step_work(), [&](idx begin, idx end) { rnn.forward(s, begin, end); });
 }

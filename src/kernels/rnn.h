@@ -22,6 +22,7 @@ constexpr idx kPanel = 4;
 constexpr idx kPanel = 2;
 #endif
 constexpr int kStepRows = 6, kGroupVectors = 4;
+constexpr idx kMostRows = 16;    // of a finished tile
 constexpr idx kStepDepth = 512;  // of a panel that several tiles share
 constexpr idx kBufferRows = 96;  // whose tiles wait for the rest of a deep product
 
@@ -104,13 +105,28 @@ template <class T, int MR = kStepRows, int NV = kPanel> StepTile<T> pick_step_ti
   return step_tile<T, MR, NV>;
 }
 
+// What happens to a finished tile: f(n, rows, u, w, y, ld), rows n and on, units [u, u + w), the product for gate q at
+// y[q * w], rows `ld` apart. By a pointer, so that the loops below exist once.
+template <class T> class Finish {
+ public:
+  template <class F> Finish(const F& f)
+      : f_(&f), call_([](const void* g, idx n, idx rows, idx u, idx w, const T* y, idx ld) {
+          (*static_cast<const F*>(g))(n, rows, u, w, y, ld);
+        }) {}
+  void operator()(idx n, idx rows, idx u, idx w, const T* y, idx ld) const { call_(f_, n, rows, u, w, y, ld); }
+
+ private:
+  const void* f_;
+  void (*call_)(const void* f, idx n, idx rows, idx u, idx w, const T* y, idx ld);
+};
+
 // What a thread does of a step: rows [n0, n1), and this share of each matrix's groups.
 struct Part {
   idx n0, n1, column, columns;
 };
-// a @ W for the rows and groups of the part, K = 0 for zeros; finish(n, rows, u, w, y, ld) on each finished tile: rows
-// n and on, units [u, u + w), the product for gate q at y[q * w], rows `ld` apart. a: (N, K), rows W.row() apart.
-template <class T, class F> void product(const Weights<T>& W, const T* a, idx K, Part part, F finish) {
+// a @ W for the rows and groups of the part, K = 0 for zeros. a: (N, K), rows W.row() apart.
+template <class T>
+FASTNN_ONCE void product(const Weights<T>& W, const T* a, idx K, Part part, const Finish<T>& finish) {
   constexpr idx L = lanes<T>, ld = kGroupVectors * L;
   alignas(64) T y[kBufferRows * ld];
   const idx lda = W.row(), blocks = K == 0 ? 1 : (K + kStepDepth - 1) / kStepDepth, groups = W.groups();
@@ -137,17 +153,16 @@ template <class T, class F> void product(const Weights<T>& W, const T* a, idx K,
   }
 }
 // The same without packing, by one thread and the matrix product's own team; y: (N, gates * H).
-template <class T, class F>
-void plain_product(const Sequence<T>& s, const Weights<T>& W, const T* a, idx K, T* y, F finish) {
+template <class T> FASTNN_ONCE void plain_product(const Sequence<T>& s, const Weights<T>& W, const T* a, idx K, T* y,
+                                                  const Finish<T>& finish) {
   const idx N = s.N, ld = W.gates * W.H;
   if (K)
     s.matmul({a, N, K, W.row(), 1}, W.matrix, row_major(y, N, ld), s.matmul_scratch);
   else
     std::memset(y, 0, size_t(N * ld) * sizeof(T));
-  constexpr idx kBlock = 16;
-  parallel_for((N + kBlock - 1) / kBlock, 64 * N * ld, [&](idx block) {
-    const idx n = block * kBlock;
-    finish(n, min_of(N - n, kBlock), idx(0), W.H, static_cast<const T*>(y + n * ld), ld);
+  parallel_for((N + kMostRows - 1) / kMostRows, 64 * N * ld, [&](idx block) {
+    const idx n = block * kMostRows;
+    finish(n, min_of(N - n, kMostRows), idx(0), W.H, static_cast<const T*>(y + n * ld), ld);
   });
 }
 
@@ -173,7 +188,7 @@ template <class T> bool takes_input(const Sequence<T>& s) {
 template <class T> struct Loop {
   const Sequence<T>& s;
   idx N, H, G;
-  bool packed, narrow;  // narrow: takes_input
+  bool packed, narrow;          // narrow: takes_input
   Weights<T> W, candidate;      // of GRU: z and r; the candidate
   T *a[2], *b, *c, *y, *zeros;  // a: what the product with W reads, b: that with `candidate`; c: a running state
   idx used;
@@ -227,7 +242,7 @@ template <class T> struct Loop {
     if (!begins) return states + row(n, s.reverse ? t + 1 : t - 1) * H;
     return first ? first + n * H : zeros;
   }
-  template <class F> void multiply(const Weights<T>& weights, const T* from, idx K, Part part, F finish) const {
+  void multiply(const Weights<T>& weights, const T* from, idx K, Part part, const Finish<T>& finish) const {
     if (packed)
       product(weights, from, K, part, finish);
     else
@@ -271,7 +286,7 @@ template <class T> FASTNN_ONCE void lstm_cells(const LstmCells<T>& tile, idx row
     for (idx r = 0; r < rows; ++r) {
       const T *const input = t.input + r * t.input_row, *const y = t.y + r * t.y_row;
       T *const gates = t.gates + r * 4 * t.row, *const c = t.c + r * H, *const cs = t.cs + r * t.row;
-      const T *const ahead = gates + t.gates_ahead + at.i;
+      const T* const ahead = gates + t.gates_ahead + at.i;
       __builtin_prefetch(ahead), __builtin_prefetch(ahead + H), __builtin_prefetch(ahead + 2 * H);
       __builtin_prefetch(cs + t.ahead + at.i);
       const Simd<T> before = at(c), g = tanh(at(input + H) + at(y + w));
@@ -294,12 +309,54 @@ template <class T> FASTNN_ONCE void lstm_cells(const LstmCells<T>& tile, idx row
     }
   });
 }
+// The same backward; carry null, or what dh gets besides the product.
+template <class T> struct LstmGradients {
+  const T *y, *dhs, *gates, *cs, *c_before, *h_before, *peephole;
+  T *carry, *da, *next, *dc, *before;
+  idx H, row, y_row, next_row, c_row, h_row, ahead, gates_ahead;  // c_row, h_row: of c_before and h_before
+};
+template <class T> FASTNN_ONCE void lstm_gradients(const LstmGradients<T>& tile, idx rows, idx w) {
+  const LstmGradients<T> t = tile;
+  const idx H = t.H;
+  const T* const p = t.peephole;
+  for_vectors<T>(0, w, [=](auto at) {
+    Simd<T> tanhs[kMostRows];
+    for (idx r = 0; r < rows; ++r) tanhs[r] = tanh(at(t.cs + r * t.row));
+    for (idx r = 0; r < rows; ++r) {
+      const idx row = r * t.row, ahead = row + t.ahead + at.i;
+      const T* const gates = t.gates + 4 * row;
+      T *const da = t.da + 4 * row, *const next = t.next + r * t.next_row, *const dc = t.dc + r * H;
+      const T *const gates_ahead = gates + t.gates_ahead + at.i, *const da_ahead = da + t.gates_ahead + at.i;
+#pragma GCC unroll 4
+      for (idx q = 0; q < 4; ++q) __builtin_prefetch(gates_ahead + q * H), __builtin_prefetch(da_ahead + q * H);
+      __builtin_prefetch(t.dhs + ahead), __builtin_prefetch(t.before + ahead);
+      __builtin_prefetch(t.c_before + r * t.c_row + t.ahead + at.i);
+      __builtin_prefetch(t.h_before + r * t.h_row + t.ahead + at.i);
+      const Simd<T> f = at(gates), g = at(gates + H), i = at(gates + 2 * H), o = at(gates + 3 * H);
+      Simd<T> dh = at(t.dhs + row) + at(t.y + r * t.y_row);
+      if (t.carry) dh += at(t.carry + r * H), at.put(t.carry + r * H, Simd<T>{});
+      const Simd<T> tc = tanhs[r], d_o = dh * tc * (o * (1 - o));
+      Simd<T> d = fma(dh * o, 1 - tc * tc, at(dc));
+      if (p) d = fma(at(p + 2 * H), d_o, d);
+      const Simd<T> d_f = d * at(t.c_before + r * t.c_row) * (f * (1 - f)), d_g = d * i * (1 - g * g),
+                    d_i = d * g * (i * (1 - i));
+      d *= f;
+      if (p) d = fma(at(p), d_f, fma(at(p + H), d_i, d));
+      at.put(dc, d), at.put(t.before + row, at(t.h_before + r * t.h_row));
+      at.put(da, d_f), at.put(da + H, d_g), at.put(da + 2 * H, d_i), at.put(da + 3 * H, d_o);
+      at.put(next, d_f), at.put(next + H, d_g), at.put(next + 2 * H, d_i), at.put(next + 3 * H, d_o);
+    }
+  });
+}
 template <class T> void clear(T* p, idx n) { std::memset(p, 0, size_t(n) * sizeof(T)); }
 template <class T> void copy(const T* from, idx n, T* to) { std::memcpy(to, from, size_t(n) * sizeof(T)); }
 
 template <class T> void rnn_forward(const Sequence<T>& s, idx begin, idx end) {
   const Loop<T> loop(s, false);
-  const idx N = s.N, H = s.H, K = loop.W.K(), ld = loop.W.row(), gates = s.cell == Cell::rnn ? 1 : s.cell == Cell::lstm ? 4 : 3;
+  const idx N = s.N, H = s.H, K = loop.W.K(), ld = loop.W.row(),
+            gates = s.cell == Cell::rnn    ? 1
+                    : s.cell == Cell::lstm ? 4
+                                           : 3;
   if (begin == 0) {
     loop.pack_weights();
     clear(loop.zeros, loop.narrow ? gates * H : H);
@@ -386,8 +443,9 @@ template <class T> void rnn_forward(const Sequence<T>& s, idx begin, idx end) {
       if (wait) barrier();
       loop.multiply(loop.candidate, loop.b, K, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ly) {
         rows(n0, count, u, w, [&](idx row, idx n, idx r) {
-          T *const gates = s.gates + row * 3 * H + u, *const out = s.hs + row * H + u, *const next = h_next + n * ld + u;
-          const T *const input = (loop.narrow ? bias + u : gates) + 2 * H;
+          T *const gates = s.gates + row * 3 * H + u, *const out = s.hs + row * H + u,
+                   *const next = h_next + n * ld + u;
+          const T* const input = (loop.narrow ? bias + u : gates) + 2 * H;
           const T *const state = h + n * ld + u, *const sum = y + r * ly;
           for_vectors<T>(0, w, [&](auto at) {
             const Simd<T> z = at(gates), k = tanh(at(input) + at(sum));
@@ -399,7 +457,8 @@ template <class T> void rnn_forward(const Sequence<T>& s, idx begin, idx end) {
     } else {
       loop.multiply(loop.W, h, K, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ly) {
         rows(n0, count, u, w, [&](idx row, idx n, idx q) {
-          T *const gates = s.gates + row * 4 * H + u, *const out = s.hs + row * H + u, *const next = h_next + n * ld + u;
+          T *const gates = s.gates + row * 4 * H + u, *const out = s.hs + row * H + u,
+                   *const next = h_next + n * ld + u;
           const T *const state = h + n * ld + u, *const sum = y + q * ly, *const bias = s.b_h ? s.b_h + u : loop.zeros;
           for_vectors<T>(0, w, [&](auto at) {
             const Simd<T> z = sigmoid(at(gates) + at(sum)), r = sigmoid(at(gates + H) + at(sum + w));
@@ -438,7 +497,10 @@ template <class T> void peephole_gradient(const Loop<T>& loop) {
 // (of GRU: z, r; gru_linear: z, r, du), loop.b: da of the candidate, loop.c: what dh gets besides the product.
 template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
   const Loop<T> loop(s, true);
-  const idx N = s.N, H = s.H, K = loop.W.K(), ld = loop.W.row(), G = s.cell == Cell::rnn ? 1 : s.cell == Cell::lstm ? 4 : 3;
+  const idx N = s.N, H = s.H, K = loop.W.K(), ld = loop.W.row(),
+            G = s.cell == Cell::rnn    ? 1
+                : s.cell == Cell::lstm ? 4
+                                       : 3;
   const bool carries = s.lengths || s.cell == Cell::gru || s.cell == Cell::gru_linear;
   if (begin == 0) {
     loop.pack_weights();
@@ -460,12 +522,40 @@ template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
         }
       });
     loop.multiply(loop.W, from, depth, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ly) {
-      for (idx n = n0; n < n0 + count; ++n) {
+      const idx at_once = s.cell == Cell::lstm && !s.lengths ? count : 1;  // rows
+      for (idx n = n0; n < n0 + count; n += at_once) {
         const idx row = loop.row(n, t);
         const T *const sum = y + (n - n0) * ly, *const dhs = s.dhs + row * H + u;
         T *const carry = loop.c + n * H + u, *const da = s.da + row * G * H + u, *const next = to + n * ld + u;
         const T* const h_before = loop.before(s.hs, s.h0, n, t) + u;
         const idx ahead = loop.ahead(u, w, H, true), gates_ahead = loop.ahead(u, w, G * H, true);
+        if (s.cell == Cell::lstm && loop.taken(n, t)) {
+          const auto to_next = [&](const T* states, const T* first) {
+            return at_once > 1 ? loop.before(states, first, n + 1, t) - loop.before(states, first, n, t) : 0;
+          };
+          lstm_gradients<T>({.y = sum,
+                             .dhs = dhs,
+                             .gates = s.gates + row * 4 * H + u,
+                             .cs = s.cs + row * H + u,
+                             .c_before = loop.before(s.cs, s.c0, n, t) + u,
+                             .h_before = h_before,
+                             .peephole = s.peephole ? s.peephole + u : nullptr,
+                             .carry = carries ? carry : nullptr,
+                             .da = da,
+                             .next = next,
+                             .dc = s.dc0 + n * H + u,
+                             .before = s.before + row * H + u,
+                             .H = H,
+                             .row = s.row_n * H,
+                             .y_row = ly,
+                             .next_row = ld,
+                             .c_row = to_next(s.cs, s.c0),
+                             .h_row = to_next(s.hs, s.h0),
+                             .ahead = ahead,
+                             .gates_ahead = gates_ahead},
+                            at_once, w);
+          continue;
+        }
         foresee(dhs + ahead, w), foresee(h_before + ahead, w), foresee(s.before + row * H + u + ahead, w);
         for (idx q = 0; q < G; ++q) foresee(da + gates_ahead + q * H, w);
         copy(h_before, w, s.before + row * H + u);
@@ -489,27 +579,6 @@ template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
                               : s.activation == Activation::relu ? (y <= 0 ? Simd<T>{} : dh)
                                                                  : dh * (y * (1 - y));
             at.put(da, d), at.put(next, d);
-            if (carries) at.put(carry, Simd<T>{});
-          });
-        } else if (s.cell == Cell::lstm) {
-          const T *const gates = s.gates + row * 4 * H + u, *const cells = s.cs + row * H + u;
-          const T *const c_before = loop.before(s.cs, s.c0, n, t) + u, *const p = s.peephole ? s.peephole + u : nullptr;
-          T* const dc = s.dc0 + n * H + u;
-          for (idx q = 0; q < 4; ++q) foresee(gates + gates_ahead + q * H, w);
-          foresee(c_before + ahead, w);
-          for_vectors<T>(0, w, [&](auto at) {
-            const Simd<T> f = at(gates), g = at(gates + H), i = at(gates + 2 * H), o = at(gates + 3 * H);
-            const Simd<T> dh = arriving(at), tc = tanh(at(cells));
-            const Simd<T> d_o = dh * tc * (o * (1 - o));
-            Simd<T> d = fma(dh * o, 1 - tc * tc, at(dc));
-            if (p) d = fma(at(p + 2 * H), d_o, d);
-            const Simd<T> d_f = d * at(c_before) * (f * (1 - f)), d_g = d * i * (1 - g * g),
-                          d_i = d * g * (i * (1 - i));
-            d *= f;
-            if (p) d = fma(at(p), d_f, fma(at(p + H), d_i, d));
-            at.put(dc, d);
-            at.put(da, d_f), at.put(da + H, d_g), at.put(da + 2 * H, d_i), at.put(da + 3 * H, d_o);
-            at.put(next, d_f), at.put(next + H, d_g), at.put(next + 2 * H, d_i), at.put(next + 3 * H, d_o);
             if (carries) at.put(carry, Simd<T>{});
           });
         } else {

@@ -164,7 +164,8 @@ template <class T> struct Sequence {
   const int64_t* lengths;  // (N) or null: steps t < lengths[n] are taken
   const T *x, *Wx, *b;     // of forward, if RnnKernels::takes_input
   const T *Wh, *b_h, *peephole, *h0, *c0;
-  T *hs, *cs, *gates;  // results of forward, and what backward reads; unless takes_input, `gates` (rnn: hs) is x @ Wx + b before
+  T *hs, *cs, *gates;  // results of forward, and what backward reads; unless takes_input, `gates` (rnn: hs) is x @ Wx +
+                       // b before
   const T *dhs, *dcT;  // backward only, from here on
   T *da, *du, *dh0, *dc0;  // da: gradient of x @ Wx + b; du: of the candidate's product with Wh (gru_linear)
   T *before, *reset;       // of each step: the state that it started from; that times r (gru)
