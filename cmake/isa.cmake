@@ -21,7 +21,7 @@ function(fastnn_add_isa target isa)
   # Their loops are unrolled by hand: -O2 is as fast and a sixth smaller (norm, pool, softmax would lose up to half).
   set_source_files_properties(src/kernels/conv.cpp src/kernels/optim.cpp PROPERTIES COMPILE_OPTIONS -O2)
   # The same; without wide vectors, -Os is as fast too and takes off another third.
-  set_source_files_properties(src/kernels/affine.cpp src/kernels/rnn.cpp PROPERTIES COMPILE_OPTIONS
+  set_source_files_properties(src/kernels/affine.cpp src/kernels/rnn.cpp src/kernels/attention.cpp PROPERTIES COMPILE_OPTIONS
                               "$<IF:$<STREQUAL:$<TARGET_PROPERTY:NAME>,kernels_baseline>,-Os,-O2>")
   set_source_files_properties(src/kernels/norm.cpp src/kernels/softmax.cpp PROPERTIES COMPILE_OPTIONS
                               "$<$<STREQUAL:$<TARGET_PROPERTY:NAME>,kernels_baseline>:-Os>")  # at most 1.5 times slower

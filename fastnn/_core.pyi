@@ -61,6 +61,8 @@ __all__: list[str] = [
     "rnn_backward",
     "rnn_forward",
     "scale_arrays",
+    "scaled_dot_product_attention_backward",
+    "scaled_dot_product_attention_forward",
     "set_pool_limit",
     "set_thread_limit",
     "sgd_update",
@@ -511,6 +513,25 @@ def rnn_forward(
     hs: typing.Any = None,
 ) -> typing.Any: ...
 def scale_arrays(arrays: typing.Any, scale: typing.Any) -> typing.Any: ...
+def scaled_dot_product_attention_backward(
+    dout: typing.Any,
+    q: typing.Any,
+    k: typing.Any,
+    v: typing.Any,
+    mask: typing.Any = None,
+    causal: typing.Any = False,
+    dq: typing.Any = None,
+    dk: typing.Any = None,
+    dv: typing.Any = None,
+) -> typing.Any: ...
+def scaled_dot_product_attention_forward(
+    q: typing.Any,
+    k: typing.Any,
+    v: typing.Any,
+    mask: typing.Any = None,
+    causal: typing.Any = False,
+    out: typing.Any = None,
+) -> typing.Any: ...
 def set_pool_limit(bytes: typing.SupportsInt | typing.SupportsIndex) -> None: ...
 def set_thread_limit(n: typing.SupportsInt | typing.SupportsIndex) -> None: ...
 def sgd_update(
@@ -618,4 +639,6 @@ operations: list = [
     "lstm_backward",
     "gru_forward",
     "gru_backward",
+    "scaled_dot_product_attention_forward",
+    "scaled_dot_product_attention_backward",
 ]

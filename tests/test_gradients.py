@@ -287,5 +287,21 @@ def test_gru_backward(what, linear):
     _check_sequence(lambda: np.sum(dhs * numpy_backend.gru_forward(**args)[0]), args, *gradients, b_h=db_h)
 
 
+@pytest.mark.parametrize("heads", [None, 2])
+@pytest.mark.parametrize("options", [{}, {"mask": True}, {"causal": True}, {"mask": True, "causal": True}], ids=str)
+@pytest.mark.parametrize("keys", [3, 5, 7])
+def test_scaled_dot_product_attention_backward(keys, options, heads):
+    args = cases.build(
+        "scaled_dot_product_attention_forward", np.float64, N=3, T=5, S=keys, D=3, M=2, heads=heads, **options
+    )
+    forward = numpy_backend.scaled_dot_product_attention_forward
+    dout = normal(*forward(**args).shape)
+    gradients = numpy_backend.scaled_dot_product_attention_backward(dout, **args)
+    check(
+        lambda: np.sum(dout * forward(**args)),
+        **{name: (args[name], d) for name, d in zip("qkv", gradients, strict=True)},
+    )
+
+
 def test_every_backward_is_checked_here():
     assert all(f"test_{op}" in globals() for op in OPS if op.endswith("_backward") and op != "log_softmax_backward")

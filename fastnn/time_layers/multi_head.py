@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from .. import ops
 from ..layers.base import Layer
 from .pointwise import TimeAffine
@@ -34,28 +32,25 @@ class MultiHeadAttention(Layer):
         q, k, v = (
             self._split(layer.forward(a)) for layer, a in zip(self.projections[:3], (x, context, context), strict=True)
         )
-        if mask is not None:
-            mask = np.repeat(np.asarray(mask), self.heads, axis=0)
         self._saved = q, k, v, mask, itself
         out = ops.scaled_dot_product_attention_forward(q, k, v, mask, self.causal)
-        return self.projections[3].forward(self._join(out))
+        return self.projections[3].forward(_join(out))
 
     def backward(self, dout):
         """-> dx, or (dx, dcontext) where a context was given"""
         q, k, v, mask, itself = self._saved
         dout = self._split(self.projections[3].backward(dout))
         grads = ops.scaled_dot_product_attention_backward(dout, q, k, v, mask, self.causal)
-        dx, *dcontext = (layer.backward(self._join(g)) for layer, g in zip(self.projections[:3], grads, strict=True))
+        dx, *dcontext = (layer.backward(_join(g)) for layer, g in zip(self.projections[:3], grads, strict=True))
         return dx + dcontext[0] + dcontext[1] if itself else (dx, dcontext[0] + dcontext[1])
 
     def _split(self, x):
-        """(N, T, D) -> (N * heads, T, D / heads)"""
+        """(N, T, D) as (N, T, heads, D / heads)"""
         N, T, D = x.shape
-        parts = x.reshape(N, T, self.heads, D // self.heads).swapaxes(1, 2)
-        return np.ascontiguousarray(parts).reshape(N * self.heads, T, D // self.heads)
+        return x.reshape(N, T, self.heads, D // self.heads)
 
-    def _join(self, x):
-        """The inverse of _split."""
-        B, T, M = x.shape
-        parts = x.reshape(B // self.heads, self.heads, T, M).swapaxes(1, 2)
-        return np.ascontiguousarray(parts).reshape(B // self.heads, T, self.heads * M)
+
+def _join(x):
+    """The inverse of _split."""
+    N, T, heads, width = x.shape
+    return x.reshape(N, T, heads * width)

@@ -1,71 +1,12 @@
 #include <algorithm>
 
-#include "array.h"
+#include "arguments.h"
 #include "families.h"
 #include "function.h"
 #include "recurrent.h"
 
 namespace fastnn {
 namespace {
-
-// The arguments of a call, read one after the other: checked, their memory noted, the results made. After the first one
-// that does not fit nothing more is done and result() is None. Arrays are of the dtype of x.
-class Arguments {
- public:
-  const void* in(py::handle h, std::initializer_list<idx> shape) {
-    const ArrayProxy* a = ok ? as_array(h, kPlain, int(shape.size())) : nullptr;
-    ok = a && type_of(a) == type_ && std::equal(shape.begin(), shape.end(), a->dimensions);
-    if (!ok) return nullptr;
-    note(a);
-    return a->data;
-  }
-  const void* optional(py::handle h, std::initializer_list<idx> shape) { return h.is_none() ? nullptr : in(h, shape); }
-  void* out(py::handle h, std::initializer_list<idx> shape) {
-    if (!ok) return nullptr;
-    py::object& result = results_[result_count_++];
-    if (h.is_none()) {
-      ssize_t dims[3];
-      std::copy(shape.begin(), shape.end(), dims);
-      result = new_array(type_, size, int(shape.size()), dims);
-    } else {
-      const ArrayProxy* a = as_array(h, kPlain | kWritable, int(shape.size()));
-      ok = a && type_of(a) == type_ && std::equal(shape.begin(), shape.end(), a->dimensions) && !overlaps(range_of(a));
-      if (!ok) return nullptr;
-      result = py::reinterpret_borrow<py::object>(h);
-    }
-    auto* const a = reinterpret_cast<const ArrayProxy*>(result.ptr());
-    note(a);
-    return a->data;
-  }
-  void no_result() { results_[result_count_++] = py::none(); }
-  bool flag(py::handle h) {
-    ok = ok && (h.ptr() == Py_True || h.ptr() == Py_False);
-    return h.ptr() == Py_True;
-  }
-  py::object result() {
-    if (!ok) return py::none();
-    if (result_count_ == 1) return results_[0];
-    py::tuple all(result_count_);
-    for (int i = 0; i < result_count_; ++i) PyTuple_SET_ITEM(all.ptr(), i, results_[i].release().ptr());
-    return all;
-  }
-
-  bool ok = true;
-  idx size = 0;  // of an element
-
- protected:
-  int type_ = -1;
-  Range range_of(const ArrayProxy* a) const { return {a->data, a->data + element_count(a) * size}; }
-  void note(const ArrayProxy* a) { ranges_[range_count_++] = range_of(a); }
-
- private:
-  bool overlaps(Range range) const {
-    return std::any_of(ranges_, ranges_ + range_count_, [&](Range other) { return range.overlaps(other); });
-  }
-  Range ranges_[24];
-  py::object results_[8];
-  int range_count_ = 0, result_count_ = 0;
-};
 
 // A recurrent layer: what all operations are given, and the other arguments by the names that they have in Sequence.
 struct Layer : Arguments {
@@ -86,12 +27,10 @@ struct Layer : Arguments {
         G(kind == Cell::rnn    ? 1
           : kind == Cell::lstm ? 4
                                : 3) {
-    const ArrayProxy *array = as_array(x_, kPlain, 3), *states = as_array(Wh_, kPlain, 2);
-    type_ = array ? type_of(array) : -1;
-    ok = states && (type_ == type_num<float> || type_ == type_num<double>);
+    const ArrayProxy *array = begin(x_, 3), *states = as_array(Wh_, kPlain, 2);
+    ok = ok && states;
     reverse = flag(tail[1]), time_major = flag(tail[2]);
     if (!ok) return;
-    size = type_ == type_num<float> ? sizeof(float) : sizeof(double);
     first = array->dimensions[0], second = array->dimensions[1], D = array->dimensions[2];
     N = time_major ? second : first, steps = time_major ? first : second, H = states->dimensions[0];
     note(array);

@@ -5,6 +5,8 @@ namespace {
 template <class T> constexpr AffineKernels<T> kernels() {
   return {.matmul_workspace = gemm_workspace<T>,
           .matmul = matmul<T>,
+          .product_workspace = product_workspace<T>,
+          .product = product<T>,
           .forward_workspace = affine_forward_workspace<T>,
           .forward = affine_forward<T>,
           .forward_sparse = affine_forward_sparse<T>,

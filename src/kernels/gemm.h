@@ -669,5 +669,14 @@ void gemm(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilo
   });
 }
 
+// The same by the calling thread. scratch: product_workspace<T>(M, N, K) bytes.
+template <class T> idx product_workspace(idx M, idx N, idx K) { return part_elements<T>(M, N, K) * idx(sizeof(T)); }
+template <class T> void product(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, void* scratch) {
+  const idx M = C.rows, N = C.cols;
+  T* const panels = static_cast<T*>(scratch);
+  if (M == 0 || N == 0 || (M == 1 && gemm_row<T>(A, B, C, accumulate, {}, panels))) return;
+  multiply<T>(A, B, C, tail_of<T>(M, N, A.cols), accumulate, {}, panels);
+}
+
 }  // namespace
 }  // namespace FASTNN_NS

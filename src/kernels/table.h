@@ -17,6 +17,9 @@ enum class Activation : int { FASTNN_ACTIVATIONS(FASTNN_ENUMERATOR) };
 template <class T> struct AffineKernels {
   idx (*matmul_workspace)(idx M, idx N, idx K);  // bytes of 64-byte aligned scratch
   void (*matmul)(Mat<const T> a, Mat<const T> b, Mat<T> out, void* scratch);
+  // The same, or out += a @ b, by the thread that calls: a part of something larger.
+  idx (*product_workspace)(idx M, idx N, idx K);
+  void (*product)(Mat<const T> a, Mat<const T> b, Mat<T> out, bool accumulate, void* scratch);
   idx (*forward_workspace)(idx N, idx D, idx M);
   void (*forward)(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha, Mat<T> out, void* scratch);
   // One row x whose zeros are skipped: the same bits where W is finite.
@@ -183,6 +186,13 @@ template <class T> struct RnnKernels {
   void (*backward)(const Sequence<T>& s, idx begin, idx end);
 };
 
+template <class T> struct AttentionKernels {  // see attention.h
+  void (*weights)(Mat<T> x, idx allowed, const T* open, T scale, T* top, T* sum, Mat<T> out);
+  void (*divide)(Mat<T> out, const T* sum, idx blind);
+  void (*gradients)(Mat<T> p, Mat<T> g, idx allowed, const T* sum, idx blind, T scale);
+  void (*total)(Mat<T> out, const T* parts, idx count, idx stride);
+};
+
 template <class T> struct Kernels {
   AffineKernels<T> affine;
   ActivationKernels<T> activation;
@@ -194,6 +204,7 @@ template <class T> struct Kernels {
   EmbeddingKernels<T> embedding;
   RnnKernels<T> rnn;
   ConvKernels<T> conv;
+  AttentionKernels<T> attention;
 };
 
 struct KernelTable {
@@ -201,12 +212,14 @@ struct KernelTable {
   double
       chunk_work;  // scalar operations that take about 50 ms on one thread of this ISA: Ctrl-C is looked for in between
   void (*widen)(const float* from, idx n, double* to);  // a float32 operand beside float64 ones
+  // body(f, i) for i in [0, count), by as many threads as the work is worth.
+  void (*share_work)(idx count, idx work, void (*body)(const void* f, idx i), const void* f);
   Kernels<float> f32;
   Kernels<double> f64;
 };
 
 #define FASTNN_FAMILIES(X) \
-  X(affine) X(activation) X(softmax) X(norm) X(random) X(optim) X(embedding) X(conv) X(pool) X(rnn)
+  X(affine) X(activation) X(softmax) X(norm) X(random) X(optim) X(embedding) X(conv) X(pool) X(rnn) X(attention)
 
 extern const KernelTable* active_table;
 template <class T> const Kernels<T>& active();

@@ -1,0 +1,282 @@
+#include "attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "arguments.h"
+#include "families.h"
+#include "function.h"
+
+namespace fastnn {
+namespace {
+
+// Queries and keys of a block: scores of 128 KiB in float32 stay in L2 beside the keys and values.
+constexpr idx kQueryBlock = 64, kKeyBlock = 512;
+// Sums of dk and dv that are made side by side where there are few heads, then added in order.
+constexpr idx kParts = 8;
+constexpr idx kSlots = 32;                                  // most threads of a call
+constexpr idx kMost = std::numeric_limits<int32_t>::max();  // elements along an axis
+
+constexpr idx round_up(idx n, idx unit) { return (n + unit - 1) / unit * unit; }
+
+template <class T> const Kernels<T>& kernels_of(const KernelTable& table) {
+  if constexpr (std::is_same_v<T, float>)
+    return table.f32;
+  else
+    return table.f64;
+}
+
+// A block of queries, and the keys [0, seen) that they may look at.
+struct Block {
+  idx first, rows, seen;
+  idx allowed;  // keys that the first query may look at; the next ones one more each
+  idx blind;    // queries, the first ones, that look at nothing
+  const uint8_t* mask;
+
+  Block(const Attention& a, idx head, idx number)
+      : first(number * kQueryBlock),
+        rows(std::min(a.queries - first, kQueryBlock)),
+        allowed(a.causal ? first + 1 + a.keys - a.queries : a.keys),
+        mask(a.mask ? a.mask + head / a.heads * a.keys : nullptr) {
+    seen = std::clamp(a.causal ? allowed + rows - 1 : a.keys, idx(0), a.keys);
+    idx open = 0;
+    while (mask && open < seen && !mask[open]) ++open;
+    blind = open >= seen ? rows : std::clamp(open + 1 - allowed, idx(0), rows);
+  }
+  // The mask of keys [begin, begin + n) as numbers.
+  template <class T> const T* open(idx begin, idx n, T* to) const {
+    if (!mask) return nullptr;
+    for (idx j = 0; j < n; ++j) to[j] = T(mask[begin + j] != 0);
+    return to;
+  }
+};
+
+template <class T> Mat<const T> read(Mat<T> m) { return {m.data, m.rows, m.cols, m.rs, m.cs}; }
+
+}  // namespace
+
+double Attention::work() const {
+  return double(N) * double(heads) * double(queries) * double(keys) *
+         (dout ? 6.0 * double(D) + 4.0 * double(M) + 64 : 2.0 * double(D + M) + 32);
+}
+idx Attention::blocks() const { return (queries + kQueryBlock - 1) / kQueryBlock; }
+idx Attention::parts() const {
+  const idx all = N * heads;
+  return dout && all > 0 && all < kParts ? std::clamp(kParts / all, idx(1), std::max(blocks(), idx(1))) : 1;
+}
+idx Attention::units() const { return N * heads * (dout ? parts() : blocks()); }
+
+// Sizes in elements.
+template <class T> struct Attention::Layout {
+  const Attention& a;
+  const Kernels<T>& kernels;
+  idx ld, product;              // from row to row of scores; scratch of a product
+  idx open, top, panels, slot;  // places in the scratch of a thread, and its size
+  idx slots, partial;           // a part's sums of dk and dv, 0: none
+  T scale;
+
+  Layout(const Attention& attention, const KernelTable& table) : a(attention), kernels(kernels_of<T>(table)) {
+    constexpr idx line = 64 / idx(sizeof(T));
+    const bool back = a.dout;
+    const idx rows = std::min(kQueryBlock, a.queries), keys = back ? a.keys : std::min(kKeyBlock, a.keys);
+    ld = round_up(keys, line);
+    if (ld / line % 2 == 0) ld += line;  // an odd number of cache lines: the rows of a column meet all sets
+    const auto bytes = kernels.affine.product_workspace;
+    product = std::max(bytes(rows, keys, std::max(a.D, back ? a.M : 0)), bytes(rows, std::max(a.M, a.D), keys));
+    if (back) product = std::max(product, bytes(keys, std::max(a.D, a.M), rows));
+    open = (back ? 2 : 1) * rows * ld, top = open + ld, panels = top + 2 * kQueryBlock;
+    panels = round_up(panels, line), slot = panels + round_up(product / idx(sizeof(T)) + 1, line);
+    slots = std::min(a.units(), kSlots);
+    partial = a.parts() > 1 ? round_up(a.keys * (a.D + a.M), line) : 0;
+    scale = T(1 / std::sqrt(double(std::max(a.D, idx(1)))));
+  }
+  // Steps [first, first + count) of a head of x (N, length, heads, width).
+  template <class X> Mat<X> steps(X* x, idx head, idx length, idx width, idx first, idx count) const {
+    return {x + ((head / a.heads * length + first) * a.heads + head % a.heads) * width, count, width, a.heads * width,
+            1};
+  }
+};
+
+template <class T> idx Attention::workspace(const KernelTable& table) const {
+  const Layout<T> layout(*this, table);
+  return (layout.slots * layout.slot + units() * layout.partial) * idx(sizeof(T));
+}
+
+// Over blocks of keys, with the largest score and the sum of each query so far (Milakov and Gimelshein 2018; Dao et al.
+// 2022).
+template <class T> void Attention::forward(const Layout<T>& layout, idx unit, T* scratch) const {
+  const idx head = unit / blocks();
+  const Block b(*this, head, unit % blocks());
+  const auto& kernels = layout.kernels;
+  T *const top = scratch + layout.top, *const sum = top + kQueryBlock, *const panels = scratch + layout.panels;
+  const Mat<const T> query = layout.steps(static_cast<const T*>(q), head, queries, D, b.first, b.rows);
+  const Mat<T> result = layout.steps(static_cast<T*>(out), head, queries, M, b.first, b.rows);
+  std::fill(top, top + kQueryBlock, -std::numeric_limits<T>::infinity());
+  std::fill(sum, sum + kQueryBlock, T(0));
+  for (idx begin = 0; begin < b.seen; begin += kKeyBlock) {
+    const idx n = std::min(b.seen - begin, kKeyBlock);
+    const Mat<T> score{scratch, b.rows, n, layout.ld, 1};
+    kernels.affine.product(query, transposed(layout.steps(static_cast<const T*>(k), head, keys, D, begin, n)), score,
+                           false, panels);
+    kernels.attention.weights(score, b.allowed - begin, b.open(begin, n, scratch + layout.open), layout.scale, top, sum,
+                              begin ? result : Mat<T>{});
+    kernels.affine.product(read(score), layout.steps(static_cast<const T*>(v), head, keys, M, begin, n), result,
+                           begin > 0, panels);
+  }
+  kernels.attention.divide(result, sum, b.blind);
+}
+
+// The blocks of queries of one part: each with the weights to all keys, made anew. sums: of dk and dv, or null.
+template <class T> void Attention::backward(const Layout<T>& layout, idx unit, T* scratch, T* sums) const {
+  const idx head = unit / parts(), part = unit % parts();
+  const auto& kernels = layout.kernels;
+  const auto all = [&](const void* x, idx width) {
+    return layout.steps(static_cast<T*>(const_cast<void*>(x)), head, keys, width, 0, keys);
+  };
+  const Mat<T> dkey = sums ? row_major(sums, keys, D) : all(dk, D),
+               dvalue = sums ? row_major(sums + keys * D, keys, M) : all(dv, M);
+  for (idx j = 0; j < keys; ++j) std::fill_n(dkey.row(j), D, T(0)), std::fill_n(dvalue.row(j), M, T(0));
+  T *const top = scratch + layout.top, *const sum = top + kQueryBlock, *const panels = scratch + layout.panels;
+  for (idx number = part; number < blocks(); number += parts()) {
+    const Block b(*this, head, number);
+    const auto rows = [&](const void* x, idx width) {
+      return layout.steps(static_cast<T*>(const_cast<void*>(x)), head, queries, width, b.first, b.rows);
+    };
+    const auto seen = [&](Mat<T> m) { return Mat<T>{m.data, b.seen, m.cols, m.rs, 1}; };
+    const Mat<T> query = rows(q, D), gradient = rows(dout, M), key = seen(all(k, D)), value = seen(all(v, M));
+    const Mat<T> p{scratch, b.rows, b.seen, layout.ld, 1},
+        g{scratch + b.rows * layout.ld, b.rows, b.seen, layout.ld, 1};
+    const auto product = [&](Mat<T> x, Mat<T> y, Mat<T> to, bool accumulate) {
+      kernels.affine.product(read(x), read(y), to, accumulate, panels);
+    };
+    product(query, transposed(key), p, false);
+    product(gradient, transposed(value), g, false);
+    std::fill(top, top + kQueryBlock, -std::numeric_limits<T>::infinity());
+    std::fill(sum, sum + kQueryBlock, T(0));
+    kernels.attention.weights(p, b.allowed, b.open(0, b.seen, scratch + layout.open), layout.scale, top, sum, {});
+    kernels.attention.gradients(p, g, b.allowed, sum, b.blind, layout.scale);
+    product(transposed(g), query, seen(dkey), true);
+    product(transposed(p), gradient, seen(dvalue), true);
+    product(g, key, rows(dq, D), false);
+  }
+}
+
+template <class T> void Attention::run(const KernelTable& table, idx begin, idx end, void* scratch) const {
+  const Layout<T> layout(*this, table);
+  struct Run {
+    const Attention& a;
+    const Layout<T>& layout;
+    T *memory, *sums;
+    idx next, end;
+  } state{*this, layout, static_cast<T*>(scratch), static_cast<T*>(scratch) + layout.slots * layout.slot, begin, end};
+  const double work = this->work() * double(end - begin) / double(std::max(units(), idx(1)));
+  // A thread takes the next unit when it has done one.
+  table.share_work(
+      layout.slots, idx(std::min(work, 1e18)),
+      [](const void* f, idx slot) {
+        Run& run = *static_cast<Run*>(const_cast<void*>(f));
+        T* const own = run.memory + slot * run.layout.slot;
+        for (idx unit; (unit = __atomic_fetch_add(&run.next, 1, __ATOMIC_RELAXED)) < run.end;) {
+          if (!run.a.dout)
+            run.a.forward(run.layout, unit, own);
+          else
+            run.a.backward(run.layout, unit, own, run.layout.partial ? run.sums + unit * run.layout.partial : nullptr);
+        }
+      },
+      &state);
+  if (!layout.partial || end < units()) return;
+  table.share_work(
+      N * heads * 2, units() * layout.partial * idx(sizeof(T)),
+      [](const void* f, idx i) {
+        const Run& run = *static_cast<const Run*>(f);
+        const Attention& a = run.a;
+        const idx head = i / 2, width = i % 2 ? a.M : a.D, parts = a.parts();
+        const T* const sums = run.sums + head * parts * run.layout.partial + (i % 2 ? a.keys * a.D : 0);
+        run.layout.kernels.attention.total(
+            run.layout.steps(static_cast<T*>(i % 2 ? a.dv : a.dk), head, a.keys, width, 0, a.keys), sums, parts,
+            run.layout.partial);
+      },
+      &state);
+}
+
+#define FASTNN_INSTANTIATE(T)                                           \
+  template idx Attention::workspace<T>(const KernelTable& table) const; \
+  template void Attention::run<T>(const KernelTable& table, idx begin, idx end, void* scratch) const;
+FASTNN_INSTANTIATE(float)
+FASTNN_INSTANTIATE(double)
+#undef FASTNN_INSTANTIATE
+
+namespace {
+
+// q (N, queries, D) or (N, queries, heads, D), k, v and dout alike; mask (N, keys) of bool or None.
+struct Call : Arguments {
+  Attention a{};
+  bool split = false;  // into heads
+
+  Call(const py::handle* args) {  // q, k, v, mask, causal
+    const ArrayProxy *q = begin(args[0], -1), *v = as_array(args[2], kPlain, -1), *k = as_array(args[1], kPlain, -1);
+    ok = ok && k && v && (q->nd == 3 || q->nd == 4) && k->nd == q->nd && v->nd == q->nd;
+    if (!ok) return;
+    split = q->nd == 4;
+    a.N = q->dimensions[0], a.queries = q->dimensions[1], a.keys = k->dimensions[1];
+    a.heads = split ? q->dimensions[2] : 1, a.D = q->dimensions[q->nd - 1], a.M = v->dimensions[q->nd - 1];
+    for (idx n : {a.N, a.queries, a.keys, a.heads, a.D, a.M}) ok = ok && n <= kMost;
+    a.q = read(args[0], a.queries, a.D), a.k = read(args[1], a.keys, a.D), a.v = read(args[2], a.keys, a.M);
+    a.causal = flag(args[4]);
+    if (!ok || args[3].is_none()) return;
+    const ArrayProxy* const mask = as_array(args[3], kPlain, 2);
+    ok = mask && type_of(mask) == NumpyApi::NPY_BOOL_ && mask->dimensions[0] == a.N && mask->dimensions[1] == a.keys;
+    if (!ok) return;
+    note(mask);
+    a.mask = reinterpret_cast<const uint8_t*>(mask->data);
+  }
+  const void* read(py::handle h, idx steps, idx width) {
+    return split ? in(h, {a.N, steps, a.heads, width}) : in(h, {a.N, steps, width});
+  }
+  void* make(py::handle h, idx steps, idx width) {
+    return split ? out(h, {a.N, steps, a.heads, width}) : out(h, {a.N, steps, width});
+  }
+  template <class T> void run_as() {
+    const idx units = a.units();
+    Scratch scratch(size_t(a.workspace<T>(*active_table)));
+    const double chunks = a.work() / active_table->chunk_work;
+    if (chunks <= 1) return run(a.work(), [&] { a.run<T>(*active_table, 0, units, scratch); });
+    const idx step = std::max(idx(double(units) / chunks), kParts);  // then a look for Ctrl-C
+    for (idx first = 0; first < units; first += step) {
+      {
+        py::gil_scoped_release release;
+        a.run<T>(*active_table, first, std::min(first + step, units), scratch);
+      }
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    }
+  }
+  py::object finish() {
+    if (ok && !a.empty()) size == sizeof(float) ? run_as<float>() : run_as<double>();
+    return result();
+  }
+};
+
+py::object forward(const py::handle* args) {
+  Call call(args);
+  call.a.out = call.make(args[5], call.a.queries, call.a.M);
+  return call.finish();
+}
+py::object backward(const py::handle* args) {
+  Call call(args + 1);
+  call.a.dout = call.read(args[0], call.a.queries, call.a.M);
+  call.a.dq = call.make(args[6], call.a.queries, call.a.D), call.a.dk = call.make(args[7], call.a.keys, call.a.D);
+  call.a.dv = call.make(args[8], call.a.keys, call.a.M);
+  return call.finish();
+}
+
+}  // namespace
+
+void bind_attention(py::module_& m) {
+  const py::object none = py::none();
+  define(m, "scaled_dot_product_attention_forward", "q k v mask causal out", {none, py::bool_(false), none}, forward);
+  define(m, "scaled_dot_product_attention_backward", "dout q k v mask causal dq dk dv",
+         {none, py::bool_(false), none, none, none}, backward);
+}
+
+}  // namespace fastnn

@@ -1,0 +1,84 @@
+// Attention: what is done to the scores between the products. Rows of scores belong to queries, columns to keys; row i
+// looks at the first `allowed` + i columns (all, none) that `open` (n numbers, or null) does not have 0 at.
+#pragma once
+#include <math.h>
+
+#include "loops.h"
+#include "table.h"
+#include "vmath.h"
+
+namespace FASTNN_NS {
+namespace {
+
+template <class T> void scale_row(T* x, idx n, T factor) {
+  for_vectors<T>(0, n, [=](auto at) { at.put(x, at(x) * factor); });
+}
+template <class T> void clear(T* x, idx n) { std::memset(x, 0, size_t(n) * sizeof(T)); }
+inline idx cut(idx n, idx most) { return n < 0 ? 0 : n > most ? most : n; }
+
+// x becomes exp((x - top) scale), 0 where a row does not look; the largest score `top` and the `sum` of each row go on,
+// and the rows of `out`, made with earlier ones, are scaled to them.
+template <class T> void attention_weights(Mat<T> x, idx allowed, const T* open, T scale, T* top, T* sum, Mat<T> out) {
+  const T low = -T(INFINITY);
+  for (idx i = 0; i < x.rows; ++i) {
+    T* const row = x.row(i);
+    const idx n = cut(allowed + i, x.cols);
+    Simd<T> most = broadcast(top[i]);
+    for_vectors_long<T>(0, n, [&](auto at) {
+      const Simd<T> v = at.keep(at(row), low);
+      most = larger(most, open ? (at(open) != 0 ? v : Simd<T>{} + low) : v);
+    });
+    const T before = top[i];
+    top[i] = max_of_lanes<T>(most)[0];
+    const Simd<T> shift = broadcast(top[i] == low ? T(0) : top[i]);
+    const Simd<T> total = sum_vectors<T, 1>(0, n, [=](auto at) {
+      const Simd<T> e = exp_of_negative((at(row) - shift) * scale), p = open ? (at(open) != 0 ? e : Simd<T>{}) : e;
+      at.put(row, p);
+      return p;
+    });
+    clear(row + n, x.cols - n);
+    const T factor = exp_of_negative((broadcast(before) - shift) * scale)[0];
+    sum[i] = sum[i] * factor + total[0];
+    if (out.data && factor != 1) scale_row(out.row(i), out.cols, factor);
+  }
+}
+
+// Rows by their sums; the first `blind` rows, which look at nothing, are 0.
+template <class T> void attention_divide(Mat<T> out, const T* sum, idx blind) {
+  for (idx i = 0; i < out.rows; ++i)
+    i < blind ? clear(out.row(i), out.cols) : scale_row(out.row(i), out.cols, 1 / sum[i]);
+}
+
+// p becomes the softmax p / sum, g (its gradient) that of the products of queries and keys, p (g - sum(p g)) scale.
+template <class T> void attention_gradients(Mat<T> p, Mat<T> g, idx allowed, const T* sum, idx blind, T scale) {
+  for (idx i = 0; i < p.rows; ++i) {
+    T *const w = p.row(i), *const d = g.row(i);
+    const idx n = i < blind ? 0 : cut(allowed + i, p.cols);
+    const Simd<T> inverse = broadcast(1 / sum[i]);
+    const Simd<T> dot = sum_vectors<T, 1>(0, n, [=](auto at) {
+      const Simd<T> y = at(w) * inverse;
+      at.put(w, y);
+      return y * at(d);
+    });
+    for_vectors_long<T>(0, n, [=](auto at) { at.put(d, at(w) * (at(d) - dot) * scale); });
+    clear(d + n, g.cols - n);
+  }
+}
+
+// out = the sum of `count` matrices without gaps, `stride` apart, in order.
+template <class T> void attention_total(Mat<T> out, const T* parts, idx count, idx stride) {
+  for (idx i = 0; i < out.rows; ++i, parts += out.cols)
+    for_vectors_long<T>(0, out.cols, [=](auto at) {
+      Simd<T> sum{};
+      for (idx part = 0; part < count; ++part) sum += at(parts + part * stride);
+      at.put(out.row(i), sum);
+    });
+}
+
+inline void share_work(idx count, idx work, team::BlockBody body, const void* f) {
+  const int threads = team(work);
+  team::run_blocks(count, threads < count ? threads : int(count), body, f);
+}
+
+}  // namespace
+}  // namespace FASTNN_NS
