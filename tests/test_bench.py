@@ -420,6 +420,22 @@ def test_history_finds_the_change_and_never_mixes_machines(project, capsys):
     assert abs(float(lines[0].split()[0]) - 1.2) < 0.01
 
 
+def test_a_package_that_lies_in_the_root_uninstalled(project):
+    write(project / "tiny.py", tiny(1.0))
+    assert bench(project, "run", "--save", "root") == 0
+    assert len(list((project / ".benchmarks").rglob("*root.json"))) == 1
+    assert bench(project, "noise", "--max-rounds", "2") == 0
+
+
+def test_noise_of_nothing_that_runs(project, tmp_path, capsys):
+    assert bench(project, "noise", "--max-rounds", "2") == 3
+    assert capsys.readouterr().err.endswith("no benchmark could be measured; nothing was kept\n")
+    write(tmp_path / "before" / "tiny.py", tiny(1.0, "assert n < 2"))
+    assert bench(project, "noise", tmp_path / "before", "--max-rounds", "2") == 3
+    (path,) = (project / ".benchmarks" / "noise").iterdir()
+    assert json.loads(path.read_text())["floors"].keys() == {NAMES[0], ""}
+
+
 def test_noise_is_a_floor(project, tmp_path, capsys):
     import math
 

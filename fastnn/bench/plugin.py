@@ -184,4 +184,5 @@ def _count_instead(callgrind, counts):
 if __name__ == "__main__":
     if os.environ.get("FASTNN_BENCH_PROCESSORS") and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, map(int, os.environ["FASTNN_BENCH_PROCESSORS"].split(",")))
+    sys.path.append(os.getcwd())  # last, so that what is installed wins: a project may be importable from its root only
     sys.exit(pytest.main(["-p", "no:fastnn-bench", *sys.argv[1:]], plugins=[sys.modules[__name__]]))

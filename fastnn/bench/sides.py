@@ -146,10 +146,18 @@ def _build(side: Side, source: Path, target: Path) -> Path:
 def _needs_are_here(source: Path) -> bool:
     from packaging.requirements import Requirement
 
-    build = _pyproject(source).get("build-system", {"requires": ["setuptools", "wheel"]})
+    build = _pyproject(source).get("build-system", {"requires": ["setuptools"]})
+
+    def here(need):
+        return need.specifier.contains(importlib.metadata.version(need.name), True)
+
     try:
         needs = [Requirement(text) for text in build.get("requires", [])]
-        return all(need.specifier.contains(importlib.metadata.version(need.name), True) for need in needs)
+        if any(need.name == "setuptools" for need in needs) and not here(Requirement("setuptools>=70.1")):
+            needs.append(
+                Requirement("wheel")
+            )  # older ones have no bdist_wheel of their own
+        return all(map(here, needs))
     except importlib.metadata.PackageNotFoundError:
         return False
 

@@ -148,8 +148,8 @@ def _noise(args) -> int:
     args.precision = 0.0  # all rounds
     result = rounds.Comparison(args, _say).run(args.a, args.a)
     print(report.text(result))
-    if result["message"]:
-        _say(f"fastnn bench noise: {result['message']}; nothing was kept")
+    if result["message"] or not result["tests"]:
+        _say(f"fastnn bench noise: {result['message'] or 'no benchmark could be measured'}; nothing was kept")
         return EXIT["failed"]
     floors = {name: max(test["high"], 1 / test["low"]) for name, test in result["tests"].items()}
     floors[""] = sorted(floors.values())[len(floors) // 2]
@@ -157,7 +157,7 @@ def _noise(args) -> int:
     store.write(store.noise_path(args.project, result["machine"]), json.dumps(kept, indent=1))
     worst = max(floors, key=floors.__getitem__)
     print(f"smallest visible change: {floors['']:.3f} (median of the tests), {floors[worst]:.3f} ({worst or 'all'})")
-    return EXIT["fine"]
+    return EXIT["failed" if result["failures"] else "fine"]
 
 
 def _history(args) -> int:
