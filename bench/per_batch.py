@@ -26,7 +26,7 @@ def dense(*sizes, activation=layers.Sigmoid, normalised=False):
         if i < len(sizes) - 1:
             if normalised:
                 ones = np.ones(M, np.float32)
-                norm = layers.BatchNormalization(ones, ones, running_mean=0 * ones, running_var=ones)
+                norm = layers.BatchNormalization(ones, 0 * ones, running_mean=0 * ones, running_var=1 * ones)
                 stack.append(norm)
             stack.append(activation())
     return stack

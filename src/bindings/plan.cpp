@@ -17,8 +17,6 @@ using std::string;
 constexpr idx kAlign = 64;
 constexpr idx kMost = idx(1) << 48;  // elements of an array, bytes of the arena
 
-constexpr double kWakeWork = double(idx(1) << 23);  // scalar operations for which the team is called beforehand
-
 idx aligned(idx bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 bool multiply(idx a, idx b, idx& product) { return !__builtin_mul_overflow(a, b, &product) && product <= kMost; }
 
@@ -696,7 +694,7 @@ class Plan {
       for (bool finished = false; !finished;) {
         {
           py::gil_scoped_release release;
-          if (state.work > kWakeWork) team::wake();
+          const team::Run whole(idx(std::min(state.work, 1e15)));
           finished = run_some(state, begin, end, most);
         }
         if (!finished && PyErr_CheckSignals() != 0) throw py::error_already_set();

@@ -30,6 +30,11 @@ constexpr Time kWake = 100 * kMicrosecond;  // and this long for those that slee
 constexpr Time kLate = 500 * kMicrosecond, kOften = 40 * kMillisecond, kAlone = 100 * kMillisecond;
 constexpr int kMost = 256;  // members
 
+// Below this much work a thread does not pay: handing over takes 0.3 to 1 us while the others look for work, 70 us once
+// they sleep. In a run of many operations a thread finds in its caches what it wrote before, and what the others wrote
+// takes longer than the work on it: see docs/benchmarks.md, "Two threads".
+constexpr idx kGrain = idx(1) << 18, kGrainInRun = idx(1) << 15, kGrainAsleep = idx(1) << 22;
+
 Time now() { return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch()).count(); }
 
 inline void pause() {
@@ -52,21 +57,40 @@ template <class F> Time spin(F done, Time most = INT64_MAX) {
   }
 }
 
-// Blocks are counted down: whoever lowers `left` owns what it took of them, and the job cannot end before it is done.
-// What a job is may therefore be read after that, never before.
-struct Team {
-  alignas(64) std::atomic<idx> left{0};
-  alignas(64) std::atomic<idx> done{0};
-  alignas(64) std::atomic<int> wanted{0};  // members that may take part
-  std::atomic<idx> step{1};                // blocks that are taken at a time
-  idx count = 0;
+// The blocks of a job are cut into one range for each thread, always the same one, so that a thread finds in its caches
+// what it wrote in the job before; when its own range is done it takes from the others. A range is counted down:
+// whoever lowers `left` owns what it took, and the job cannot end before that is done. What the job is may therefore be
+// read after that, never before. A range is one line of the caches: handing it over costs two transfers of lines
+// between processors (0.1 to 0.3 us each), and one for what f points to.
+struct alignas(64) Range {
+  std::atomic<idx> left{0};
+  idx end = 0;
   BlockBody body = nullptr;
   const void* f = nullptr;
 
-  alignas(64) std::atomic<bool> taken{false};  // by the call of some thread
+  // -> how many blocks it has run. A quarter of what is left at a time.
+  idx run() {
+    idx all = 0, seen = left.load(std::memory_order_acquire);
+    while (seen > 0) {
+      const idx after = seen - (seen + 3) / 4;
+      if (!left.compare_exchange_weak(seen, after, std::memory_order_acq_rel)) continue;
+      for (idx i = end - seen; i < end - after; ++i) body(f, i);
+      all += seen - after;
+      seen = left.load(std::memory_order_acquire);
+    }
+    return all;
+  }
+};
+struct Team {
+  Range ranges[kMost];                   // 0: the caller's, k + 1: that of member k
+  alignas(64) std::atomic<idx> done{0};  // blocks that members have ever run
+  alignas(64) idx expected = 0;          // of the jobs so far
+  std::atomic<bool> taken{false};        // by the call of some thread
   std::atomic<Time> late_at{0}, alone_until{0};
+  std::atomic<int> members{0};
 
   alignas(64) std::atomic<int> size{0};  // of the region; 0: not yet known
+  std::atomic<int> joined{0};
   alignas(64) std::atomic<int> arrived{0};
   alignas(64) std::atomic<int> round{0};
 
@@ -74,41 +98,27 @@ struct Team {
   std::mutex mutex;
   std::condition_variable work;
   uint64_t wakes = 0;  // guarded by the mutex
-  std::atomic<int> members{0};
 
-  bool take(idx& begin, idx& end) {
-    idx seen = left.load(std::memory_order_acquire);
-    while (seen > 0) {
-      const idx some = step.load(std::memory_order_relaxed);  // of this job or, harmlessly, of another
-      const idx after = seen > some ? seen - some : 0;
-      if (left.compare_exchange_weak(seen, after, std::memory_order_acq_rel)) {
-        begin = count - seen, end = count - after;
-        return true;
-      }
-    }
-    return false;
-  }
-  // Runs blocks until none is left.
-  void help() {
-    idx begin, end;
-    while (take(begin, end)) {
-      for (idx i = begin; i < end; ++i) body(f, i);
-      done.fetch_add(end - begin, std::memory_order_acq_rel);
-    }
+  // A member may miss this, or wake too late: nobody waits for one that has not begun.
+  void hand_out(int range, idx begin, idx end, BlockBody body, const void* f) {
+    Range& r = ranges[range];
+    if (begin == end && r.left.load(std::memory_order_relaxed) == 0) return;  // keep the line as it is
+    r.end = end, r.body = body, r.f = f;
+    r.left.store(end - begin, std::memory_order_release);
   }
   void came_late() {
     const Time time = now(), before = late_at.exchange(time, std::memory_order_relaxed);
     if (time - before < kOften) alone_until.store(time + kAlone, std::memory_order_relaxed);
   }
   // Waits for what others took; this thread worked itself since `begin`.
-  void finish(idx all, Time begin) {
-    if (done.load(std::memory_order_acquire) == all) return;
-    const Time own = now() - begin;
-    const Time waited = spin([&] { return done.load(std::memory_order_acquire) == all; });
+  void finish(Time begin) {
+    const auto all_done = [&] { return done.load(std::memory_order_acquire) == expected; };
+    if (all_done()) return;
+    const Time own = now() - begin, waited = spin(all_done);
     if (waited > kLate && waited > own) came_late();
   }
   void wake() {
-    if (sleeping.load() == 0) return;
+    if (sleeping.load(std::memory_order_relaxed) == 0) return;
     {
       const std::lock_guard lock(mutex);
       ++wakes;
@@ -133,21 +143,28 @@ Team& the_team() {
 }
 
 thread_local bool inside = false;  // a body
+thread_local bool in_run = false;
 
 void Team::live(int number) {
   inside = true;
   uint64_t seen = 0;
+  Range& own = ranges[number + 1];
+  // Asks for the line for writing: who takes blocks writes, and would have to ask again.
+  const auto called = [&] {
+    idx none = 0;
+    return !own.left.compare_exchange_strong(none, 0, std::memory_order_acquire);
+  };
   for (;;) {
-    const auto called = [&] {
-      return left.load(std::memory_order_acquire) > 0 && number < wanted.load(std::memory_order_relaxed);
-    };
     if (spin(called, kSpin) <= kSpin) {
-      help();
+      done.fetch_add(own.run(), std::memory_order_acq_rel);
+      const int most = members.load(std::memory_order_relaxed) + 1;
+      for (int i = 0; i < most; ++i)
+        if (const idx blocks = ranges[i].run()) done.fetch_add(blocks, std::memory_order_acq_rel);
       continue;
     }
     std::unique_lock lock(mutex);
     sleeping.fetch_add(1);
-    if (left.load() == 0) work.wait(lock, [&] { return wakes != seen; });
+    if (!called()) work.wait(lock, [&] { return wakes != seen; });
     sleeping.fetch_sub(1);
     seen = wakes;
   }
@@ -213,7 +230,9 @@ int most() {
   return n < kMost ? n : kMost;
 }
 
-int available() {
+// Threads that a call made now may use: 1 inside a parallel call, inside a region of OpenMP, while another thread's
+// call has the team, or for a while after its members were kept from their processors.
+static int available() {
   if (inside) return 1;
 #if defined(_OPENMP)
   if (omp_in_parallel()) return 1;
@@ -226,38 +245,51 @@ int available() {
   return until && now() < until ? 1 : n;
 }
 
-bool awake() {
-  Team& team = the_team();
-  return team.members.load(std::memory_order_relaxed) > 0 && team.sleeping.load(std::memory_order_relaxed) == 0;
+int size(idx work) {
+  const idx grain = in_run ? kGrainInRun : kGrain;
+  if (work < 2 * grain) return 1;
+  if (work < 2 * kGrainAsleep) {
+    Team& team = the_team();
+    if (team.members.load(std::memory_order_relaxed) == 0 || team.sleeping.load(std::memory_order_relaxed) > 0)
+      return 1;
+  }
+  const idx n = work / grain, most = available();
+  return int(n < most ? n : most);
 }
 
-void wake() {
+Run::Run(idx work) : outer(in_run) {
+  if (work < 2 * kGrainAsleep) return;
   const int threads = available();
   if (threads <= 1) return;
+  in_run = true;
   const Hold hold;
   if (!hold.held) return;
   hold.team.ensure(threads);
   hold.team.wake();
 }
+Run::~Run() { in_run = outer; }
 
 void run_blocks(idx count, int threads, BlockBody body, const void* f) {
-  const auto alone = [&] {
-    for (idx i = 0; i < count; ++i) body(f, i);
+  const auto run = [=](idx begin, idx end) {
+    for (idx i = begin; i < end; ++i) body(f, i);
   };
-  if (threads <= 1) return alone();
+  if (threads <= 1) return run(0, count);
   const Hold hold;
-  if (!hold.held) return alone();
+  if (!hold.held) return run(0, count);
   Team& team = hold.team;
   team.ensure(threads);
-  team.count = count, team.body = body, team.f = f;
-  team.step = count / (16 * threads) + 1;
-  team.done.store(0, std::memory_order_relaxed);
-  team.wanted.store(threads - 1, std::memory_order_relaxed);
-  team.left.store(count);
+  const auto first = [=](int range) { return count * range / threads; };
+  for (int i = 1; i < threads; ++i) team.hand_out(i, first(i), first(i + 1), body, f);
+  const idx begin = (first(1) + 3) / 4;
+  team.hand_out(0, begin, first(1), body, f);
   team.wake();
-  const Time begin = now();
-  team.help();
-  team.finish(count, begin);
+  const Time time = now();
+  run(0, begin);
+  idx own = begin + team.ranges[0].run();
+  const auto others_done = [&] { return team.done.load(std::memory_order_acquire) == team.expected + count - own; };
+  for (int i = 1; i < threads && !others_done(); ++i) own += team.ranges[i].run();
+  team.expected += count - own;
+  team.finish(time);
 }
 
 void run_region(int threads, RegionBody body, const void* f) {
@@ -272,29 +304,35 @@ void run_region(int threads, RegionBody body, const void* f) {
   Team& team = hold.team;
   team.ensure(threads);
   Region region{&team, body, f};
-  const idx seats = threads - 1;
-  team.count = seats, team.step = 1, team.f = &region;
-  team.body = [](const void* g, idx seat) {
+  team.size.store(0, std::memory_order_relaxed);
+  team.joined.store(0, std::memory_order_relaxed);
+  team.arrived.store(0, std::memory_order_relaxed);
+  const auto seat = [](const void* g, idx) {
     const Region& r = *static_cast<const Region*>(g);
+    const int thread = 1 + r.team->joined.fetch_add(1);
     spin([&] { return r.team->size.load(std::memory_order_acquire) > 0; });
     region_size = r.team->size.load(std::memory_order_relaxed);
-    r.body(r.f, int(seat) + 1, region_size);
+    r.body(r.f, thread, region_size);
+    region_size = 1;
   };
-  team.done.store(0, std::memory_order_relaxed);
-  team.size.store(0, std::memory_order_relaxed);
-  team.arrived.store(0, std::memory_order_relaxed);
-  team.wanted.store(int(seats), std::memory_order_relaxed);
   const bool asleep = team.sleeping.load(std::memory_order_relaxed) > 0;
-  team.left.store(seats);
+  for (int i = 1; i < threads; ++i) team.hand_out(i, i, i + 1, seat, &region);
   team.wake();
-  spin([&] { return team.left.load(std::memory_order_acquire) == 0; }, asleep ? kWake : kJoin);
-  const idx empty = team.left.exchange(0, std::memory_order_acq_rel);
-  const int size = threads - int(empty);
+  const auto begun = [&] {
+    for (int i = 1; i < threads; ++i)
+      if (team.ranges[i].left.load(std::memory_order_acquire)) return false;
+    return true;
+  };
+  spin(begun, asleep ? kWake : kJoin);
+  int size = 1;
+  for (int i = 1; i < threads; ++i) size += team.ranges[i].left.exchange(0, std::memory_order_acq_rel) == 0;
   team.size.store(size, std::memory_order_release);
-  const Time begin = now();
+  const Time time = now();
   region_size = size;
   body(f, 0, size);
-  team.finish(seats - empty, begin);
+  region_size = 1;
+  team.expected += size - 1;
+  team.finish(time);
 }
 
 void wait() {

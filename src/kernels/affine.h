@@ -34,15 +34,14 @@ template <class T> void affine_forward_sparse(Mat<const T> x, Mat<const T> W, co
 }
 
 template <class T> idx affine_backward_workspace(idx N, idx D, idx M) {
-  const idx dx = gemm_workspace<T>(N, D, M), dW = gemm_workspace<T>(D, M, N);
-  return dx > dW ? dx : dW;
+  return gemm_workspace<T>(N, D, M) + gemm_workspace<T>(D, M, N);
 }
 
-// db (M) = sum of the rows of dout (N, M), in order.
-template <class T> void column_sums(Mat<const T> dout, T* db) {
+// db[j] = sum of column j of dout (N, M), in order, for j in [begin, end).
+template <class T> void column_sums(Mat<const T> dout, T* db, idx begin, idx end) {
   constexpr idx L = lanes<T>, kBlock = 4 * L;
-  for (idx j = 0; j < dout.cols; j += kBlock) {
-    const idx n = min_of(dout.cols - j, kBlock);
+  for (idx j = begin; j < end; j += kBlock) {
+    const idx n = min_of(end - j, kBlock);
     Simd<T> sum[4] = {};
     for (idx i = 0; i < dout.rows; ++i) {
       const T* const y = dout.row(i) + j;
@@ -58,9 +57,23 @@ template <class T> void column_sums(Mat<const T> dout, T* db) {
 // dx = dout @ W.T, dW = x.T @ dout, db = column sums of dout (row-major); each is skipped where its data is null.
 template <class T>
 void affine_backward(Mat<const T> dout, Mat<const T> x, Mat<const T> W, Mat<T> dx, Mat<T> dW, T* db, void* scratch) {
-  if (dW.data) gemm<T>(transposed(x), dout, dW, false, {}, scratch);
-  if (db) column_sums<T>(dout, db);
-  if (dx.data) gemm<T>(dout, transposed(W), dx, false, {}, scratch);
+  const idx N = dout.rows, D = x.cols, M = dout.cols, vectors = (M + lanes<T> - 1) / lanes<T>;
+  if (!dx.data || !dW.data || N <= 1 || D <= 1 || M == 0) {
+    if (dW.data) gemm<T>(transposed(x), dout, dW, false, {}, scratch);
+    if (db) column_sums<T>(dout, db, 0, M);
+    if (dx.data) gemm<T>(dout, transposed(W), dx, false, {}, scratch);
+    return;
+  }
+  // All at once: a thread waits for the others once. The sums go with the parts of dW, which read dout too.
+  const Parts<T> weight(transposed(x), dout, dW, false, {}, scratch);
+  const Parts<T> input(dout, transposed(W), dx, false, {}, static_cast<char*>(scratch) + gemm_workspace<T>(D, M, N));
+  parallel_for(2 * max_of(weight.count, input.count), 4 * N * D * M, [=](idx block) {
+    const idx part = block / 2, begin = vectors * part / weight.count, end = vectors * (part + 1) / weight.count;
+    if (block % 2) return part < input.count ? input.run(part) : void();
+    if (part >= weight.count) return;
+    weight.run(part);
+    if (db) column_sums<T>(dout, db, begin * lanes<T>, min_of(end * lanes<T>, M));
+  });
 }
 
 }  // namespace

@@ -34,7 +34,8 @@ template <class T> void embedding_forward(Mat<const T> W, const int64_t* index, 
 }
 
 template <class T> void clear(Vec<T> x) {
-  for_blocks<T>(x.n, [=](idx begin, idx end, idx) { std::memset(x.data + begin, 0, size_t(end - begin) * sizeof(T)); });
+  for_blocks<T>(x.n, kElementBlock,
+                [=](idx begin, idx end, idx) { std::memset(x.data + begin, 0, size_t(end - begin) * sizeof(T)); });
 }
 
 // dW[index[i]] += dout[i] in the order of i; dout (n, D)

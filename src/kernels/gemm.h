@@ -48,7 +48,7 @@ template <class T> constexpr idx kMC = kBlock / (kKC<T> * idx(sizeof(T))) / kMR 
 template <class T> constexpr idx kNC = (4 << 20) / (kKC<T> * idx(sizeof(T))) / kNR<T> * kNR<T>;
 constexpr bool pack_all(idx M, idx K) { return M >= kWholeRows && K >= kWholeRows / 4; }
 // Parts of C that threads may compute side by side: by the work alone, so that the scratch is too.
-constexpr idx max_parts(idx work) { return work < kGrain ? 1 : min_of(work / kGrain, 64); }
+constexpr idx max_parts(idx work) { return work < kGrain / 8 ? 1 : min_of(max_of(work / kGrain, 2), 64); }
 
 // What happens to a finished row: bias and relu cost nothing; another activation is called on contiguous y[0, n).
 template <class T> struct Epilogue {
@@ -295,7 +295,7 @@ template <class T> idx gemm_workspace(idx M, idx N, idx K) {
   const idx parts = max_parts(2 * M * N * K),
             columns = min_of(M / (kWholeRows - 32) * 2 * (N + kNR<T>), parts * kNC<T>);
   const idx whole = pack_all(M, K) ? columns * (min_of(K, kKC<T>) + lanes<T>) : 0;
-  return (parts * (part_elements<T>(1, N, K) + 64) + whole) * idx(sizeof(T));
+  return round_up((parts * (part_elements<T>(1, N, K) + 64) + whole) * idx(sizeof(T)), 64);
 }
 
 // C (+)= A @ B by one thread; the last `tail` columns by tail_tile. scratch: part_elements.
@@ -643,21 +643,33 @@ template <class T> bool gemm_row(Mat<const T> A, Mat<const T> B, Mat<T> C, bool 
   return true;
 }
 
-// C = A @ B, or C += A @ B, with what `end` does to it. scratch: gemm_workspace<T>(M, N, K) bytes.
-template <class T>
-void gemm(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilogue<T>& end, void* scratch) {
-  const idx M = C.rows, N = C.cols, K = A.cols;
-  T* const panels = static_cast<T*>(scratch);
-  if (M == 0 || N == 0 || (M == 1 && gemm_row(A, B, C, accumulate, end, panels))) return;
-  const idx work = 2 * M * N * K, parts = min_of(team(work), max_parts(work)), tail = tail_of<T>(M, N, K);
-  // Parts: cut along the columns while each keeps two panels, else along the rows.
-  const idx across_units = (N - tail + kNR<T> - 1) / kNR<T>, down_units = (M + kMR - 1) / kMR;
-  idx across = parts;
-  while (across > 1 && (parts % across || across_units < 2 * across)) --across;
-  const idx down = parts / across, rows = min_of((down_units + down - 1) / down * kMR, M),
-            columns = across == 1 ? N : (across_units + across - 1) / across * kNR<T> + tail;  // of a part, at most
-  parallel_for(parts, work, [&](idx part) {
-    const idx p = part % across, q = part / across;
+constexpr idx kSharedBytes = 512 << 10;  // of B that each thread may read for itself
+// A product that is cut into parts, one for each thread: along the rows of C, so that a thread writes the same rows in
+// every operation on a batch; along the columns where that reads less, B being large, and each part keeps two panels.
+template <class T> struct Parts {
+  Mat<const T> A, B;
+  Mat<T> C;
+  bool accumulate;
+  Epilogue<T> end;
+  T* scratch;
+  idx tail, across_units, down_units, across, count, elements;
+
+  Parts(Mat<const T> a, Mat<const T> b, Mat<T> c, bool accumulate, const Epilogue<T>& end, void* scratch)
+      : A(a), B(b), C(c), accumulate(accumulate), end(end), scratch(static_cast<T*>(scratch)) {
+    const idx M = C.rows, N = C.cols, K = A.cols;
+    count = min_of(team(2 * M * N * K), max_parts(2 * M * N * K));
+    tail = tail_of<T>(M, N, K);
+    across_units = (N - tail + kNR<T> - 1) / kNR<T>, down_units = (M + kMR - 1) / kMR;
+    across = N > M || K * N * idx(sizeof(T)) > kSharedBytes ? count : 1;
+    while (across > 1 && (count % across || across_units < 2 * across)) --across;
+    const idx down = min_of(count / across, down_units);
+    count = across * down;
+    const idx rows = min_of((down_units + down - 1) / down * kMR, M),
+              columns = across == 1 ? N : (across_units + across - 1) / across * kNR<T> + tail;  // of a part, at most
+    elements = part_elements<T>(rows, columns, K);
+  }
+  void run(idx part) const {
+    const idx M = C.rows, N = C.cols, K = A.cols, p = part % across, q = part / across, down = count / across;
     const idx i0 = down_units * q / down * kMR, i1 = min_of(down_units * (q + 1) / down * kMR, M);
     const idx j0 = across_units * p / across * kNR<T>,
               j1 = p == across - 1 ? N : across_units * (p + 1) / across * kNR<T>;
@@ -665,8 +677,17 @@ void gemm(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilo
     if (end.bias) epilogue.bias += j0;
     multiply<T>({A.row(i0), i1 - i0, K, A.rs, A.cs}, {B.data + j0 * B.cs, K, j1 - j0, B.rs, B.cs},
                 {C.row(i0) + j0 * C.cs, i1 - i0, j1 - j0, C.rs, C.cs}, p == across - 1 ? tail : 0, accumulate, epilogue,
-                panels + part * part_elements<T>(rows, columns, K));
-  });
+                scratch + part * elements);
+  }
+};
+
+// C = A @ B, or C += A @ B, with what `end` does to it. scratch: gemm_workspace<T>(M, N, K) bytes.
+template <class T>
+void gemm(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilogue<T>& end, void* scratch) {
+  const idx M = C.rows, N = C.cols;
+  if (M == 0 || N == 0 || (M == 1 && gemm_row(A, B, C, accumulate, end, static_cast<T*>(scratch)))) return;
+  const Parts<T> parts(A, B, C, accumulate, end, scratch);
+  parallel_for(parts.count, 2 * M * N * A.cols, [=](idx part) { parts.run(part); });
 }
 
 // The same by the calling thread. scratch: product_workspace<T>(M, N, K) bytes.

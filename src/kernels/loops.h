@@ -64,7 +64,10 @@ template <class T, int sums = 4, class F> inline Simd<T> sum_vectors(idx begin, 
   return sum_of_lanes<T>(total);
 }
 
-constexpr idx kElementBlock = 1 << 14;  // elements of a block: whole 64-bit words of a mask
+// Elements of a block: whole 64-bit words of a mask. Where nothing depends on the cut, small arrays have smaller ones,
+// so that each thread has the part that it had in the operation before.
+constexpr idx kElementBlock = 1 << 14, kSmallBlock = 1 << 11;
+inline idx element_block(idx n) { return n < 8 * kElementBlock ? kSmallBlock : kElementBlock; }
 // Results as large as L3 are stored past it (76 MB, 2 threads: ReLU 3.17 ms -> 2.64, tanh backward 4.82 -> 3.75).
 constexpr idx kStreamBytes = idx(32) << 20;
 // A layer in training touches four arrays of one size, x, out, dout and dx. Where they do not fit L3 together, dropout
@@ -78,18 +81,18 @@ template <class T> inline bool past_caches(const T* out, idx n, idx run) {
          reinterpret_cast<uintptr_t>(out) % kVecBytes == 0;
 }
 
-// f(begin, end, block) for the fixed blocks of [0, n), in parallel.
-template <class T, class F> inline void for_blocks(idx n, F f) {
-  parallel_for((n + kElementBlock - 1) / kElementBlock, 2 * n * idx(sizeof(T)), [=](idx block) {
-    const idx begin = block * kElementBlock;
-    f(begin, n - begin < kElementBlock ? n : begin + kElementBlock, block);
+// f(begin, end, block) for the blocks of [0, n), in parallel.
+template <class T, class F> inline void for_blocks(idx n, idx size, F f) {
+  parallel_for((n + size - 1) / size, 2 * n * idx(sizeof(T)), [=](idx block) {
+    const idx begin = block * size;
+    f(begin, n - begin < size ? n : begin + size, block);
   });
 }
 
 // out = f(at) over [0, n), in parallel.
 template <class T, bool kLong = false, class F> inline void map(T* out, idx n, F f) {
   const bool past_caches = n * idx(sizeof(T)) >= kStreamBytes && reinterpret_cast<uintptr_t>(out) % kVecBytes == 0;
-  for_blocks<T>(n, [=](idx begin, idx end, idx) {
+  for_blocks<T>(n, element_block(n), [=](idx begin, idx end, idx) {
     const auto put = [=](auto at) { at.put(out, f(at)); };
     if constexpr (kLong) {
       for_vectors_long<T>(begin, end, put, past_caches);
@@ -105,7 +108,7 @@ template <class T, bool kLong = false, class F> inline void map(T* out, idx n, F
 inline idx sum_blocks(idx n) { return (n + kElementBlock - 1) / kElementBlock; }
 template <class T, int sums, class F> inline double sum(idx n, double* partial, F f) {
   constexpr idx run = 1024;  // elements added in T
-  for_blocks<T>(n, [=](idx begin, idx end, idx block) {
+  for_blocks<T>(n, kElementBlock, [=](idx begin, idx end, idx block) {
     double total = 0;
     for (idx i = begin; i < end; i += run)
       total += double(sum_vectors<T, sums>(i, end - i < run ? end : i + run, f)[0]);
@@ -118,7 +121,7 @@ template <class T, int sums, class F> inline double sum(idx n, double* partial, 
 
 // f(word, begin, n): the n elements from `begin` belong to this word of a mask; n is the constant 64 but for the last.
 template <class T, class F> inline void for_mask_words(idx n, F f) {
-  for_blocks<T>(n, [=](idx begin, idx end, idx) {
+  for_blocks<T>(n, element_block(n), [=](idx begin, idx end, idx) {
     idx i = begin;
     for (; i + 64 <= end; i += 64) f(i / 64, i, std::integral_constant<idx, 64>{});
     if (i < end) f(i / 64, i, end - i);

@@ -80,7 +80,9 @@ template <class T, class F> inline void for_columns(const Mat<T>& out, F f) {
   const bool streams = past_caches(out.data, N * out.rs, out.rs);
   constexpr idx L = lanes<T>;
   const idx wide = D / (4 * L), groups = wide + (D - wide * 4 * L + 2 * L - 1) / (2 * L), blocks = row_blocks(N);
-  parallel_for(groups * blocks, 4 * N * D * idx(sizeof(T)), [=](idx task) {
+  // Groups of few columns share lines of the caches ((100, 100), two threads: 2.8 us, one 1.6).
+  const idx work = blocks > 1 || D >= 256 ? 4 * N * D * idx(sizeof(T)) : 0;
+  parallel_for(groups * blocks, work, [=](idx task) {
     const idx group = task % groups, block = task / groups;
     const idx begin = block * kBlockRows, end = block == blocks - 1 ? N : begin + kBlockRows;
     if (group < wide) {

@@ -7,7 +7,7 @@
 namespace FASTNN_NS {
 namespace {
 
-constexpr idx kOptimBlock = idx(1) << 14;  // elements: params, gradient and two states of a block stay in L2
+constexpr idx kOptimBlock = idx(1) << 12;  // elements
 
 inline idx blocks_of(idx n) { return (n + kOptimBlock - 1) / kOptimBlock; }
 template <class T> idx optim_blocks(const OptimArray<T>* arrays, idx count) {

@@ -14,16 +14,11 @@ using namespace fastnn;
 #define FASTNN_ONCE __attribute__((noinline, noclone))
 #endif
 
-// Below this much work a thread does not pay: handing over costs 0.5 us while the others look for work, 70 us once they
-// sleep.
-constexpr idx kGrain = idx(1) << 19, kGrainAsleep = idx(1) << 22;
+// Work of a part, at least, where parts are cut by sizes alone because the result or the scratch depends on the cut.
+constexpr idx kGrain = idx(1) << 19;
 
 // Threads for this much work.
-inline int team(idx work) {
-  if (work < 2 * kGrain || (work < 2 * kGrainAsleep && !team::awake())) return 1;
-  const idx n = work / kGrain, most = team::available();
-  return int(n < most ? n : most);
-}
+inline int team(idx work) { return team::size(work); }
 
 // f(block) for every block in [0, count): blocks are cut by size alone, so results do not depend on the team.
 template <class F> inline void parallel_for(idx count, idx work, const F& f) {

@@ -9,13 +9,18 @@ extern int thread_limit;  // set_num_threads() and the cgroup quota; accessed wi
 namespace team {
 
 int most();  // fastnn's limit and OpenMP's own (OMP_NUM_THREADS, threadpoolctl)
-// Threads that a call made now may use: 1 inside a parallel call, inside a region of OpenMP, while another thread's
-// call has the team, or for a while after its members were kept from their processors.
-int available();
-bool awake();  // whether its members wait for work in a loop, so that it costs them 0.2 us to begin
-void wake();   // for a call of many operations: they are ready when the first of them comes
+// Threads for so much work, in scalar operations (a fused multiply-add counts 2).
+int size(idx work);
+// Around a call of many operations, `work` in all: the members are awake when the first of them comes, and smaller
+// operations are shared.
+struct Run {
+  explicit Run(idx work);
+  ~Run();
+  const bool outer;
+};
 
-// body(f, i) for i in [0, count) by at most `threads` threads; whoever is free takes the next blocks.
+// body(f, i) for i in [0, count) by at most `threads` threads: each its own range of blocks, always the same one, then
+// those that others have not begun.
 using BlockBody = void (*)(const void* f, idx block);
 void run_blocks(idx count, int threads, BlockBody body, const void* f);
 
