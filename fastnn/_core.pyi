@@ -91,8 +91,9 @@ class Plan:
         buffers: list,
         arena_bytes: typing.SupportsInt | typing.SupportsIndex,
         capacity: typing.SupportsInt | typing.SupportsIndex,
-        skip_zeros: bool = False,
+        frozen: bool = False,
     ) -> None: ...
+    def function(self, otherwise: typing.Any, classes: bool = False) -> typing.Any: ...
     def run(
         self,
         n: typing.SupportsInt | typing.SupportsIndex,

@@ -49,9 +49,9 @@ class Program:
     def emit(self, op, *args):
         self.instructions.append((op, args))
 
-    def plan(self, skip_zeros=False):
+    def plan(self, frozen=False):
         program = self.instructions, self.buffers, self.arena_bytes, self.capacity
-        return _core.Plan(self.dtype.name, *program, skip_zeros)
+        return _core.Plan(self.dtype.name, *program, frozen)
 
 
 def make(rng, shape, dtype):
@@ -292,21 +292,68 @@ def test_a_plan_that_changes_something_is_not_frozen():
         p.plan().run_frozen(5, ())
 
 
+@pytest.fixture(params=_core.available_isas())
+def isa(request):
+    before = _core.isa()
+    _core.use_isa(request.param)
+    yield
+    _core.use_isa(before)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("M", [1, 10, 16, 50, 100, 128, 200])
-@pytest.mark.parametrize("D", [3, 784, 1601])
-def test_skipped_zeros_change_no_bit(D, M, dtype):
+@pytest.mark.parametrize("M", [1, 2, 8, 10, 16, 20, 48, 50, 68, 100, 128, 144, 200])
+@pytest.mark.parametrize("D", [1, 3, 100, 784, 1601])
+def test_packed_weights_and_skipped_zeros_change_no_bit(D, M, dtype, isa):
     rng = np.random.default_rng(D + M)
     W, b = make(rng, (D, M), dtype), make(rng, M, dtype)
     for special in (None, np.inf):
         if special:
             W[0, 0] = special
-        p = Program(dtype, 2)
+        p = Program(dtype, 600)
         y = p.arena((M,))
         p.emit("affine_forward", p.input(0, (D,)), p.array(W), p.array(b), "relu", 0.0, y)
-        plan = p.plan(skip_zeros=True)
+        plan = p.plan(frozen=True)
         for zeros in 0, 0.5, 0.8, 1:
-            for n in 1, 2:
+            for n in (1, 2) if zeros else (1, 2, 7, 15, 16, 33, 100, 600):
                 x = np.where(rng.random((n, D)) < zeros, 0, rng.standard_normal((n, D))).astype(dtype)
                 x[0, D // 2] = -0.0 if zeros else np.nan
                 assert plan.run_frozen(n, (x,)).tobytes() == ops.affine_forward(x, W, b, "relu").tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("V", [1, 2, 10, 64, 1000])
+def test_largest_scores(V, dtype, isa):
+    rng = np.random.default_rng(V)
+    p = Program(dtype, 50)
+    p.emit("activation_forward", p.input(0, (V,)), "identity", 0.0, p.arena((V,)))
+    function = p.plan(frozen=True).function(None, True)
+    x = make(rng, (50, V), dtype)
+    x[10:20] = rng.integers(-1, 1, (10, V))  # several of the same size
+    x[20:30] = -np.inf
+    x[30:40] *= np.where(rng.random((10, V)) < 0.01, np.inf, -0.0)
+    x[np.arange(40, 50), rng.integers(0, V, 10)] = np.nan
+    x[45:, V // 2] = np.nan
+    x[5, -1] = np.inf
+    np.testing.assert_array_equal(function(x), x.argmax(1))
+    out = np.empty(3, np.int64)
+    assert function(x[:3], out) is out and function(x[:3], out=out) is out
+    np.testing.assert_array_equal(out, x[:3].argmax(1))
+
+
+def test_function_leaves_the_rest_to_another():
+    p = Program(np.float32, 4)
+    p.emit("activation_forward", p.input(0, (3,)), "identity", 0.0, p.arena((3,)))
+    plan = p.plan(frozen=True)
+    calls = []
+    function = plan.function(lambda *args, **named: calls.append((args, named)))
+    x, out = np.ones((2, 3), np.float32), np.empty((2, 3), np.float32)
+    assert function(x, out) is out and function(x, out=out) is out and (out == 1).all() and not calls
+    taken = [(), (5,), (x[:, :2],), (x.astype("f8"),), (np.ones((5, 3), "f4"),), (x[:0],), (x[::-1],), (x, out[:1])]
+    for args in [*taken, (x, x), (x, out, 1)]:
+        assert function(*args) is None
+        assert all(a is b for a, b in zip(calls.pop()[0], args, strict=True))
+    assert function(x=x) is None and calls.pop() == ((), {"x": x})
+    assert function(x, o=1) is None and len(calls.pop()[1]) == 1
+    q = Program(np.float32, 4)  # two inputs
+    q.emit("activation_backward", q.input(0, (3,)), q.input(1, (3,)), "tanh", 0.0, q.arena((3,)))
+    assert q.plan(frozen=True).function(None) is None

@@ -89,6 +89,37 @@ def test_threads():
     assert not wrong
 
 
+def test_classes_of_scores_that_are_not_numbers():
+    predictor = fastnn.compile(Network([layers.Affine(np.eye(4), np.zeros(4))]))
+    x = normal(300, 4)
+    x[3, 2] = x[299, 1] = np.nan
+    assert predictor.predict_classes(x)[[3, 299]].tolist() == [0, 0]  # the whole row is NaN
+    np.testing.assert_array_equal(
+        np.delete(predictor.predict_classes(x), [3, 299]), np.delete(x, [3, 299], 0).argmax(1)
+    )
+    out = np.zeros(300, np.int64)
+    assert predictor.predict_classes(x, out=out) is out and out[4] == x[4].argmax()
+
+
+def test_out_may_be_x():
+    W = normal(4, 4)
+    predictor = fastnn.compile(Network([layers.Affine(W, np.zeros(4))]))
+    for n in 3, 1000:
+        x = normal(n, 4)
+        expected = predictor(x)
+        np.testing.assert_array_equal(predictor(x, out=x), expected)
+
+
+def test_subclass():
+    class Twice(fastnn.network.Predictor):
+        def predict(self, x, out=None):
+            return 2 * super().predict(x, out)
+
+    net = Network(dense())
+    net.predict(X)
+    np.testing.assert_array_equal(Twice(net)(X), 2 * net.predict(X))
+
+
 def test_latency():
     net = Network(dense(dtype="float32"))
     with pytest.raises(RuntimeError, match="no input yet"):

@@ -19,10 +19,11 @@ def make_plan(program):
     return Plan(program) if plan is None else Native(program, plan)
 
 
-def native_plan(program, skip_zeros=False):
+def native_plan(program, frozen=False):
     """The native executor of a placed program; None under another backend, or where it does not know all of it.
 
-    skip_zeros: products with an input of one sample leave its zeros out, for weights that are finite and never change.
+    frozen: its arrays never change, so weights are packed once, and products with an input of one sample leave its
+    zeros out where the weights are finite.
     """
     if backends.active_name != "native":
         return None
@@ -31,7 +32,7 @@ def native_plan(program, skip_zeros=False):
     if not all(type(op) is str and op in NativePlan.operations for op, _ in program.instructions):
         return None
     arguments = program.instructions, program.buffers(), program.arena_bytes, program.capacity
-    return NativePlan(program.dtype.name, *arguments, skip_zeros)
+    return NativePlan(program.dtype.name, *arguments, frozen)
 
 
 class Native:

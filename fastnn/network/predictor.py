@@ -53,47 +53,45 @@ class Predictor:
 
     def _prepare(self, shape):
         with self._lock:
-            if self.input_shape is None:
-                self._results[_SCORES] = scores = _Frozen(self, shape, None)
-                if not isinstance(self._to_probabilities, Exception):
-                    self._results[_PROBABILITIES] = _Frozen(self, shape, self._to_probabilities)
-                self.output_shape = scores.shape
-                self.input_shape = shape
+            if self.input_shape is not None:
+                return
+            self._results[_SCORES] = scores = _Frozen(self, shape, None)
+            if not isinstance(self._to_probabilities, Exception):
+                self._results[_PROBABILITIES] = _Frozen(self, shape, self._to_probabilities)
+            self.output_shape = scores.shape
+            own = {
+                "predict": (_SCORES, False),
+                "predict_proba": (_PROBABILITIES, False),
+                "predict_classes": (_SCORES, True),
+            }
+            for name, (which, classes) in own.items():  # one call instead of two, where no subclass has its own
+                result = self._results[which]
+                if result is not None and getattr(type(self), name) is getattr(Predictor, name):
+                    vars(self)[name] = result.function(classes)
+            self.input_shape = shape
 
     def __call__(self, x, out=None):
         """What the network's `predict` gives: scores. x (N, ...) -> (N, ...)."""
-        return self._run(_SCORES, x, out)
+        return self.predict(x, out)
 
-    predict = __call__
+    def predict(self, x, out=None):
+        """What the network's `predict` gives: scores. x (N, ...) -> (N, ...)."""
+        return self._result(_SCORES, x)(x, out)
 
     def predict_proba(self, x, out=None):
         """Probabilities: the softmax of the scores over the last axis, their sigmoid for a network with that loss."""
-        return self._run(_PROBABILITIES, x, out)
+        return self._result(_PROBABILITIES, x)(x, out)
 
     def predict_classes(self, x, out=None):
         """The class of the largest score: x (N, ...) -> int64 (N, ...)."""
-        scores = self._results[_SCORES]
-        if out is None and scores is not None and np.ndim(x) and len(x) <= scores.block:
-            return self._run(_SCORES, x, None).argmax(-1)
-        x = self._input(x)
-        block = self._results[_SCORES].block
-        if out is None:
-            out = np.empty((len(x), *self.output_shape[:-1]), np.int64)
-        for i in range(0, len(x), block):
-            np.argmax(self._run(_SCORES, x[i : i + block], None), axis=-1, out=out[i : i + block])
-        return out
+        return self._result(_SCORES, x).classes(x, out)
 
-    def _run(self, which, x, out):
-        try:  # the common case: an array as the native plan takes it, which looks closely
-            frozen = self._results[which]
-            if x.shape[1:] == self.input_shape and len(x) <= frozen.block:
-                return frozen.native(len(x), (x,), out)
-        except (AttributeError, TypeError, ValueError):
-            pass
-        x = self._input(x)
+    def _result(self, which, x):
+        if self.input_shape is None:
+            self._prepare(_as_input(x, self.dtype, self._indices).shape[1:])
         if self._results[which] is None:
             raise self._to_probabilities
-        return self._results[which](x, out)
+        return self._results[which]
 
     def latency(self, n=1, calls=1000):
         """Seconds that predictions of n samples take -> {"p50", "p90", "p99", "mean"}: `calls` calls, one thread."""
@@ -101,49 +99,45 @@ class Predictor:
             raise RuntimeError("Predictor.latency: no input yet; call the predictor once, or compile with input_shape")
         shape = (n, *self.input_shape)
         x = np.zeros(shape, np.int64) if self._indices else np.random.default_rng(0).random(shape).astype(self.dtype)
-        out, times = self(x), []
+        predict, out, times = self.predict, self(x), []
         for _ in range(calls):
             began = time.perf_counter_ns()
-            self(x, out)
+            predict(x, out)
             times.append(time.perf_counter_ns() - began)
         p50, p90, p99 = (float(p) * 1e-9 for p in np.percentile(times, (50, 90, 99)))
         return {"p50": p50, "p90": p90, "p99": p99, "mean": float(np.mean(times)) * 1e-9}
 
-    def _input(self, x):
-        if type(x) is np.ndarray and x.dtype is self.dtype and x.flags.c_contiguous and x.shape[1:] == self.input_shape:
-            return x
-        x = np.asarray(x)
-        if x.dtype.kind not in ("iu" if self._indices else "biuf"):
-            wants = "indices" if self._indices else "real numbers"
-            raise TypeError(f"Predictor: x has dtype {x.dtype}; the network takes {wants}")
-        if not self._indices:
-            x = np.require(x, self.dtype, ["C_CONTIGUOUS", "ALIGNED"])
-            x = x.reshape(1, -1) if x.ndim < 2 else x
-        if self.input_shape is None:
-            self._prepare(x.shape[1:])
-        if x.shape[1:] != self.input_shape:
-            takes = ", ".join(["N", *map(str, self.input_shape)])
-            raise ValueError(f"Predictor: x is {x.shape} but the network takes ({takes})")
-        return np.ascontiguousarray(x)
+
+def _as_input(x, dtype, indices):
+    """x as an array of at least two dimensions that a network of this dtype, or one that takes indices, can take."""
+    x = np.asarray(x)
+    if x.dtype.kind not in ("iu" if indices else "biuf"):
+        wants = "indices" if indices else "real numbers"
+        raise TypeError(f"Predictor: x has dtype {x.dtype}; the network takes {wants}")
+    if not indices:
+        x = np.require(x, dtype, ["C_CONTIGUOUS", "ALIGNED"])
+        x = x.reshape(1, -1) if x.ndim < 2 else x
+    return x
 
 
 class _Frozen:
     """One result of a predictor: scores or probabilities."""
 
     def __init__(self, predictor, shape, last):
-        self.dtype = predictor.dtype
+        self.dtype, self._indices, self.input_shape = predictor.dtype, predictor._indices, shape
         program = self._lower(predictor, shape, last, 1)
         self.block = max(1, min(_BLOCK, _CACHE_BYTES // max(program.arena_bytes, 1)))
         self._program = self._lower(predictor, shape, last, self.block)
-        self._native = native_plan(self._program, skip_zeros=True) if self._writes_last else None
-        self.native = self._declines  # (n, (x,), out) -> out, straight into the native plan where that is possible
-        if self._native is not None and (self._result.rows, self._result.shape) == (1, self.shape):
-            self.native = self._native.run_frozen
+        self._native = native_plan(self._program, frozen=True) if self._writes_last else None
         self._local = threading.local()  # plans in Python: one a thread
         self._one_at_a_time = threading.Lock() if self._program.in_python else contextlib.nullcontext()
 
-    def _declines(self, n, inputs, out):
-        raise TypeError
+    def function(self, classes):
+        """(x, out=None) -> scores or classes: one native call where up to `block` samples are as that takes them."""
+        own = self.classes if classes else self
+        if self._native is None or (self._result.rows, self._result.shape) != (1, self.shape):
+            return own
+        return self._native.function(own, classes) or own
 
     def _lower(self, predictor, shape, last, capacity):
         program = Program(self.dtype, capacity, train=False, backward=False)
@@ -161,7 +155,8 @@ class _Frozen:
         self._writes_last = self._result is not None and self._result.where is program.records[y.buffer].where
         return program
 
-    def __call__(self, x, out):
+    def __call__(self, x, out=None):
+        x = self._input(x)
         n = len(x)
         if out is None:
             out = np.empty((n, *self.shape), self.dtype)
@@ -173,10 +168,30 @@ class _Frozen:
         ):
             found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
             raise ValueError(f"Predictor: out is {found}; it must be {self.dtype} {(n, *self.shape)}, C-contiguous")
+        elif np.may_share_memory(out, x):
+            out[...] = self(x)
+            return out
         block = self.block
         for i in range(0, n, block):
             self._part(x[i : i + block], out[i : i + block])
         return out
+
+    def classes(self, x, out=None):
+        x = self._input(x)
+        n, block = len(x), self.block
+        if out is None:
+            out = np.empty((n, *self.shape[:-1]), np.int64)
+        for i in range(0, n, block):
+            np.argmax(self(x[i : i + block]), axis=-1, out=out[i : i + block])
+        return out
+
+    def _input(self, x):
+        if self._indices or type(x) is not np.ndarray or x.dtype is not self.dtype or x.ndim < 2:
+            x = _as_input(x, self.dtype, self._indices)
+        if x.shape[1:] != self.input_shape:
+            takes = ", ".join(["N", *map(str, self.input_shape)])
+            raise ValueError(f"Predictor: x is {x.shape} but the network takes ({takes})")
+        return np.ascontiguousarray(x)
 
     def _part(self, x, out):
         n = len(x)

@@ -49,8 +49,9 @@ bool parse_whole(py::handle h, idx& n) {
 
 class Plan {
  public:
+  // frozen: the arrays never change.
   Plan(const string& dtype, const py::list& program, const py::list& buffers, idx arena_bytes, idx capacity,
-       bool skip_zeros)
+       bool frozen)
       : table_(*active_table), wide_(dtype == "float64"), arena_bytes_(arena_bytes), capacity_(capacity) {
     if (dtype != "float32" && dtype != "float64")
       throw py::type_error("Plan: dtype is '" + dtype + "'; it must be float32 or float64");
@@ -60,7 +61,7 @@ class Plan {
     refuse_unknown(program);
     for (py::handle instruction : program) add_instruction(instruction);
     find_result();
-    if (skip_zeros) find_sparse();
+    if (frozen) wide_ ? pack_weights(table_.f64) : pack_weights(table_.f32);
     own_ = new_state();
     prepare(own_, capacity_);
   }
@@ -100,19 +101,47 @@ class Plan {
     ssize_t shape[16] = {b.first.at(n)};
     std::copy(b.rest.begin(), b.rest.end(), shape + 1);
     const py::object array = wide_ ? result<double>(out, b, shape) : result<float>(out, b, shape);
-    State state = take_state();
-    read_inputs(state, n, inputs);
-    prepare(state, n);
-    char* const data = reinterpret_cast<const ArrayProxy*>(array.ptr())->data;
-    char* const planned = state.data[size_t(result_)];
-    if (direct_) state.data[size_t(result_)] = data;
-    state.loss = 0;
-    execute(state, 0, instructions_.size());
-    if (!direct_) std::memcpy(data, planned, size_t(b.count().at(n) * itemsize()));
-    state.data[size_t(result_)] = planned;
+    auto state = take_state();
+    read_inputs(*state, n, inputs);
+    compute(*state, n, reinterpret_cast<const ArrayProxy*>(array.ptr())->data);
     states_.push_back(std::move(state));
     return array;
   }
+
+  // The same for n samples x, the only input; null where x or out is not as it has to be. classes: the places of the
+  // largest elements along the last axis, as np.argmax has them, int64.
+  py::object predict(py::handle x, py::handle out, bool classes) {
+    const Buffer &in = buffers_[size_t(input_)], &b = buffers_[size_t(result_)];
+    const ArrayProxy* const a = as_array(x, kPlain, in.nd());
+    if (!a || type_of(a) != (wide_ ? type_num<double> : type_num<float>)) return {};
+    const idx n = a->dimensions[0];
+    if (n < 1 || n > capacity_ || !std::equal(in.rest.begin(), in.rest.end(), a->dimensions + 1)) return {};
+    ssize_t shape[16] = {n};
+    std::copy(b.rest.begin(), b.rest.end(), shape + 1);
+    const Range read{a->data, a->data + in.count().at(n) * itemsize()};
+    const py::object array = classes ? Out<int64_t>(out, b.nd() - 1, shape, {read}).object()
+                             : wide_ ? Out<double>(out, b.nd(), shape, {read}).object()
+                                     : Out<float>(out, b.nd(), shape, {read}).object();
+    if (!array) return {};
+    auto state = take_state();
+    for (size_t i = 0; i < buffers_.size(); ++i)
+      if (buffers_[i].kind == Kind::input) state->data[i] = a->data;
+    char* const data = reinterpret_cast<const ArrayProxy*>(array.ptr())->data;
+    compute(*state, n, classes ? nullptr : data);
+    if (classes) {
+      const idx V = b.rest.back(), rows = b.count().at(n) / V;
+      const char* const scores = state->data[size_t(result_)];
+      int64_t* const to = reinterpret_cast<int64_t*>(data);
+      wide_ ? table_.f64.softmax.argmax(row_major(reinterpret_cast<const double*>(scores), rows, V), to)
+            : table_.f32.softmax.argmax(row_major(reinterpret_cast<const float*>(scores), rows, V), to);
+    }
+    states_.push_back(std::move(state));
+    return array;
+  }
+
+  // f(x, out=None), which is `predict` and, where that gives nothing, otherwise(x, out). None: the program has other
+  // inputs than x (N, ...) or another result than (N, ...).
+  static py::object function(const py::object& self, const py::object& otherwise, bool classes);
 
   // What is in buffer i of the arena after a run of n samples; `self` keeps the memory alive.
   py::object view(const py::object& self, idx i, idx n) const {
@@ -497,20 +526,24 @@ class Plan {
                  !std::strcmp(current_->name, "squared_error_forward");
   }
 
-  // Products with an input, whose zeros need not be multiplied with weights that are finite and stay so.
-  void find_sparse() {
-    const auto finite = [](const auto* data, idx n) {
-      return std::all_of(data, data + n, [](auto v) { return std::isfinite(v); });
-    };
+  // Weights that never change: packed once; of products with an input zeros need not be multiplied where they are
+  // finite.
+  template <class T> void pack_weights(const Kernels<T>& kernels) {
     for (Instruction& instruction : instructions_) {
       if (!instruction.operation || std::strcmp(instruction.operation->name, "affine_forward")) continue;
       const Buffer &x = buffers_[size_t(instruction.arguments[0].buffer)],
                    &W = buffers_[size_t(instruction.arguments[1].buffer)];
-      if (x.kind != Kind::input || W.kind != Kind::array || writes_arrays_) continue;
-      const char* const data = reinterpret_cast<const ArrayProxy*>(W.array.ptr())->data;
-      const idx n = W.count().fixed;
-      instruction.skips_zeros =
-          wide_ ? finite(reinterpret_cast<const double*>(data), n) : finite(reinterpret_cast<const float*>(data), n);
+      if (W.kind != Kind::array || writes_arrays_) continue;
+      const T* const data = reinterpret_cast<const T*>(reinterpret_cast<const ArrayProxy*>(W.array.ptr())->data);
+      const Mat<const T> view = row_major(data, W.first.fixed, W.row);
+      const size_t bytes = size_t(kernels.affine.packed_elements(view.rows, view.cols)) * sizeof(T);
+      packed_.emplace_back(pool::take(bytes));
+      if (!packed_.back()) throw std::bad_alloc();
+      std::memset(packed_.back().get(), 0, bytes);
+      kernels.affine.pack(view, static_cast<T*>(packed_.back().get()));
+      instruction.packed = packed_.back().get();
+      instruction.skips_zeros = x.kind == Kind::input &&
+                                std::all_of(data, data + view.rows * view.cols, [](T v) { return std::isfinite(v); });
     }
   }
 
@@ -534,6 +567,16 @@ class Plan {
     for (const Instruction& instruction : instructions_)
       for (const Argument& a : instruction.arguments) uses += a.buffer == result_;
     direct_ = uses == 1;
+    for (size_t i = 0; i < buffers_.size(); ++i) {
+      const Buffer& b = buffers_[i];
+      if (b.kind != Kind::input) continue;
+      if (input_ < 0) input_ = int(i);  // others are views of it
+      frozen_function_ &= inputs_ == 1 && b.type == Type::real && b.count() == buffers_[size_t(input_)].count();
+    }
+    const auto is_n = [&](int i) {
+      return i >= 0 && buffers_[size_t(i)].first == Size{0, 1} && buffers_[size_t(i)].nd() > 1;
+    };
+    frozen_function_ &= frozen_ && is_n(input_) && is_n(result_) && buffers_[size_t(result_)].row > 0;
   }
 
   // ---- running
@@ -561,11 +604,22 @@ class Plan {
                                                    : nullptr);
     return state;
   }
-  State take_state() {
-    if (states_.empty()) return new_state();
-    State state = std::move(states_.back());
+  std::unique_ptr<State> take_state() {
+    if (states_.empty()) return std::make_unique<State>(new_state());
+    auto state = std::move(states_.back());
     states_.pop_back();
     return state;
+  }
+  // A frozen run; its result goes to `data`, or stays where it is planned.
+  void compute(State& state, idx n, char* data) const {
+    prepare(state, n);
+    char*& place = state.data[size_t(result_)];
+    char* const planned = place;
+    if (direct_ && data) place = data;
+    state.loss = 0;
+    execute(state, 0, instructions_.size());
+    if (!direct_ && data) std::memcpy(data, planned, size_t(buffers_[size_t(result_)].count().at(n) * itemsize()));
+    place = planned;
   }
 
   // Scratch and estimated work for n samples.
@@ -723,12 +777,53 @@ class Plan {
   std::vector<Slot> slots_;
   std::vector<char> scalars_;  // 'r' or 'k'; 0: not used
   size_t inputs_ = 0;
-  int result_ = -1;
-  bool writes_arrays_ = false, has_loss_ = false, frozen_ = false, direct_ = false, busy_ = false;
+  int result_ = -1, input_ = -1;
+  bool writes_arrays_ = false, has_loss_ = false, frozen_ = false, direct_ = false, busy_ = false,
+       frozen_function_ = true;
   const Operation* current_ = nullptr;  // being read
   State own_;
-  std::vector<State> states_;  // of frozen runs, not in use; guarded by the GIL
+  std::vector<std::unique_ptr<void, GiveBack>> packed_;
+  std::vector<std::unique_ptr<State>> states_;  // of frozen runs, not in use; guarded by the GIL
 };
+
+// self: the plan as a capsule, the plan, what is called otherwise.
+template <bool classes> PyObject* call_predict(PyObject* self, PyObject* const* given, Py_ssize_t n, PyObject* names) {
+  const bool named =
+      names && PyTuple_GET_SIZE(names) == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "out") == 0;
+  if (named ? n == 1 : !names && (n == 1 || n == 2)) {
+    try {
+      auto* const plan = static_cast<Plan*>(PyCapsule_GetPointer(PyTuple_GET_ITEM(self, 0), nullptr));
+      py::object result = plan->predict(given[0], named || n == 2 ? given[1] : Py_None, classes);
+      if (result) return result.release().ptr();
+    } catch (py::error_already_set& error) {
+      error.restore();
+      return nullptr;
+    } catch (const py::builtin_exception& error) {
+      error.set_error();
+      return nullptr;
+    } catch (const std::bad_alloc&) {
+      return PyErr_NoMemory();
+    }
+  }
+  return PyObject_Vectorcall(PyTuple_GET_ITEM(self, 2), given, size_t(n), names);
+}
+
+py::object Plan::function(const py::object& self, const py::object& otherwise, bool classes) {
+  Plan& plan = self.cast<Plan&>();
+  if (!plan.frozen_function_) return py::none();
+#define FASTNN_METHOD(name, classes, text)                                                \
+  {                                                                                       \
+    #name, reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(call_predict<classes>)), \
+        METH_FASTCALL | METH_KEYWORDS, #name "(x, out=None)\n--\n\n" text                 \
+  }
+  static PyMethodDef methods[] = {
+      FASTNN_METHOD(predict, false, "x (N, ...) -> (N, ...): see fastnn.network.Predictor."),
+      FASTNN_METHOD(predict_classes, true, "x (N, ...) -> places of the largest scores: see fastnn.network.Predictor."),
+  };
+#undef FASTNN_METHOD
+  const py::tuple bound = py::make_tuple(py::capsule(&plan, static_cast<const char*>(nullptr)), self, otherwise);
+  return py::reinterpret_steal<py::object>(PyCFunction_NewEx(&methods[classes], bound.ptr(), nullptr));
+}
 
 }  // namespace
 }  // namespace fastnn::plan
@@ -739,9 +834,10 @@ void bind_plan(py::module_& m) {
   using namespace py::literals;
   py::class_<Plan>(m, "Plan", "A program that is run as one call; see fastnn.network.program.")
       .def(py::init<const std::string&, const py::list&, const py::list&, idx, idx, bool>(), "dtype"_a, "program"_a,
-           "buffers"_a, "arena_bytes"_a, "capacity"_a, "skip_zeros"_a = false)
+           "buffers"_a, "arena_bytes"_a, "capacity"_a, "frozen"_a = false)
       .def("run", &Plan::run, "n"_a, "inputs"_a, "scalars"_a = py::tuple(), "begin"_a = 0, "end"_a = py::none())
       .def("run_frozen", &Plan::run_frozen, "n"_a, "inputs"_a, "out"_a = py::none())
+      .def("function", &Plan::function, "otherwise"_a, "classes"_a = false)
       .def(
           "view", [](const py::object& self, idx i, idx n) { return self.cast<const Plan&>().view(self, i, n); },
           "buffer"_a, "n"_a)

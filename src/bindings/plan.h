@@ -85,9 +85,10 @@ struct Operation;
 struct Instruction {
   const Operation* operation;  // null: one in Python, which is not run here
   std::vector<Argument> arguments;
-  Size axes[27];             // by letter; 26: "*"
-  bool updates;              // a list of arrays
-  bool skips_zeros = false;  // of an input of one sample
+  Size axes[27];                 // by letter; 26: "*"
+  bool updates;                  // a list of arrays
+  const void* packed = nullptr;  // weights that never change, packed once
+  bool skips_zeros = false;      // of an input of one sample
 };
 
 struct Call {

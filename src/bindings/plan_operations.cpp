@@ -21,9 +21,13 @@ template <class T> struct AffineForward {
   static void run(const Call& c) {
     const idx N = c.axis('N'), D = c.axis('D'), M = c.axis('M');
     const auto& kernels = c.kernels<T>().affine;
-    (N == 1 && c.instruction.skips_zeros ? kernels.forward_sparse : kernels.forward)(
-        row_major(c.data<const T>(0), N, D), row_major(c.data<const T>(1), D, M), c.data<const T>(2), c.activation(3),
-        T(c.real(4)), row_major(c.data<T>(5), N, M), c.scratch<void>());
+    const auto x = row_major(c.data<const T>(0), N, D), W = row_major(c.data<const T>(1), D, M);
+    const auto out = row_major(c.data<T>(5), N, M);
+    if (const T* const packed = static_cast<const T*>(c.instruction.packed))
+      kernels.forward_packed(x, W, packed, c.data<const T>(2), c.activation(3), T(c.real(4)), c.instruction.skips_zeros,
+                             out, c.scratch<void>());
+    else
+      kernels.forward(x, W, c.data<const T>(2), c.activation(3), T(c.real(4)), out, c.scratch<void>());
   }
   static Need need(const Call& c) {
     const idx N = c.axis('N'), D = c.axis('D'), M = c.axis('M');

@@ -9,7 +9,9 @@ template <class T> constexpr AffineKernels<T> kernels() {
           .product = product<T>,
           .forward_workspace = affine_forward_workspace<T>,
           .forward = affine_forward<T>,
-          .forward_sparse = affine_forward_sparse<T>,
+          .packed_elements = packed_elements<T>,
+          .pack = pack_once<T>,
+          .forward_packed = affine_forward_packed<T>,
           .backward_workspace = affine_backward_workspace<T>,
           .backward = affine_backward<T>};
 }

@@ -26,11 +26,10 @@ template <class T>
 void affine_forward(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha, Mat<T> out, void* scratch) {
   gemm<T>(x, W, out, false, affine_epilogue(b, kind, alpha), scratch);
 }
-// One row x whose zeros may be skipped: the same bits where W is finite.
-template <class T> void affine_forward_sparse(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha,
-                                              Mat<T> out, void* scratch) {
-  const Epilogue<T> end = affine_epilogue(b, kind, alpha);
-  if (!gemm_row<T>(x, W, out, false, end, static_cast<T*>(scratch), true)) gemm<T>(x, W, out, false, end, scratch);
+// The same with a W that never changes, packed by `pack_once`; skip_zeros: those of a single row, for finite W.
+template <class T> void affine_forward_packed(Mat<const T> x, Mat<const T> W, const T* packed, const T* b,
+                                              Activation kind, T alpha, bool skip_zeros, Mat<T> out, void* scratch) {
+  gemm<T>(x, W, out, false, affine_epilogue(b, kind, alpha), scratch, packed_at(packed, W.rows, W.cols), skip_zeros);
 }
 
 template <class T> idx affine_backward_workspace(idx N, idx D, idx M) {

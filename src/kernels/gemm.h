@@ -25,7 +25,7 @@ constexpr idx round_up(idx n, idx unit) { return (n + unit - 1) / unit * unit; }
 // along the rows of B.
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kMR = 8, kNV = 3;
-constexpr idx kDepthBytes = 3 << 10, kBlock = 256 << 10, kPackRows = 96, kWholeRows = 512;
+constexpr idx kDepthBytes = 3200, kBlock = 256 << 10, kPackRows = 96, kWholeRows = 512;
 #elif defined(__AVX2__)
 constexpr int kMR = 6, kNV = 2;
 constexpr idx kDepthBytes = 2 << 10, kBlock = 256 << 10, kPackRows = 7, kWholeRows = 512;
@@ -233,6 +233,8 @@ template <class T> void pack_tail(Mat<const T> B, T* b) {
       for (idx q = 0; q < group; ++q) b[j * group + q] = k + q < B.rows ? B.data[(k + q) * B.rs + j * B.cs] : T(0);
 }
 
+template <class T> constexpr idx tail_elements(idx K, idx n) { return round_up(K * tail_columns(n), lanes<T>); }
+
 // B (K, n) to panel[k * ld + j]; what fills the last vector up is never stored to C.
 template <class T> void pack_columns(Mat<const T> B, T* panel, idx ld) {
   constexpr idx L = lanes<T>;
@@ -279,6 +281,41 @@ template <class T> void pack_rows(Mat<const T> A, T* rows) {
     for (idx k = 0; k < A.cols; ++k) rows[i * A.cols + k] = A.data[i * A.rs + k * A.cs];
 }
 
+// B (K, N) packed once, for a B that never changes: panels of kNR columns, K deep, the last one `rest` wide, where that
+// is one partial vector only as wide as it is; then, for tail_tile, what pack_tail makes of each depth.
+template <class T> struct Packed {
+  const T *panels = nullptr, *tails = nullptr;  // null: not packed
+  idx columns = 0, rest = 0;
+  idx width(idx j) const { return columns - j < kNR<T> ? rest : kNR<T>; }  // of the panel of column j, the first of it
+};
+template <class T> constexpr idx depths_of(idx K) { return max_of((K + kKC<T> - 1) / kKC<T>, 1); }
+template <class T> constexpr idx rest_of(idx N) {
+  const idx n = N % kNR<T>;
+  if (n >= lanes<T>) return N < kNR<T> ? round_up(n, lanes<T>) : kNR<T>;
+  return kMaskedTiles && 2 * n <= lanes<T> ? n : lanes<T>;
+}
+template <class T> constexpr idx packed_panels(idx K, idx N) {
+  return round_up((N / kNR<T> * kNR<T> + (N % kNR<T> ? rest_of<T>(N) : 0)) * K + lanes<T>, 64);  // loads reach beyond
+}
+template <class T> constexpr idx packed_elements(idx K, idx N) {
+  return packed_panels<T>(K, N) + round_up(tail_columns(N % lanes<T>) * (K + depths_of<T>(K) * lanes<T>), 64);
+}
+template <class T> Packed<T> packed_at(const T* memory, idx K, idx N) {
+  return {memory, memory + packed_panels<T>(K, N), N, rest_of<T>(N)};
+}
+template <class T> void pack_once(Mat<const T> B, T* to) {  // to: zeros
+  const idx K = B.rows, N = B.cols, tail = N % lanes<T>;
+  const Packed<T> packed = packed_at<T>(to, K, N);
+  for (idx j = 0; j < N; j += kNR<T>)
+    pack_columns<T>({B.data + j * B.cs, K, min_of(N - j, kNR<T>), B.rs, B.cs}, to + j * K, packed.width(j));
+  to += packed_panels<T>(K, N);
+  for (idx p = 0; tail && 2 * tail <= lanes<T> && p < depths_of<T>(K); ++p) {
+    const idx k0 = K * p / depths_of<T>(K), kc = K * (p + 1) / depths_of<T>(K) - k0;
+    pack_tail<T>({B.data + k0 * B.rs + (N - tail) * B.cs, kc, tail, B.rs, B.cs}, to);
+    to += tail_elements<T>(kc, tail);
+  }
+}
+
 // Elements of a part's scratch: one panel of B (gemm_row's has 8 vectors) or all of a depth, and the rows of A of one
 // tile.
 template <class T> constexpr idx panel_elements(idx M, idx N, idx K) {
@@ -299,10 +336,10 @@ template <class T> idx gemm_workspace(idx M, idx N, idx K) {
 }
 
 // C (+)= A @ B by one thread; the last `tail` columns by tail_tile. scratch: part_elements.
-template <class T>
-void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx tail, bool accumulate, const Epilogue<T>& end, T* panels) {
+template <class T> void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx tail, bool accumulate,
+                                 const Epilogue<T>& end, T* panels, const Packed<T>& packed = {}) {
   constexpr idx L = lanes<T>;
-  const idx M = C.rows, N = C.cols, K = A.cols, depths = K == 0 ? 1 : (K + kKC<T> - 1) / kKC<T>;
+  const idx M = C.rows, N = C.cols, K = A.cols, depths = depths_of<T>(K);
   const bool pack_a = A.cs != 1 && A.rs != 1, rows = A.cs == 1 || pack_a, whole = pack_all(M, K);
   // Where the rows of C share sets of the caches and B stays in L1, C is made row by row (one row of x, dW 1024x1024,
   // float32: 198 us -> 81; rows 2500 bytes apart lose 14 % by it).
@@ -312,10 +349,12 @@ void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx tail, bool accumulat
   T buffer[kMaxRows<T> * kNR<T>];
   for (idx j0 = 0; j0 < N; j0 += nc) {
     const idx j1 = min_of(j0 + nc, N), j_tail = min_of(j1, N - tail);
+    const T* packed_tail = packed.tails;
     for (idx p = 0; p < depths; ++p) {
       const idx k0 = K * p / depths, kc = K * (p + 1) / depths - k0;
       const bool finish = p == depths - 1;
-      if (whole) pack_panels<T>({B.data + k0 * B.rs + j0 * B.cs, kc, j_tail - j0, B.rs, B.cs}, panels);
+      if (whole && !packed.panels)
+        pack_panels<T>({B.data + k0 * B.rs + j0 * B.cs, kc, j_tail - j0, B.rs, B.cs}, panels);
       for (idx i0 = 0; i0 < M; i0 += mc) {
         const idx i1 = min_of(i0 + mc, M);
         for (idx j = j0, n; j < j1; j += n) {
@@ -324,19 +363,27 @@ void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx tail, bool accumulat
           const idx vectors = (n + L - 1) / L, last = n - (vectors - 1) * L, step = in_tail && !rows ? L : kMR;
           const Mat<const T> b{B.data + k0 * B.rs + j * B.cs, kc, n, B.rs, B.cs};
           const bool in_place = b.cs == 1 && (kMaskedTiles || last == L);
-          const bool pack = !whole && !shallow && !in_tail && in_place && M >= kPackRows,
-                     copied = !in_tail && (whole || !in_place);
+          const bool pack = !packed.panels && !whole && !shallow && !in_tail && in_place && M >= kPackRows,
+                     copied = !packed.panels && !in_tail && (whole || !in_place);
           T* const panel = panels + (whole ? (j - j0) * kc : 0);
-          if (in_tail && i0 == 0) pack_tail<T>(b, panel);
+          if (in_tail && i0 == 0 && !packed.panels) pack_tail<T>(b, panel);
           if (copied && !whole) pack_columns<T>(b, panel, vectors * L);
+          const T* const in = packed.panels       ? in_tail ? packed_tail : packed.panels + j * K + k0 * packed.width(j)
+                              : in_tail || copied ? panel
+                                                  : b.data;
+          // The rows of A that the next tile reads; past the last one too, where those of the caller's next batch may
+          // be (10,000 images in batches of 100 through 784-50-100-10: 5.41 ms, so 4.6).
+          const bool rows_ahead = j == j0 && A.cs == 1 && A.rs == kc;
           Tile<T> t{.K = kc,
                     .rows = 0,
                     .last = last,
                     .a = nullptr,
-                    .b = in_tail || copied ? panel : b.data,
+                    .b = in,
                     .as = pack_a ? kc : A.rs,
                     .ak = pack_a ? 1 : A.cs,
-                    .bs = copied ? vectors * L : b.rs,
+                    .bs = packed.panels ? packed.width(j)
+                          : copied      ? vectors * L
+                                        : b.rs,
                     .cs = C.cs == 1 ? C.rs : kNR<T>,
                     .c = nullptr,
                     .bias = finish && end.bias ? end.bias + j : nullptr,
@@ -353,12 +400,12 @@ void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx tail, bool accumulat
               pack_rows<T>({t.a, t.rows, kc, A.rs, A.cs}, a_rows);
               t.a = a_rows;
             }
-            if (pack && !first) {
-              const idx v = (i - i0) / step - 1;  // each of the next tiles calls for one vector of the next panel
-              const bool ahead = v < kNV && j + n < j1;
-              t.b = panel, t.bs = vectors * L;
-              t.ahead = ahead ? b.data + n + v * L : panel, t.ahead_step = ahead ? b.rs : 0;
-            }
+            if (pack && !first) t.b = panel, t.bs = vectors * L;
+            const idx v = (i - i0) / step - 1;  // each of the next tiles calls for one vector of the next panel
+            if (pack && !first && v < kNV && j + n < j_tail)
+              t.ahead = b.data + n + v * L, t.ahead_step = b.rs;
+            else
+              t.ahead = rows_ahead ? A.row(i + kMR) : panel, t.ahead_step = rows_ahead ? kMR : 0;
             const auto run = in_tail ? (rows ? pick_tail<T, true>(n) : pick_tail<T, false>(n))
                                      : pick_tile<T>(t.rows, vectors, pack && first);
             T* const c = C.row(i) + j * C.cs;
@@ -380,34 +427,41 @@ void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx tail, bool accumulat
             for (idx i = i0; i < i1; ++i) end.activate(end.kind, end.alpha, C.row(i) + j0, j1 - j0);
         }
       }
+      if (packed.panels && tail) packed_tail += tail_elements<T>(kc, tail);
     }
   }
 }
 
-// y (NV vectors, the last of `last` lanes) = a (K) @ B (+ y): one row fills few registers, so k is split over 8 / NV
-// chains.
-template <class T, int NV> void narrow_row(idx K, const T* a, idx as, const T* b, idx bs, T* y, idx last, bool resume) {
+// One row a (K) @ B with few columns. Vector v of row k of B is at b + v / kNV * ps + v % kNV * L + k * bs, the last
+// one, of `last` lanes, at tail + k * ts.
+template <class T> struct NarrowRow {
+  idx K, as;
+  const T *a, *b, *tail;
+  idx bs, ps, ts, last;
+};
+// It fills few registers, so k is cut into 8 / NV chains.
+constexpr idx chain_start(idx K, idx chains, idx p) { return p == chains ? K : K / chains * p; }
+template <class T, int NV> void narrow_row(const NarrowRow<T>& r, T* y) {
   constexpr idx L = lanes<T>, kChains = 8 / NV;
+  const NarrowRow<T> s = r;
   Simd<T> acc[kChains][NV] = {};
   const auto row = [&](Simd<T>(&sum)[NV], idx k) {
-    const Simd<T> s = broadcast<T>(a[k * as]);
-    const T* const r = b + k * bs;
+    const Simd<T> x = broadcast<T>(s.a[k * s.as]);
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v)
-      sum[v] = fma(s, kMaskedLoads && v == NV - 1 ? load_partial(r + v * L, last) : load(r + v * L), sum[v]);
+    for (int v = 0; v < NV - 1; ++v) sum[v] = fma(x, load(s.b + k * s.bs + v / kNV * s.ps + v % kNV * L), sum[v]);
+    const T* const last = s.tail + k * s.ts;
+    sum[NV - 1] = fma(x, kMaskedLoads ? load_partial(last, s.last) : load(last), sum[NV - 1]);
   };
-  idx k = 0;
-  for (; k + kChains <= K; k += kChains)
+  const idx steps = s.K / kChains;
+  for (idx i = 0; i < steps; ++i)
 #pragma GCC unroll 8
-    for (idx p = 0; p < kChains; ++p) row(acc[p], k + p);
-  for (; k < K; ++k) row(acc[0], k);
+    for (idx p = 0; p < kChains; ++p) row(acc[p], steps * p + i);
+  for (idx k = steps * kChains; k < s.K; ++k) row(acc[kChains - 1], k);
 #pragma GCC unroll 8
   for (int v = 0; v < NV; ++v) {
     Simd<T> sum = acc[0][v];
-    for (idx p = 1; p < kChains; ++p) sum += acc[p][v];
-    const idx n = v == NV - 1 ? last : L;
-    if (resume) sum += load_partial(y + v * L, n);
-    store_partial(y + v * L, sum, n);
+    for (int p = 1; p < kChains; ++p) sum += acc[p][v];
+    store(y + v * L, sum);
   }
 }
 template <class T, int NV = 8> auto pick_narrow_row(idx vectors) {
@@ -415,6 +469,7 @@ template <class T, int NV = 8> auto pick_narrow_row(idx vectors) {
     if (vectors < NV) return pick_narrow_row<T, NV - 1>(vectors);
   return narrow_row<T, NV>;
 }
+
 // Writes first + i for every bit i of `bits` (16 of them) and perhaps more behind -> how many there are.
 inline idx put_places(uint32_t bits, idx first, int* to) {
 #if defined(__AVX512F__)
@@ -426,59 +481,49 @@ inline idx put_places(uint32_t bits, idx first, int* to) {
 #endif
   return __builtin_popcount(bits);
 }
-// The same for a contiguous `a` with many zeros, whose rows of B are not read: the same bits where those are finite.
-template <class T, int NV> void sparse_row(idx K, const T* a, const T* b, idx bs, T* y, idx last, bool resume) {
-  constexpr idx L = lanes<T>, kChains = 8 / NV, kMost = kKC<T> / kChains + kChains + 16;
-  constexpr uint32_t kEvery = kChains == 8 ? 0x0101 : kChains == 4 ? 0x1111 : kChains == 2 ? 0x5555 : 0xFFFF;
-  int at[kChains][kMost];
-  idx count[kChains] = {}, most = 0;
-  const idx whole = K - K % kChains;  // what is behind belongs to the first chain
-  for (idx k = 0; k < K; k += L) {
-    const uint32_t bits = to_bits(load_partial(a + k, min_of(K - k, L)) != Simd<T>{});
-    const uint32_t inside = k + L <= whole ? ~0u : whole <= k ? 0 : (1u << (whole - k)) - 1;
-    for (idx p = 0; p < kChains; ++p) {
-      const idx first = (p - k) & (kChains - 1);  // element of this chain
-      count[p] += put_places(bits & inside & (first < L ? kEvery << first : 0), k, at[p] + count[p]);
-    }
-    if (bits & ~inside) count[0] += put_places(bits & ~inside, k, at[0] + count[0]);
-  }
-  Simd<T> acc[kChains][NV] = {};
-  const auto row = [&](idx p, idx i) {
-    const Simd<T> s = broadcast<T>(a[at[p][i]]);
-    const T* const r = b + at[p][i] * bs;
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v)
-      acc[p][v] = fma(s, kMaskedLoads && v == NV - 1 ? load_partial(r + v * L, last) : load(r + v * L), acc[p][v]);
-  };
-  most = count[0];
-  for (idx p = 1; p < kChains; ++p) most = min_of(most, count[p]);
-  for (idx i = 0; i < most; ++i)
-#pragma GCC unroll 8
-    for (idx p = 0; p < kChains; ++p) row(p, i);
-#pragma GCC unroll 8
-  for (idx p = 0; p < kChains; ++p)
-    for (idx i = most; i < count[p]; ++i) row(p, i);
-#pragma GCC unroll 8
-  for (int v = 0; v < NV; ++v) {
-    Simd<T> sum = acc[0][v];
-    for (idx p = 1; p < kChains; ++p) sum += acc[p][v];
-    const idx n = v == NV - 1 ? last : L;
-    if (resume) sum += load_partial(y + v * L, n);
-    store_partial(y + v * L, sum, n);
-  }
-}
-template <class T, int NV = 8> auto pick_sparse_row(idx vectors) {
-  if constexpr (NV > 1)
-    if (vectors < NV) return pick_sparse_row<T, NV - 1>(vectors);
-  return sparse_row<T, NV>;
-}
-// Worth it from a third of zeros on (784-50-100-10, one MNIST image, a fifth of it not 0: 1.91 us -> 1.49).
-template <class T> bool many_zeros(idx K, const T* a) {
+// Places of the elements of a[begin, end) that are not 0 -> how many there are.
+constexpr idx kMostPlaces = 4096;
+template <class T> idx find_places(const T* a, idx begin, idx end, int* at) {
   idx n = 0;
-  for (idx k = 0; k < K; k += lanes<T>)
-    n += __builtin_popcount(to_bits(load_partial(a + k, min_of(K - k, lanes<T>)) != Simd<T>{}));
-  return 3 * n < 2 * K;
+  for (idx k = begin; k < end; k += lanes<T>)
+    n += put_places(to_bits(load_partial(a + k, min_of(end - k, lanes<T>)) != Simd<T>{}), k, at + n);
+  return n;
 }
+constexpr bool few(idx n, idx all) { return 10 * n <= 9 * all; }
+// One chain of a packed row of which only n places count: the same bits where B is finite. y += it, or y = it.
+template <class T, int NV> void sparse_chain(const NarrowRow<T>& r, const int* at, idx n, bool add, T* y) {
+  constexpr idx L = lanes<T>;
+  const NarrowRow<T> s = r;
+  Simd<T> acc[NV] = {};
+  for (idx i = 0; i < n; ++i) {
+    const idx k = at[i];
+    const Simd<T> x = broadcast<T>(s.a[k]);
+#pragma GCC unroll 8
+    for (int v = 0; v < NV - 1; ++v) acc[v] = fma(x, load(s.b + k * s.bs + v / kNV * s.ps + v % kNV * L), acc[v]);
+    acc[NV - 1] = fma(x, load(s.tail + k * s.ts), acc[NV - 1]);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < NV; ++v) store(y + v * L, add ? load(y + v * L) + acc[v] : acc[v]);
+}
+template <class T, int NV = 8> auto pick_sparse_chain(idx vectors) {
+  if constexpr (NV > 1)
+    if (vectors < NV) return pick_sparse_chain<T, NV - 1>(vectors);
+  return sparse_chain<T, NV>;
+}
+// The row of `packed` from column j on, N of them.
+template <class T> NarrowRow<T> narrow_row_of(Mat<const T> A, const Packed<T>& packed, idx j, idx N) {
+  const idx last = (N - 1) % lanes<T> + 1, place = j + N - last, panel = place / kNR<T> * kNR<T>, K = A.cols;
+  return {K,
+          A.cs,
+          A.data,
+          packed.panels + j * K,
+          packed.panels + panel * K + (place - panel),
+          packed.width(j),
+          K * kNR<T>,
+          packed.width(panel),
+          last};
+}
+
 #if defined(__AVX512F__)
 constexpr int kRegisterRow = 25;  // vectors of y that registers hold
 #else
@@ -604,31 +649,74 @@ template <class T> void finish_row(T* y, idx N, const Epilogue<T>& end) {
 // One row of C, bound by the reading of B. False when it is left to the tiles: same bits, since a wide row is one chain
 // too.
 template <class T> bool gemm_row(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilogue<T>& end,
-                                 T* scratch, bool skip_zeros = false) {
+                                 T* scratch, const Packed<T>& packed = {}, bool skip_zeros = false) {
   constexpr idx L = lanes<T>;
   const idx N = C.cols, K = A.cols, vectors = (N + L - 1) / L, last = N - (vectors - 1) * L;
+  int places[kMostPlaces + 16];
+  skip_zeros = skip_zeros && packed.panels && A.cs == 1 && K <= kMostPlaces;
+  if (skip_zeros)  // who goes through samples one by one takes the next one then
+    for (idx k = 0; k < K; k += 64 / idx(sizeof(T))) __builtin_prefetch(A.data + K + k);
   if (vectors <= 8) {
-    T buffer[8 * L];
-    T* const y = C.cs == 1 ? C.data : buffer;
-    for (idx j = 0; accumulate && y == buffer && j < N; ++j) y[j] = C.data[j * C.cs];
-    for (idx k = 0; k < K || k == 0; k += kKC<T>) {
-      Mat<const T> b{B.data + k * B.rs, min_of(K - k, kKC<T>), N, B.rs, B.cs};
-      const bool packed = b.cs != 1 || (!kMaskedLoads && last < L);
-      if (skip_zeros && !packed && A.cs == 1 && many_zeros(b.rows, A.data + k)) {
-        pick_sparse_row<T>(vectors)(b.rows, A.data + k, b.data, b.rs, y, last, accumulate || k > 0);
-        continue;
+    alignas(64) T y[8 * L];
+    const NarrowRow<T> r = packed.panels
+                               ? narrow_row_of(A, packed, 0, N)
+                               : NarrowRow<T>{K, A.cs, A.data, B.data, B.data + (N - last), B.rs, kNR<T>, B.rs, last};
+    const idx chains = 8 / vectors;
+    idx n = skip_zeros ? find_places(A.data, 0, chain_start(K, chains, 1), places) : K;
+    if (skip_zeros && few(n, chain_start(K, chains, 1))) {
+      for (idx p = 0; p < chains; ++p) {
+        if (p) n = find_places(A.data, chain_start(K, chains, p), chain_start(K, chains, p + 1), places);
+        pick_sparse_chain<T>(vectors)(r, places, n, p, y);
       }
-      if (packed) {
-        pack_columns<T>(b, scratch, vectors * L);
-        b.data = scratch, b.rs = vectors * L;
+    } else if (packed.panels || (B.cs == 1 && (kMaskedLoads || last == L))) {
+      pick_narrow_row<T>(vectors)(r, y);
+    } else {
+      for (idx p = 0; p < chains; ++p) {  // each chain by itself
+        T sum[8 * L];
+        const idx k0 = chain_start(K, chains, p), k1 = chain_start(K, chains, p + 1);
+        for (idx j = 0; j < vectors * L; ++j) sum[j] = 0;
+        for (idx k = k0; k < k1; k += kKC<T>) {
+          const idx kc = min_of(k1 - k, kKC<T>);
+          pack_columns<T>({B.data + k * B.rs, kc, N, B.rs, B.cs}, scratch, vectors * L);
+          wide_row<T>(kc, A.data + k * A.cs, A.cs, scratch, vectors * L, sum, vectors * L, true);
+        }
+        for (idx j = 0; j < vectors * L; j += L) store(y + j, p ? load(y + j) + load(sum + j) : load(sum + j));
       }
-      pick_narrow_row<T>(vectors)(b.rows, A.data + k * A.cs, A.cs, b.data, b.rs, y, last, accumulate || k > 0);
     }
-    finish_row(y, N, end);
-    for (idx j = 0; y == buffer && j < N; ++j) C.data[j * C.cs] = y[j];
+    const Simd<T> floor = broadcast(end.relu ? T(0) : -T(INFINITY));
+    for (idx j = 0; j < N; j += L) {
+      const idx n = min_of(N - j, L);
+      Simd<T> sum = load(y + j);
+      if (accumulate && C.cs == 1) sum += load_partial(C.data + j, n);
+      for (idx i = 0; accumulate && C.cs != 1 && i < n; ++i) sum[i] += C.data[(j + i) * C.cs];
+      if (end.bias || end.relu) {
+        const Simd<T> bias = end.bias ? load_partial(end.bias + j, n) : broadcast(T(-0.0));
+        sum = finished<T>(sum, bias, floor);
+      }
+      store(y + j, sum);
+    }
+    if (end.activate) end.activate(end.kind, end.alpha, y, vectors * L);
+    for (idx j = 0; C.cs == 1 && j < N; j += L)
+      if (N - j < L)
+        store_partial(C.data + j, load(y + j), N - j);
+      else
+        store(C.data + j, load(y + j));
+    for (idx j = 0; C.cs != 1 && j < N; ++j) C.data[j * C.cs] = y[j];
     return true;
   }
   if ((B.cs != 1 && B.rs != 1) || C.cs != 1 || K == 0) return false;
+  const idx n = skip_zeros ? find_places(A.data, 0, K, places) : K;
+  if (skip_zeros && few(n, K)) {  // a wide row is one chain
+    constexpr idx kColumns = 2 * kNR<T>;
+    for (idx j = 0; j < N; j += kColumns) {
+      T y[kColumns];
+      const idx columns = min_of(N - j, kColumns);
+      pick_sparse_chain<T, 2 * kNV>((columns + L - 1) / L)(narrow_row_of(A, packed, j, columns), places, n, false, y);
+      for (idx i = 0; i < columns; i += L) store_partial(C.data + j + i, load(y + i), min_of(columns - i, L));
+    }
+    finish_row(C.data, N, end);
+    return true;
+  }
   const idx work = 2 * N * K, parts = team(work);
   parallel_for(parts, work, [&](idx p) {
     const idx j = vectors * p / parts * L, n = min_of(vectors * (p + 1) / parts * L, N) - j;
@@ -652,10 +740,12 @@ template <class T> struct Parts {
   bool accumulate;
   Epilogue<T> end;
   T* scratch;
+  Packed<T> packed;
   idx tail, across_units, down_units, across, count, elements;
 
-  Parts(Mat<const T> a, Mat<const T> b, Mat<T> c, bool accumulate, const Epilogue<T>& end, void* scratch)
-      : A(a), B(b), C(c), accumulate(accumulate), end(end), scratch(static_cast<T*>(scratch)) {
+  Parts(Mat<const T> a, Mat<const T> b, Mat<T> c, bool accumulate, const Epilogue<T>& end, void* scratch,
+        const Packed<T>& packed = {})
+      : A(a), B(b), C(c), accumulate(accumulate), end(end), scratch(static_cast<T*>(scratch)), packed(packed) {
     const idx M = C.rows, N = C.cols, K = A.cols;
     count = min_of(team(2 * M * N * K), max_parts(2 * M * N * K));
     tail = tail_of<T>(M, N, K);
@@ -675,18 +765,22 @@ template <class T> struct Parts {
               j1 = p == across - 1 ? N : across_units * (p + 1) / across * kNR<T>;
     Epilogue<T> epilogue = end;
     if (end.bias) epilogue.bias += j0;
+    Packed<T> part_of_packed = packed;
+    if (packed.panels) part_of_packed.panels += j0 * K, part_of_packed.columns -= j0;
     multiply<T>({A.row(i0), i1 - i0, K, A.rs, A.cs}, {B.data + j0 * B.cs, K, j1 - j0, B.rs, B.cs},
                 {C.row(i0) + j0 * C.cs, i1 - i0, j1 - j0, C.rs, C.cs}, p == across - 1 ? tail : 0, accumulate, epilogue,
-                scratch + part * elements);
+                scratch + part * elements, part_of_packed);
   }
 };
 
 // C = A @ B, or C += A @ B, with what `end` does to it. scratch: gemm_workspace<T>(M, N, K) bytes.
-template <class T>
-void gemm(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilogue<T>& end, void* scratch) {
+// packed: B as pack_once leaves it. skip_zeros: of one row, for finite B.
+template <class T> void gemm(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilogue<T>& end,
+                             void* scratch, const Packed<T>& packed = {}, bool skip_zeros = false) {
   const idx M = C.rows, N = C.cols;
-  if (M == 0 || N == 0 || (M == 1 && gemm_row(A, B, C, accumulate, end, static_cast<T*>(scratch)))) return;
-  const Parts<T> parts(A, B, C, accumulate, end, scratch);
+  if (M == 0 || N == 0 || (M == 1 && gemm_row(A, B, C, accumulate, end, static_cast<T*>(scratch), packed, skip_zeros)))
+    return;
+  const Parts<T> parts(A, B, C, accumulate, end, scratch, packed);
   parallel_for(parts.count, 2 * M * N * A.cols, [=](idx part) { parts.run(part); });
 }
 

@@ -7,6 +7,7 @@ template <class T> constexpr SoftmaxKernels<T> kernels() {
           .backward = softmax_backward<T>,
           .log_forward = log_softmax_forward<T>,
           .log_backward = log_softmax_backward<T>,
+          .argmax = argmax<T>,
           .row_blocks = row_blocks,
           .blocks = sum_blocks,
           .one_hot_labels = one_hot_labels<T>,

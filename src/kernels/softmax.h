@@ -43,6 +43,22 @@ template <class T> inline Simd<T> max_of_row(const T* x, idx n) {
   return max_of_lanes<T>(larger(larger(m[0], m[1]), larger(m[2], m[3])));
 }
 
+// Place of the first largest element of each row, of the first NaN where there is one (np.argmax).
+template <class T> void argmax(Mat<const T> x, int64_t* out) {
+  for_rows<T>(x.rows, x.cols, [=](idx i) {
+    const T* const r = x.row(i);
+    const Simd<T> top = max_of_row(r, x.cols);
+    idx first = x.cols, unordered = x.cols;
+    for (idx j = 0; j < x.cols && unordered == x.cols; j += lanes<T>) {
+      const Partial<T> at{j, x.cols - j < lanes<T> ? x.cols - j : lanes<T>};
+      const Simd<T> v = at.keep(at(r), -T(__builtin_inf()));
+      if (const uint32_t bits = to_bits(v == top); bits && first == x.cols) first = j + __builtin_ctz(bits);
+      if (const uint32_t bits = to_bits(v != v); bits) unordered = j + __builtin_ctz(bits);
+    }
+    out[i] = unordered < x.cols ? unordered : first;
+  });
+}
+
 template <class T> struct RowSums {
   Simd<T> top, sum;  // largest element; sum of exp(x - top): the same in every lane
 };

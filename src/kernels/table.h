@@ -22,9 +22,11 @@ template <class T> struct AffineKernels {
   void (*product)(Mat<const T> a, Mat<const T> b, Mat<T> out, bool accumulate, void* scratch);
   idx (*forward_workspace)(idx N, idx D, idx M);
   void (*forward)(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha, Mat<T> out, void* scratch);
-  // One row x whose zeros are skipped: the same bits where W is finite.
-  void (*forward_sparse)(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha, Mat<T> out,
-                         void* scratch);
+  // With W packed once, to zeroed memory of packed_elements. skip_zeros: those of a single row x; same bits for finite W.
+  idx (*packed_elements)(idx D, idx M);
+  void (*pack)(Mat<const T> W, T* packed);
+  void (*forward_packed)(Mat<const T> x, Mat<const T> W, const T* packed, const T* b, Activation kind, T alpha,
+                         bool skip_zeros, Mat<T> out, void* scratch);
   idx (*backward_workspace)(idx N, idx D, idx M);
   // An output whose data is null is not computed.
   void (*backward)(Mat<const T> dout, Mat<const T> x, Mat<const T> W, Mat<T> dx, Mat<T> dW, T* db, void* scratch);
@@ -48,6 +50,7 @@ template <class T> struct SoftmaxKernels {
   void (*backward)(Mat<const T> dout, const T* y, T* dx);
   void (*log_forward)(Mat<const T> x, T* out);
   void (*log_backward)(Mat<const T> dout, const T* y, T* dx);
+  void (*argmax)(Mat<const T> x, int64_t* out);
   // `partial`: row_blocks(N, V) or blocks(n) numbers. Losses are sums, not yet divided.
   idx (*row_blocks)(idx N, idx V);
   idx (*blocks)(idx n);
