@@ -86,6 +86,9 @@ struct Pieces {
     return at;
   }
 };
+template <class T> idx partial_sums(const RecurrentLayer<T>& layer) {
+  return sum_blocks_of_rows(layer.rows()) * (std::min(layer.D, kNarrowInput) + 1) * layer.G * layer.H;
+}
 template <class T> struct Layout {
   Pieces pieces;
   size_t loop = 0, product = 0, da = 0, before = 0, other = 0;
@@ -97,7 +100,7 @@ template <class T> struct Layout {
     product = pieces.add(
         backward
             ? std::max({affine.backward_workspace(rows, layer.D, width), affine.matmul_workspace(layer.N, H, width),
-                        affine.matmul_workspace(H, width, rows)})
+                        affine.matmul_workspace(H, width, rows), partial_sums(layer) * size})
             : std::max(affine.forward_workspace(rows, layer.D, width), affine.matmul_workspace(layer.N, width, H)));
     if (!backward) return;
     da = pieces.add(rows * width * size), before = pieces.add(rows * H * size);
@@ -172,16 +175,25 @@ template <class T> void recurrent_backward(const Kernels<T>& kernels, const Recu
   if (layer.N && H)
     runner.steps(layer.steps, layer.step_work(), [&](idx begin, idx end) { rnn.backward(s, begin, end); });
 
-  const Mat<const T> dout = row_major(static_cast<const T*>(s.da), rows, width);
-  const Mat<T> dx = row_major(g.dx, rows, layer.D), dWx = row_major(g.dWx, layer.D, width);
-  if (g.dx)
-    runner.rows(rows, layer.input_work(), [&](idx begin, idx end) {
-      affine.backward(part(dout, begin, end), {}, layer.Wx, part(dx, begin, end), {}, nullptr, s.matmul_scratch);
+  const auto sums = [&](const InputGradients<T>& of) {
+    runner.rows(sum_blocks_of_rows(rows), double(rows) * double(of.width) * double(of.D + 1) * 4,
+                [&](idx begin, idx end) { rnn.input_gradients(of, begin, end); });
+  };
+  T* const partial = static_cast<T*>(s.matmul_scratch);
+  const bool narrow = layer.D <= kNarrowInput;
+  sums({s.da, layer.x, layer.Wx.data, g.dx, g.dWx, g.db, rows, narrow ? layer.D : 0, width, partial});
+  if (!narrow) {
+    const Mat<const T> dout = row_major(static_cast<const T*>(s.da), rows, width);
+    const Mat<T> dx = row_major(g.dx, rows, layer.D), dWx = row_major(g.dWx, layer.D, width);
+    if (g.dx)
+      runner.rows(rows, layer.input_work(), [&](idx begin, idx end) {
+        affine.backward(part(dout, begin, end), {}, layer.Wx, part(dx, begin, end), {}, nullptr, s.matmul_scratch);
+      });
+    runner.rows(layer.D, layer.input_work(), [&](idx begin, idx end) {
+      const Mat<const T> columns{layer.x + begin, rows, end - begin, layer.D, 1};
+      affine.backward(dout, columns, {}, {}, part(dWx, begin, end), nullptr, s.matmul_scratch);
     });
-  runner.rows(layer.D, layer.input_work(), [&](idx begin, idx end) {
-    const Mat<const T> columns{layer.x + begin, rows, end - begin, layer.D, 1};
-    affine.backward(dout, columns, {}, {}, part(dWx, begin, end), begin ? nullptr : g.db, s.matmul_scratch);
-  });
+  }
   // dWh for the gates whose product reads the state, then that of GRU's candidate
   const auto weight_gradient = [&](const T* states, const T* d, idx ld, idx first, idx columns) {
     runner.rows(H, 2.0 * double(rows) * double(H) * double(columns), [&](idx begin, idx end) {
@@ -194,7 +206,7 @@ template <class T> void recurrent_backward(const Kernels<T>& kernels, const Recu
   weight_gradient(s.before, s.da, width, 0, 2 * H);
   if (gru) return weight_gradient(s.reset, s.da + 2 * H, width, 2 * H, H);
   weight_gradient(s.before, s.du, H, 2 * H, H);
-  affine.backward(row_major(static_cast<const T*>(s.du), rows, H), {}, {}, {}, {}, g.db_h, nullptr);
+  sums({s.du, nullptr, nullptr, nullptr, nullptr, g.db_h, rows, 0, H, partial});
 }
 
 #define FASTNN_INSTANTIATE(T)                                                                                         \

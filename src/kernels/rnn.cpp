@@ -3,7 +3,11 @@
 namespace FASTNN_NS {
 namespace {
 template <class T> constexpr RnnKernels<T> kernels() {
-  return {.workspace = rnn_workspace<T>, .takes_input = takes_input<T>, .forward = rnn_forward<T>, .backward = rnn_backward<T>};
+  return {.workspace = rnn_workspace<T>,
+          .takes_input = takes_input<T>,
+          .forward = rnn_forward<T>,
+          .backward = rnn_backward<T>,
+          .input_gradients = input_gradients<T>};
 }
 }  // namespace
 void fill_rnn(KernelTable& table) {

@@ -178,11 +178,9 @@ template <class T> struct Carver {  // 64-byte aligned pieces of one block; null
 
 // Few products with Wh: packing costs more than it saves (one row reads Wh where it is at full speed).
 template <class T> bool packs(const Sequence<T>& s, bool backward) { return s.steps > 1 && (s.N > 1 || backward); }
-// Whether the steps make x @ Wx themselves, as further rows of Wh: where x is narrow, a pass over the gates costs more
-// than its product.
-constexpr idx kNarrow = 8;
+// Whether the steps make x @ Wx themselves, as further rows of Wh.
 template <class T> bool takes_input(const Sequence<T>& s) {
-  return packs(s, false) && s.D <= kNarrow && s.cell != Cell::gru_linear;
+  return packs(s, false) && s.D <= kNarrowInput && s.cell != Cell::gru_linear;
 }
 // Scratch of a call: packed weights, and states between the steps.
 template <class T> struct Loop {
@@ -319,34 +317,30 @@ template <class T> FASTNN_ONCE void lstm_gradients(const LstmGradients<T>& tile,
   const LstmGradients<T> t = tile;
   const idx H = t.H;
   const T* const p = t.peephole;
-  for_vectors<T>(0, w, [=](auto at) {
-    Simd<T> tanhs[kMostRows];
-    for (idx r = 0; r < rows; ++r) tanhs[r] = tanh(at(t.cs + r * t.row));
-    for (idx r = 0; r < rows; ++r) {
-      const idx row = r * t.row, ahead = row + t.ahead + at.i;
-      const T* const gates = t.gates + 4 * row;
-      T *const da = t.da + 4 * row, *const next = t.next + r * t.next_row, *const dc = t.dc + r * H;
-      const T *const gates_ahead = gates + t.gates_ahead + at.i, *const da_ahead = da + t.gates_ahead + at.i;
-#pragma GCC unroll 4
-      for (idx q = 0; q < 4; ++q) __builtin_prefetch(gates_ahead + q * H), __builtin_prefetch(da_ahead + q * H);
-      __builtin_prefetch(t.dhs + ahead), __builtin_prefetch(t.before + ahead);
-      __builtin_prefetch(t.c_before + r * t.c_row + t.ahead + at.i);
-      __builtin_prefetch(t.h_before + r * t.h_row + t.ahead + at.i);
+  for (idx r = 0; r < rows; ++r) {
+    const T *const gates = t.gates + r * 4 * t.row, *const dhs = t.dhs + r * t.row, *const cs = t.cs + r * t.row;
+    const T *const c_before = t.c_before + r * t.c_row, *const h_before = t.h_before + r * t.h_row;
+    const T* const y = t.y + r * t.y_row;
+    T *const da = t.da + r * 4 * t.row, *const next = t.next + r * t.next_row, *const dc = t.dc + r * H;
+    T *const before = t.before + r * t.row, *const carry = t.carry ? t.carry + r * H : nullptr;
+    foresee(dhs + t.ahead, w), foresee(before + t.ahead, w);
+    foresee(c_before + t.ahead, w), foresee(h_before + t.ahead, w);
+    for (idx q = 0; q < 4; ++q) foresee(gates + t.gates_ahead + q * H, w), foresee(da + t.gates_ahead + q * H, w);
+    for_vectors<T>(0, w, [=](auto at) {
       const Simd<T> f = at(gates), g = at(gates + H), i = at(gates + 2 * H), o = at(gates + 3 * H);
-      Simd<T> dh = at(t.dhs + row) + at(t.y + r * t.y_row);
-      if (t.carry) dh += at(t.carry + r * H), at.put(t.carry + r * H, Simd<T>{});
-      const Simd<T> tc = tanhs[r], d_o = dh * tc * (o * (1 - o));
+      Simd<T> dh = at(dhs) + at(y);
+      if (carry) dh += at(carry), at.put(carry, Simd<T>{});
+      const Simd<T> tc = tanh(at(cs)), d_o = dh * tc * (o * (1 - o));
       Simd<T> d = fma(dh * o, 1 - tc * tc, at(dc));
       if (p) d = fma(at(p + 2 * H), d_o, d);
-      const Simd<T> d_f = d * at(t.c_before + r * t.c_row) * (f * (1 - f)), d_g = d * i * (1 - g * g),
-                    d_i = d * g * (i * (1 - i));
+      const Simd<T> d_f = d * at(c_before) * (f * (1 - f)), d_g = d * i * (1 - g * g), d_i = d * g * (i * (1 - i));
       d *= f;
       if (p) d = fma(at(p), d_f, fma(at(p + H), d_i, d));
-      at.put(dc, d), at.put(t.before + row, at(t.h_before + r * t.h_row));
+      at.put(dc, d), at.put(before, at(h_before));
       at.put(da, d_f), at.put(da + H, d_g), at.put(da + 2 * H, d_i), at.put(da + 3 * H, d_o);
       at.put(next, d_f), at.put(next + H, d_g), at.put(next + 2 * H, d_i), at.put(next + 3 * H, d_o);
-    }
-  });
+    });
+  }
 }
 template <class T> void clear(T* p, idx n) { std::memset(p, 0, size_t(n) * sizeof(T)); }
 template <class T> void copy(const T* from, idx n, T* to) { std::memcpy(to, from, size_t(n) * sizeof(T)); }
@@ -622,6 +616,55 @@ template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
     if (wait) barrier();
   });
   if (end == s.steps && s.dpeephole) peephole_gradient(loop);
+}
+
+// Blocks [begin, end) of all; with the last one dWx and db, the sums of all blocks in order. da is read once, 16 rows
+// at a time in L1.
+template <class T> void input_gradients(const InputGradients<T>& given, idx begin, idx end) {
+  const InputGradients<T> g = given;
+  const idx D = g.D, width = g.width;
+  parallel_for(end - begin, 2 * (end - begin) * kSumRows * width * idx(sizeof(T)), [=](idx i) {
+    const idx first = (begin + i) * kSumRows, last = min_of(first + kSumRows, g.rows);
+    T* const sums = g.partial + (begin + i) * (D + 1) * width;  // of dWx, then of db
+    constexpr idx kRows = 16;
+    for (idx r0 = first; r0 < last; r0 += kRows) {
+      const idx rows = min_of(last - r0, kRows);
+      const T* const da = g.da + r0 * width;
+      if (last - r0 > kRows) foresee(da + rows * width, min_of(last - r0 - rows, kRows) * width);
+      for (idx r = 0; g.dx && r < rows; ++r)
+        for (idx d = 0; d < D; ++d) {
+          const T *const row = da + r * width, *const W = g.Wx + d * width;
+          g.dx[(r0 + r) * D + d] = sum_vectors<T>(0, width, [=](auto at) { return at(row) * at(W); })[0];
+        }
+      for (idx d = 0; d <= D; ++d) {
+        T x[kRows];
+        for (idx r = 0; r < rows; ++r) x[r] = d == D ? T(1) : g.x[(r0 + r) * D + d];
+        T* const sum = sums + d * width;
+        for_vectors<T>(0, width, [=, &x](auto at) {
+          Simd<T> acc[4] = {};
+          if (r0 > first) acc[0] = at(sum);
+          idx r = 0;
+          for (; r + 4 <= rows; r += 4)
+#pragma GCC unroll 4
+            for (idx i = 0; i < 4; ++i) acc[i] = fma(broadcast(x[r + i]), at(da + (r + i) * width), acc[i]);
+          for (; r < rows; ++r) acc[0] = fma(broadcast(x[r]), at(da + r * width), acc[0]);
+          at.put(sum, (acc[0] + acc[1]) + (acc[2] + acc[3]));
+        });
+      }
+    }
+  });
+  const idx blocks = sum_blocks_of_rows(g.rows);
+  if (end < blocks) return;
+  for (idx d = 0; d <= D; ++d) {
+    T* const out = d == D ? g.db : g.dWx ? g.dWx + d * width : nullptr;
+    const T* const sums = g.partial + d * width;
+    if (!out) continue;
+    for_vectors<T>(0, width, [=](auto at) {
+      Simd<T> sum{};
+      for (idx i = 0; i < blocks; ++i) sum += at(sums + i * (D + 1) * width);
+      at.put(out, sum);
+    });
+  }
 }
 
 template <class T> idx rnn_workspace(const Sequence<T>& s, bool backward) {
