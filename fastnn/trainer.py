@@ -1,5 +1,6 @@
 """The training loops of the books."""
 
+import functools
 import time
 from typing import ClassVar
 
@@ -154,9 +155,10 @@ class RnnlmTrainer:
 
     def get_batch(self, x, t, batch_size, time_size):
         """The next time_size words from batch_size places of x and t (n,): two int32 (batch_size, time_size)."""
-        starts = np.arange(batch_size)[:, np.newaxis] * (len(x) // batch_size)
-        places = (starts + self.time_idx + np.arange(time_size)) % len(x)
+        places = _first_places(len(x), batch_size, time_size) + self.time_idx
         self.time_idx += time_size
+        if places[-1, -1] >= len(x):
+            places %= len(x)
         return np.asarray(x)[places].astype(np.int32), np.asarray(t)[places].astype(np.int32)
 
     def fit(self, xs, ts, max_epoch=10, batch_size=20, time_size=35, max_grad=None, eval_interval=20):
@@ -194,6 +196,12 @@ def training_step(model, optimizer, x, t, max_grad=None):
     return loss
 
 
+@functools.lru_cache(8)
+def _first_places(n, batch_size, time_size):
+    """Where the rows of the first batch of n words are; not to be changed."""
+    return np.arange(batch_size)[:, np.newaxis] * (n // batch_size) + np.arange(time_size)
+
+
 def remove_duplicate(params, grads):
     """(params, grads) as new lists without parameters that are the same array, or by value another one's transpose.
 
@@ -201,26 +209,27 @@ def remove_duplicate(params, grads):
     dense one). Book 2, `common`.
     """
     params, grads = list(params), list(grads)
+    shapes = [p.shape for p in params]
     for i, p in enumerate(params):  # the lists shrink behind i
         j = i + 1
+        transposed = shapes[i][::-1] if p.ndim == 2 else None
         while j < len(params):
             same = params[j] is p
-            if same or _is_transpose(p, params[j]):
+            if same or (shapes[j] == transposed and _is_transpose(p, params[j])):
                 if isinstance(grads[i], ops.RowGradient):
                     grads[i] = np.asarray(grads[i])
                 grads[i] += np.asarray(grads[j] if same else np.asarray(grads[j]).T)
-                del params[j], grads[j]
+                del params[j], grads[j], shapes[j]
             else:
                 j += 1
     return params, grads
 
 
 def _is_transpose(p, q):
-    if p.ndim != 2 or p.shape != q.shape[::-1]:
-        return False
+    # Of matrices whose shapes fit.
     if p.strides == q.strides[::-1] and p.__array_interface__["data"] == q.__array_interface__["data"]:
         return True
-    if p.size and not (p[0, 0] == q[0, 0] and p[-1, 0] == q[0, -1]):  # nearly always decides
+    if p.size and not (p.item(0) == q.item(0) and p[-1, 0] == q[0, -1]):  # nearly always decides
         return False
     return np.array_equal(p.T, q)
 

@@ -1,7 +1,8 @@
 """Book 1: the classes of its `common` package (dense chapters), with its fresh gradients, its draws and its dtypes."""
 
+import ctypes
 import sys
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -262,23 +263,36 @@ class SoftmaxWithLoss(layers.SoftmaxWithLoss):
         return ops.softmax_cross_entropy_backward(*targets(y, t)).reshape(y.shape)
 
 
-SMALL_DROPOUT = 16384  # elements from which the compiled operation is faster than NumPy's
+class _Twister:
+    """NumPy's global generator as an array over its own memory: the key and the position, uint32 (625,)."""
+
+    generator: Any = None
+    state: Any = None
+    after = np.empty(625, np.uint32)
+
+    @classmethod
+    def words(cls, generator):
+        """Those of a generator; None if it is of another kind or lays out its memory in another way."""
+        if generator is not cls.generator:
+            cls.generator, cls.state = generator, None
+            if type(generator) is np.random.MT19937:
+                words = np.ctypeslib.as_array((ctypes.c_uint32 * 625).from_address(generator.ctypes.state_address))
+                state = generator.state["state"]
+                if np.array_equal(words[:-1], state["key"]) and words[-1] == state["pos"]:
+                    cls.state = words
+        return cls.state
 
 
 def dropout(x, ratio, scale=1.0):
     """x * (np.random.rand(*x.shape) > ratio) * scale, the global generator left as that leaves it -> (out, mask)."""
     generator = np.random.get_bit_generator()
-    if x.size < SMALL_DROPOUT or not isinstance(
-        generator, np.random.MT19937
-    ):  # reading and setting the state takes 52 us
+    state = _Twister.words(generator)
+    if state is None:
         mask = pack_mask(np.random.rand(*x.shape) > ratio)
         return ops.dropout_backward(x, mask, scale), mask
     with generator.lock:
-        state = generator.state
-        before = np.append(state["state"]["key"], np.uint32(state["state"]["pos"]))
-        out, mask, after = ops.legacy_dropout_forward(x, ratio, before, scale)
-        state["state"] = {"key": after[:-1], "pos": int(after[-1])}
-        generator.state = state
+        out, mask, after = ops.legacy_dropout_forward(x, ratio, state, scale, None, None, _Twister.after)
+        state[:] = after
     return out, mask
 
 
@@ -294,8 +308,9 @@ class Dropout(layers.Dropout):
     def forward(self, x, train_flg=True):
         if not train_flg:
             return x * (1.0 - self.dropout_ratio)
-        if x.size < SMALL_DROPOUT:
-            self._saved = mask = np.random.random_sample(x.shape) > self.dropout_ratio
+        if x.dtype.kind != "f":
+            notice("NumPy multiplies x by the mask", (x,))
+            self._saved = mask = np.random.rand(*x.shape) > self.dropout_ratio
             return x * mask
         out, mask = dropout(x, self.dropout_ratio)
         self._saved = mask, x.shape

@@ -115,7 +115,7 @@ class MatMul(layers.MatMul):
         if x.dtype is W.dtype and x.ndim == 2:
             return ops.matmul(x, W)
         notice("NumPy multiplies x and W", (x, W))
-        return np.dot(x, W)
+        return x.dot(W) if type(x) is np.ndarray else np.dot(x, W)
 
     def backward(self, dout):
         x, W, dW = self.x, self.params[0], self.grads[0]
@@ -123,8 +123,8 @@ class MatMul(layers.MatMul):
             ops.matmul(x.T, dout, dW)
             return ops.matmul(dout, W.T)
         notice("NumPy multiplies dout and x", (dout, x))
-        dW[...] = np.dot(x.T, dout)
-        return np.dot(dout, W.T)
+        dW[...] = x.T.dot(dout)
+        return dout.dot(W.T)
 
 
 class Affine(layers.Affine):
@@ -362,27 +362,22 @@ class TimeDropout(time_layers.TimeDropout):
         self.mask = None
 
     def _float_mask(self):
-        saved = self._saved
-        return unpack_mask(*saved[:2]) * np.float32(saved[2]) if type(saved) is tuple else saved
+        mask, shape, scale = self._saved
+        return unpack_mask(mask, shape) * np.float32(scale)
 
     def forward(self, xs):
         if not self.train_flg:
             return xs
         scale = 1 / (1.0 - self.dropout_ratio)
-        if xs.size < book1.SMALL_DROPOUT:
-            mask = (np.random.random_sample(xs.shape) > self.dropout_ratio).astype(_FLOAT32)
-            mask *= scale
-            self._saved = mask
-            return xs * mask
+        if xs.dtype is not _FLOAT32:
+            scale = float(np.float32(scale))  # the book's mask is float32
         out, mask = book1.dropout(xs, self.dropout_ratio, scale)
         self._saved = mask, xs.shape, scale
         return out
 
     def backward(self, dout):
         saved = self._saved
-        if type(saved) is tuple:
-            return ops.dropout_backward(dout, saved[0], saved[2])
-        return dout * (self.mask if saved is None else saved)
+        return dout * self.mask if saved is None else ops.dropout_backward(dout, saved[0], saved[2])
 
 
 class TimeSoftmaxWithLoss(time_layers.TimeSoftmaxWithLoss):
