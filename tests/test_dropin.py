@@ -96,8 +96,8 @@ def test_everything_with_a_books_name_is_replaced_at_import(book):
     assert session.active.replacements.kept == {}
     wanted = {
         "book1": "Relu Sigmoid Affine SoftmaxWithLoss Dropout BatchNormalization Convolution Pooling im2col col2im",
-        "book2": "MatMul Affine Softmax SoftmaxWithLoss Sigmoid SigmoidWithLoss Dropout Embedding TimeRNN TimeLSTM "
-        "TimeGRU TimeEmbedding TimeAffine TimeSoftmaxWithLoss TimeDropout clip_grads remove_duplicate ppmi "
+        "book2": "MatMul Affine Softmax SoftmaxWithLoss Sigmoid SigmoidWithLoss Dropout Embedding RNN LSTM GRU "
+        "TimeRNN TimeLSTM TimeGRU TimeEmbedding TimeAffine TimeSoftmaxWithLoss TimeDropout clip_grads remove_duplicate ppmi "
         "create_co_matrix convert_one_hot create_contexts_target most_similar RnnlmTrainer",
     }[book]
     both = "sigmoid relu softmax SGD Momentum Nesterov AdaGrad RMSprop Adam"
@@ -187,6 +187,32 @@ def test_patch_and_unpatch_between_forward_and_backward(rng):
             np.random.seed(0)
             layer.forward(x)
         np.testing.assert_allclose(layer.backward(dout.copy()), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name, gates", [("RNN", 1), ("LSTM", 4), ("GRU", 3)])
+def test_steps_of_a_sequence_of_the_readers_own(name, gates, rng):
+    """A loop over the book's single steps, float64 weights and float32 state at first; patched half way."""
+    (layers,) = load("book2", "time_layers")
+    shapes = (3, 4 * gates), (4, 4 * gates), (4 * gates,)
+    layer = getattr(layers, name)(*(rng.standard_normal(shape) for shape in shapes))
+    xs, dh = rng.standard_normal((2, 5, 3)), rng.standard_normal((2, 4))
+    states = [np.zeros((2, 4), "f")] * (2 if name == "LSTM" else 1)
+
+    def forward():
+        out = layer.forward(xs[:, 1], *states)
+        return list(out) if name == "LSTM" else [out]
+
+    def backward():
+        return [*layer.backward(dh, *[0] * (name == "LSTM")), *(g.copy() for g in layer.grads)]
+
+    expected, before, cache = forward(), backward(), layer.cache
+    with fastnn.patched():
+        after = backward()  # of the original's forward
+        made, kept = forward(), layer.cache
+        again = backward()
+    for a, b in zip([*expected, *cache, *before, *before], [*made, *kept, *after, *again], strict=True):
+        assert b.dtype == a.dtype
+        np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-9)
 
 
 def test_subclasses_of_the_reader(rng):

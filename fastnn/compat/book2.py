@@ -23,9 +23,6 @@ from ..text import (
     preprocess,
 )
 from ..time_layers import (
-    GRU,
-    LSTM,
-    RNN,
     Attention,
     AttentionWeight,
     TimeAttention,
@@ -34,6 +31,7 @@ from ..time_layers import (
 from ..trainer import remove_duplicate
 from ..util import clip_grads
 from . import book1
+from . import notice as notices
 from .kept import Kept
 from .notice import notice
 
@@ -114,8 +112,9 @@ class MatMul(layers.MatMul):
         self.x = x
         if x.dtype is W.dtype and x.ndim == 2:
             return ops.matmul(x, W)
-        notice("NumPy multiplies x and W", (x, W))
-        return x.dot(W) if type(x) is np.ndarray else np.dot(x, W)
+        if notices.listener is not None:
+            notice("NumPy multiplies x and W", (x, W))
+        return x.dot(W)
 
     def backward(self, dout):
         x, W, dW = self.x, self.params[0], self.grads[0]
@@ -275,6 +274,111 @@ class _Recurrent(time_layers.TimeRNN):
         return _float32(dxs)
 
 
+class _Step:
+    # One step of a sequence, by the same operations with T = 1. cache is made when it is read.
+    _saved = None
+
+    def __init__(self, Wx, Wh, b):
+        self.params = [Wx, Wh, b]
+        self.grads = [np.zeros_like(p) for p in self.params]
+        self.cache = None
+
+    def _gradients(self, backward, args):
+        # backward(*args), its gradients written into grads -> (dx (N, D), dh_prev, and dc_prev of LSTM)
+        if all(g.dtype is args[0].dtype for g in self.grads):
+            dx, _, _, _, *states = backward(*args, None, *self.grads)
+        else:
+            notice("gradients are cast", (args[0], *self.grads))
+            dx, *arrays = backward(*args)
+            states = arrays[3:]
+            for g, array in zip(self.grads, arrays, strict=False):
+                g[...] = array
+        return dx[:, 0], *states[:2]
+
+
+def _steps(*arrays):
+    # (N, K) as (N, 1, K).
+    return [_whole(a)[:, np.newaxis] for a in arrays]
+
+
+class RNN(_Step):
+    cache = Kept(lambda layer: (layer._saved[0][:, 0], layer._saved[1], layer._saved[2][:, 0]))
+
+    def forward(self, x, h_prev):
+        Wx, Wh, b = self.params
+        (x,) = _steps(x)
+        h_prev = _whole(h_prev)
+        hs = ops.rnn_forward(x, Wx, Wh, b, h_prev)
+        self._saved = x, h_prev, hs
+        return hs[:, 0]
+
+    def backward(self, dh_next):
+        Wx, Wh, _ = self.params
+        if self._saved is None:
+            x, h_prev, h_next = self.cache
+            self._saved = *_steps(x), h_prev, *_steps(h_next)
+        x, h_prev, hs = self._saved
+        args = *_steps(dh_next), x, Wx, Wh, h_prev, hs, "tanh", None, False, False
+        return self._gradients(ops.rnn_backward, args)
+
+
+class LSTM(_Step):
+    cache = Kept(lambda layer: layer._kept())
+
+    def _kept(self):
+        x, h_prev, c_prev, _, cs, gates = self._saved
+        f, g, i, o = np.split(gates[:, 0], 4, axis=1)
+        return x[:, 0], h_prev, c_prev, i, f, g, o, cs[:, 0]
+
+    def forward(self, x, h_prev, c_prev):
+        Wx, Wh, b = self.params
+        (x,) = _steps(x)
+        h_prev, c_prev = _whole(h_prev), _whole(c_prev)
+        hs, cs, gates = ops.lstm_forward(x, Wx, Wh, b, h_prev, c_prev)
+        self._saved = x, h_prev, c_prev, hs, cs, gates
+        return hs[:, 0], cs[:, 0]
+
+    def backward(self, dh_next, dc_next):
+        Wx, Wh, _ = self.params
+        if self._saved is None:
+            x, h_prev, c_prev, i, f, g, o, c_next = self.cache
+            gates = np.concatenate((f, g, i, o), axis=1)
+            self._saved = *_steps(x), h_prev, c_prev, *_steps(o * np.tanh(c_next), c_next, gates)
+        x, h_prev, c_prev, hs, cs, gates = self._saved
+        if type(dc_next) is not np.ndarray:  # 0 at the last step
+            dc_next = np.full_like(cs[:, 0], dc_next) if dc_next else None
+        args = *_steps(dh_next), dc_next, x, Wx, Wh, h_prev, c_prev, hs, cs, gates, None, None, False, False
+        return self._gradients(ops.lstm_backward, args)
+
+
+class GRU(_Step):
+    cache = Kept(lambda layer: layer._kept())
+
+    def _kept(self):
+        x, h_prev, _, gates = self._saved
+        return x[:, 0], h_prev, *np.split(gates[:, 0], 3, axis=1)
+
+    def forward(self, x, h_prev):
+        Wx, Wh, b = self.params
+        (x,) = _steps(x)
+        h_prev = _whole(h_prev)
+        hs, gates = ops.gru_forward(x, Wx, Wh, b, h_prev)
+        self._saved = x, h_prev, hs, gates
+        return hs[:, 0]
+
+    def backward(self, dh_next):
+        Wx, Wh, _ = self.params
+        if self._saved is None:
+            x, h_prev, z, r, h = self.cache
+            gates = np.concatenate((z, r, h), axis=1)
+            self._saved = *_steps(x), h_prev, *_steps((1 - z) * h_prev + z * h, gates)
+        x, h_prev, hs, gates = self._saved
+        args = *_steps(dh_next), x, Wx, Wh, h_prev, hs, gates, False, None, False, False
+        dx, dh_prev, _ = self._gradients(ops.gru_backward, args)
+        self.dWx, self.dWh, self.db = (g.copy() for g in self.grads)
+        return dx, dh_prev
+
+
 class TimeRNN(_Recurrent):
     def forward(self, xs):
         Wx, Wh, b = self._weights()
@@ -376,8 +480,10 @@ class TimeDropout(time_layers.TimeDropout):
         return out
 
     def backward(self, dout):
-        saved = self._saved
-        return dout * self.mask if saved is None else ops.dropout_backward(dout, saved[0], saved[2])
+        if self._saved is None:
+            return dout * self.mask
+        mask, _, scale = self._saved
+        return ops.dropout_backward(dout, mask, scale)
 
 
 class TimeSoftmaxWithLoss(time_layers.TimeSoftmaxWithLoss):

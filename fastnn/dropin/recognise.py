@@ -56,6 +56,9 @@ BOOK: dict[str, list[Candidate]] = {
     "Softmax": [Candidate(book2.Softmax, trials.activation)],
     "SigmoidWithLoss": [Candidate(book2.SigmoidWithLoss, trials.sigmoid_with_loss)],
     "Embedding": [Candidate(book2.Embedding, trials.embedding)],
+    "RNN": [Candidate(book2.RNN, trials.step(1))],
+    "LSTM": [Candidate(book2.LSTM, trials.step(4))],
+    "GRU": [Candidate(book2.GRU, trials.step(3))],
     "TimeRNN": [Candidate(book2.TimeRNN, trials.recurrent(1))],
     "TimeLSTM": [Candidate(book2.TimeLSTM, trials.recurrent(4))],
     "TimeGRU": [
@@ -108,9 +111,6 @@ _HARMLESS = {
 }
 _BOOK_FUNCTIONS = {
     *BOOK,
-    "RNN",
-    "LSTM",
-    "GRU",
     "sigmoid_grad",
     "softmax_loss",
     "cross_entropy_error",

@@ -179,6 +179,23 @@ def recurrent(gates, bias=True):
     return trial
 
 
+def step(gates):
+    def trial(cls, a):
+        for dtype in ("f4", "f8"):
+            layer = cls(*(a(*shape).astype(dtype) for shape in ((3, gates * 4), (4, gates * 4), (gates * 4,))))
+            grads = list(layer.grads)
+            yield "new", layer
+            for dc in (0, a(2, 4).astype(dtype)):
+                states = [a(2, 4).astype(dtype) for _ in range(1 + (gates == 4))]
+                yield "forward", layer.forward(a(2, 5, 3).astype(dtype)[:, 1], *states)
+                yield "after forward", layer
+                yield "backward", layer.backward(a(2, 4).astype(dtype), *[dc] * (gates == 4))
+                yield "after backward", layer
+            yield "gradient arrays", [g is h for g, h in zip(grads, layer.grads, strict=True)]
+
+    return trial
+
+
 def time_embedding(cls, a):
     layer = cls(a.f32(6, 3))
     grad = layer.grads[0]

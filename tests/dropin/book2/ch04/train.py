@@ -29,15 +29,30 @@ class EmbeddingDot:
         return dout * target_W
 
 
+class UnigramSampler:
+    """For every target as many other words, drawn without replacement."""
+
+    def __init__(self, corpus, vocab_size, sample_size):
+        counts = collections.Counter(corpus.tolist())
+        p = np.array([counts[i] for i in range(vocab_size)], dtype=float) ** 0.75
+        self.p, self.sample_size = p / p.sum(), sample_size
+
+    def draw(self, target):
+        negative = np.zeros((len(target), self.sample_size), dtype=np.int32)
+        for i, word in enumerate(target):
+            p = self.p.copy()
+            p[word] = 0
+            negative[i] = np.random.choice(len(p), size=self.sample_size, replace=False, p=p / p.sum())
+        return negative
+
+
 class CBOW:
     """Continuous bag of words with negative sampling, as chapter 4 of book 2 describes it."""
 
     def __init__(self, vocab_size, hidden_size, window_size, corpus, sample_size=5):
         W_in = 0.01 * np.random.randn(vocab_size, hidden_size).astype("f")
         W_out = 0.01 * np.random.randn(vocab_size, hidden_size).astype("f")
-        counts = collections.Counter(corpus.tolist())
-        p = np.array([counts[i] for i in range(vocab_size)], dtype=float) ** 0.75
-        self.p, self.sample_size = p / p.sum(), sample_size
+        self.sampler = UnigramSampler(corpus, vocab_size, sample_size)
         self.in_layers = [Embedding(W_in) for _ in range(2 * window_size)]
         self.dots = [EmbeddingDot(W_out) for _ in range(sample_size + 1)]
         self.losses = [SigmoidWithLoss() for _ in range(sample_size + 1)]
@@ -51,10 +66,10 @@ class CBOW:
         for i, layer in enumerate(self.in_layers):
             h += layer.forward(contexts[:, i])
         h *= 1 / len(self.in_layers)
-        negative = np.random.choice(len(self.p), size=(len(target), self.sample_size), p=self.p)
+        negative = self.sampler.draw(target)
         ones, zeros = np.ones(len(target), dtype=np.int32), np.zeros(len(target), dtype=np.int32)
         loss = self.losses[0].forward(self.dots[0].forward(h, target), ones)
-        for i in range(self.sample_size):
+        for i in range(len(self.losses) - 1):
             loss += self.losses[1 + i].forward(self.dots[1 + i].forward(h, negative[:, i]), zeros)
         return loss
 
@@ -67,7 +82,7 @@ class CBOW:
             layer.backward(dh)
 
 
-def train(steps=6):
+def train(steps=25):
     corpus, word_to_id, _ = ptb.load_data("train")
     contexts, target = create_contexts_target(corpus[:3000], 5)
     np.random.seed(0)
