@@ -123,9 +123,8 @@ def main() -> None:
     if args.child:
         child(args.child, args.how)
         return
-    print(
-        "| script | NumPy, s | fastnn, s | times | goal | --float32, s | times | goal | difference | share | its times |"
-    )
+    head = "script | NumPy, s | fastnn, s | times | goal | --float32, s | times | goal | difference | share | its times"
+    print(f"| {head} |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
     for name, goals in SCRIPTS.items():
         if args.names and not any(part in name for part in args.names):

@@ -154,9 +154,7 @@ def _needs_are_here(source: Path) -> bool:
     try:
         needs = [Requirement(text) for text in build.get("requires", [])]
         if any(need.name == "setuptools" for need in needs) and not here(Requirement("setuptools>=70.1")):
-            needs.append(
-                Requirement("wheel")
-            )  # older ones have no bdist_wheel of their own
+            needs.append(Requirement("wheel"))  # older ones have no bdist_wheel of their own
         return all(map(here, needs))
     except importlib.metadata.PackageNotFoundError:
         return False
