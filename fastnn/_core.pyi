@@ -13,6 +13,7 @@ __all__: list[str] = [
     "adam_update",
     "affine_backward",
     "affine_forward",
+    "affine_softmax_cross_entropy",
     "available_isas",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
@@ -154,6 +155,20 @@ def affine_forward(
     activation: typing.Any = "identity",
     alpha: typing.Any = 0.0,
     out: typing.Any = None,
+) -> typing.Any: ...
+def affine_softmax_cross_entropy(
+    x: typing.Any,
+    W: typing.Any,
+    b: typing.Any,
+    t: typing.Any,
+    weight: typing.Any = None,
+    ignore_index: typing.Any = None,
+    label_smoothing: typing.Any = 0.0,
+    epsilon: typing.Any = 0.0,
+    gradient: typing.Any = True,
+    dW: typing.Any = None,
+    db: typing.Any = None,
+    dx: typing.Any = None,
 ) -> typing.Any: ...
 def available_isas() -> list:
     """
@@ -596,6 +611,7 @@ operations: list = [
     "log_softmax_backward",
     "softmax_cross_entropy_forward",
     "softmax_cross_entropy_backward",
+    "affine_softmax_cross_entropy",
     "sigmoid_cross_entropy_forward",
     "sigmoid_cross_entropy_backward",
     "squared_error_forward",

@@ -103,6 +103,17 @@ def test_softmax_backward(name):
     check(lambda: np.sum(dout * forward(x)), x=(x, backward(dout, forward(x))))
 
 
+@pytest.mark.parametrize("options", [{}, {"ignore_index": -1, "label_smoothing": 0.2}], ids=str)
+def test_affine_softmax_cross_entropy(options):
+    x, W, b, t = normal(6, 3), normal(3, 5), normal(5), np.array([0, 4, -1, 2, 2, -3])
+    _, dx, dW, db = numpy_backend.affine_softmax_cross_entropy(x, W, b, t, **options)
+
+    def loss():
+        return numpy_backend.affine_softmax_cross_entropy(x, W, b, t, **options, gradient=False)[0]
+
+    check(loss, x=(x, dx), W=(W, dW), b=(b, db))
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("target", ["labels", "ignore", "soft"])

@@ -104,6 +104,7 @@ X, T = normal(8, 20, seed=1), np.arange(8) % 3
 PICTURES = normal(8, 2, 9, 8, seed=2)
 WORDS = np.random.default_rng(0).integers(0, 11, (6, 7))
 NEXT = np.roll(WORDS, -1, axis=1)
+MANY_WORDS = np.arange(240).reshape(6, 40) * 37 % 9003
 
 ACTIVATIONS = [
     layers.Identity, layers.Relu, layers.Sigmoid, layers.Tanh, layers.LeakyRelu, layers.ELU, layers.SELU,
@@ -170,6 +171,16 @@ NETWORKS = {
             layers.LayerNorm(1 + normal(5), normal(5)),
         ),
         time_layers.TimeSoftmaxWithLoss, WORDS, np.eye(11)[NEXT],
+    ),
+    "vocabulary": (
+        lambda: recurrent(lstm(stateful=True), V=9003), time_layers.TimeSoftmaxWithLoss, MANY_WORDS,
+        np.where(MANY_WORDS % 5, MANY_WORDS[::-1], -1),
+    ),
+    "first vocabulary": (
+        lambda: [affine(20, 2004)], lambda: layers.SoftmaxCrossEntropy(label_smoothing=0.1), X, 100 * T
+    ),
+    "vocabulary, one-hot": (
+        lambda: [layers.Tanh(), affine(20, 2001)], softmax_loss, X, np.eye(2001)[700 * T]
     ),
     "from numbers": (
         lambda: [lstm(), layers.Affine(normal(35, 3), normal(3))], softmax_loss, normal(6, 7, 4), np.arange(6) % 3

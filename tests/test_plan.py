@@ -237,7 +237,7 @@ def test_every_operation_has_the_bits_of_its_own_call(op, size, case, dtype):
         if name in ("index", "t") and value.dtype.kind in "iu":
             inputs.append(value)
             return p.input(len(inputs) - 1, value.shape, "labels", 0)
-        if name == "t" and op.startswith("softmax"):
+        if name == "t" and "softmax" in op:
             inputs.append(value)
             return p.input(len(inputs) - 1, value.shape[:1], "labels", 0)
         if value.dtype == dtype:

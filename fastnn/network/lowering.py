@@ -34,6 +34,9 @@ class Misfit(Exception):
     """This layer does not fit on these operations: it runs in Python."""
 
 
+# From so many classes on a product and its softmax loss are one operation, which goes through the scores in blocks.
+_VOCABULARY = 2000
+
 # Activations whose derivative follows from their output, so that they can be part of the operation before them.
 _FROM_OUTPUT = "relu", "sigmoid", "tanh"
 
@@ -146,6 +149,29 @@ def _floats(program, layer, x):
 # ---- products, with the activation that follows ----------------------------------------------------------------------
 
 
+class Product:
+    """A product that has been emitted, and that a loss after it may take over: with the gradients, if these follow."""
+
+    def __init__(self, program, inputs, grads, y, rows, x):
+        self.at = len(program.instructions) - 1
+        self.inputs, self.grads, self.y, self.rows, self.x = inputs, grads, y, rows, x
+        self.taken = False
+        self.dx = None
+
+    def gives(self, program, buffer, rows):
+        """Whether this was the last instruction and its result, of so many rows a sample, is in the buffer."""
+        last = self.at == len(program.instructions) - 1 and self.rows == rows
+        return last and program.records[buffer].where is program.records[self.y].where
+
+    def take(self, program):
+        """Remove the instruction -> (inputs, gradients) of the one that replaces it, and the layer's number."""
+        self.taken = True
+        program.instructions.pop()
+        if program.backward and self.x.wanted:
+            self.dx = program.arena(program.records[self.inputs[0]].shape, self.rows)
+        return self.inputs, (*self.grads, False if self.dx is None else self.dx), program.layer_of.pop()
+
+
 def _product(program, layer, x, columns, kind, alpha):
     """x @ W + b over rows of `columns` numbers -> (y, backward) of the buffer (N * rows, M)."""
     (W, b), (dW, db) = _arrays(program, layer)
@@ -154,8 +180,13 @@ def _product(program, layer, x, columns, kind, alpha):
     x2 = program.view(x.buffer, rows, (D,))
     y2 = program.arena((M,), rows)
     program.emit("affine_forward", x2, W, b, kind, alpha, y2)
+    product = Product(program, (x2, W, b), (dW, db), y2, rows, x)
+    if kind == "identity":
+        program.product = product
 
     def backward(dy):
+        if product.taken:
+            return None if product.dx is None else program.view(product.dx, 1, x.shape)
         dy2 = program.view(dy, rows, (M,))
         if kind != "identity":
             program.emit("activation_backward", dy2, y2, kind, alpha, dy2)
@@ -798,10 +829,20 @@ def _softmax_loss(program, layer, x):
             weight = program._add("array", "float", 0, weight.shape, weight)
         options, epsilon = (weight, ignore, float(smoothing)), float(layer.epsilon)
     t = program.input(1, (), "labels", rows)
-    y2 = program.arena((V,), rows)
-    program.loss_at = len(program.instructions)
-    x2 = program.view(x.buffer, rows, (V,))
-    program.emit("softmax_cross_entropy_forward", x2, t, *options, epsilon, y2)
+    product = program.product
+    if V >= _VOCABULARY and product is not None and product.gives(program, x.buffer, rows):
+        inputs, outputs, number = product.take(program)
+        number, program.layer = program.layer, number
+        program.loss_at = len(program.instructions)
+        gradient = program.backward
+        program.emit("affine_softmax_cross_entropy", *inputs, t, *options, epsilon, gradient, *outputs)
+        program.layer = number
+    else:
+        y2 = program.arena((V,), rows)
+        program.loss_at = len(program.instructions)
+        x2 = program.view(x.buffer, rows, (V,))
+        program.emit("softmax_cross_entropy_forward", x2, t, *options, epsilon, y2)
+        product = None
 
     def targets(t, n):
         t = np.asarray(t)
@@ -818,6 +859,8 @@ def _softmax_loss(program, layer, x):
         return np.ascontiguousarray(t.reshape(n * rows))
 
     def backward():
+        if product is not None:
+            return x.buffer
         program.emit("softmax_cross_entropy_backward", y2, t, 1.0, *options, y2)
         return program.view(y2, 1, x.shape)
 

@@ -8,7 +8,10 @@ import numpy as np
 from .. import backends, ops
 from .program import ALIGNMENT, Buffer, Scalar
 
-_LOSSES = {"softmax_cross_entropy_forward": True, "sigmoid_cross_entropy_forward": True, "squared_error_forward": False}
+_LOSSES = {
+    "softmax_cross_entropy_forward": True, "affine_softmax_cross_entropy": True, "sigmoid_cross_entropy_forward": True,
+    "squared_error_forward": False,
+}  # fmt: skip
 _BOUND = 4  # batch sizes whose steps are kept
 
 

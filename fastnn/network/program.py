@@ -87,6 +87,7 @@ class Program:
         self.after: list = []  # functions (view, n) that take results out of the arena after a run
         self.pinned: list = []  # buffers that are read after a run
         self.held: dict = {list: [], dict: [], object: []}  # (owner, index or name, value) that the program relies on
+        self.product: Any = None  # the product that was emitted last, for a loss that takes it over
         self.ready: Any = None  # function (layer) that is called when the gradients of a layer have been emitted
         self.statistics: list = []  # instructions that follow the loss
         self.in_python: list = []  # (number, layer) of those that run in Python
@@ -198,9 +199,14 @@ class Program:
             act(record.where)
 
     def buffers(self):
-        """The records as plain tuples with byte offsets, for an executor."""
+        """The records as plain tuples with byte offsets, for an executor; what nothing uses is empty."""
         return [
-            (r.kind, r.dtype, r.rows, r.shape, r.where.offset if r.kind == "arena" else r.where) for r in self.records
+            (r.kind, r.dtype, r.rows, r.shape, r.where)
+            if r.kind != "arena"
+            else (r.kind, r.dtype, 0, (0,), 0)
+            if r.where.begin is None
+            else (r.kind, r.dtype, r.rows, r.shape, r.where.offset)
+            for r in self.records
         ]
 
     def result(self):

@@ -132,7 +132,7 @@ def _flops(program, op, args):
         return 0
     shapes = [program.records[a].shape if isinstance(a, Buffer) else () for a in args]
     rows = [program.records[a].rows if isinstance(a, Buffer) else 0 for a in args]
-    if op == "affine_forward":
+    if op in ("affine_forward", "affine_softmax_cross_entropy"):
         return 2 * rows[0] * math.prod(shapes[1])
     if op in ("conv2d_forward", "conv_transpose2d_forward"):
         W, out = shapes[1], shapes[-1] if op == "conv2d_forward" else shapes[0]

@@ -46,6 +46,7 @@ from .random import (
 )
 from .rnn import gru_backward, gru_forward, lstm_backward, lstm_forward, rnn_backward, rnn_forward
 from .softmax import (
+    affine_softmax_cross_entropy,
     log_softmax_backward,
     log_softmax_forward,
     sigmoid_cross_entropy_backward,
@@ -66,6 +67,7 @@ __all__ = [
     "adam_update",
     "affine_backward",
     "affine_forward",
+    "affine_softmax_cross_entropy",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
     "batch_norm_backward",

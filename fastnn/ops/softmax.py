@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import backends
 from ._check import Call
+from .affine import _check_affine
 
 _PLAIN = ["C_CONTIGUOUS", "ALIGNED"]
 
@@ -97,25 +98,67 @@ def _softmax_cross_entropy_backward(y, t, dout, weight, ignore_index, label_smoo
     return call.deliver(result, dx)
 
 
+def affine_softmax_cross_entropy(
+    x, W, b, t, weight=None, ignore_index=None, label_smoothing=0.0, epsilon=0.0, gradient=True,
+    dW=None, db=None, dx=None,
+):  # fmt: skip
+    """softmax_cross_entropy_forward of x @ W + b and its gradients at once: -> (loss, dx (N, D), dW (D, V), db (V,)).
+
+    x (N, D), W (D, V), b (V,) or None; t, weight and the options as in softmax_cross_entropy_forward. For many classes:
+    native goes through it in blocks of rows, and the scores (N, V) are never stored. Without `gradient` the last three
+    are None; dx=False leaves dx out. Raises as affine_forward and softmax_cross_entropy_forward. Book 2 ch. 5 and 6.
+    """
+    args = x, W, b, t, weight, ignore_index, label_smoothing, epsilon, gradient, dW, db, dx
+    result = backends.active.affine_softmax_cross_entropy(*args)
+    return _affine_softmax_cross_entropy(*args) if result is None else result
+
+
+def _affine_softmax_cross_entropy(
+    x, W, b, t, weight, ignore_index, label_smoothing, epsilon, gradient, dW, db, dx
+):  # fmt: skip
+    call = Call("affine_softmax_cross_entropy")
+    x, W, b = call.floats(optional=("b",), x=x, W=W, b=b)
+    _check_affine(call, x, W, b)
+    t, weight = _targets_and_weight(
+        call, f"x is {x.shape} and W is {W.shape}", (len(x), W.shape[1]), x.dtype, t, weight, ignore_index,
+        label_smoothing,
+    )  # fmt: skip
+    call.require(epsilon >= 0, f"epsilon is {epsilon}; it must not be negative")
+    if gradient:
+        call.check_out("dW", dW, W.shape)
+        call.check_out("db", db, W.shape[1:])
+        call.check_out("dx", None if dx is False else dx, x.shape)
+    skipped = False if dx is False else None
+    loss, *gradients = backends.checked.affine_softmax_cross_entropy(
+        x, W, b, t, weight, ignore_index, float(label_smoothing), float(epsilon), bool(gradient), None, None, skipped
+    )
+    if not gradient:
+        return loss, None, None, None
+    return loss, *call.deliver(tuple(gradients), None if dx is False else dx, dW, db)
+
+
 def _cross_entropy_arguments(call, name, x, t, weight, ignore_index, label_smoothing):
     (x,) = call.floats(**{name: x})  # t and weight follow x: they do not decide the result's dtype
     call.ndim(2, **{name: x})
+    given = f"{name} is {x.shape}"
+    return x, *_targets_and_weight(call, given, x.shape, x.dtype, t, weight, ignore_index, label_smoothing)
+
+
+def _targets_and_weight(call, given, shape, dtype, t, weight, ignore_index, label_smoothing):
+    """For scores of this shape; given: what it follows from, in words."""
     t = call.array("t", t)
     if t.ndim == 2:
-        call.require(t.shape == x.shape, f"t is {t.shape} but {name} is {x.shape}; targets must have the same shape")
-        t = np.require(t, x.dtype, _PLAIN)
+        call.require(t.shape == shape, f"t is {t.shape} but {given}; targets must be {shape}")
+        t = np.require(t, dtype, _PLAIN)
     else:
         if t.dtype.kind == "f":
-            raise call.error(TypeError, f"t has dtype {t.dtype}; labels are integers, targets have the shape of {name}")
-        t = call.labels(t, *x.shape, ignore_index)
+            raise call.error(TypeError, f"t has dtype {t.dtype}; labels are integers, targets must be {shape}")
+        t = call.labels(t, *shape, ignore_index)
     if weight is not None:
-        weight = np.require(call.array("weight", weight), x.dtype, _PLAIN)
-        call.require(
-            weight.shape == x.shape[1:],
-            f"weight is {weight.shape} but {name} is {x.shape}; weight must be ({x.shape[1]},)",
-        )
+        weight = np.require(call.array("weight", weight), dtype, _PLAIN)
+        call.require(weight.shape == shape[1:], f"weight is {weight.shape} but {given}; weight must be ({shape[1]},)")
     call.require(0 <= label_smoothing <= 1, f"label_smoothing is {label_smoothing}; it must lie in [0, 1]")
-    return x, t, weight
+    return t, weight
 
 
 def sigmoid_cross_entropy_forward(x, t, epsilon=0.0, y=None):

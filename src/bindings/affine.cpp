@@ -62,14 +62,16 @@ py::object affine_backward(py::handle dout_, py::handle x_, py::handle W_, py::h
     Scratch scratch(kernels.backward_workspace(N, D, M));
     const double work = 4.0 * double(N) * double(D) * double(M);
     if (work < active_table->chunk_work) {
-      run(work, [&] { kernels.backward(dout.mat(), x.mat(), W.mat(), dx.mat(), dW.mat(), db.data(), scratch); });
+      run(work, [&] { kernels.backward(dout.mat(), x.mat(), W.mat(), dx.mat(), dW.mat(), db.data(), false, scratch); });
     } else {  // long: dx by rows of the batch, dW by rows of W, each in chunks
       run_rows(N, work / 2, [&](idx begin, idx end) {
-        kernels.backward(rows(dout.mat(), begin, end), {}, W.mat(), rows(dx.mat(), begin, end), {}, nullptr, scratch);
+        kernels.backward(rows(dout.mat(), begin, end), {}, W.mat(), rows(dx.mat(), begin, end), {}, nullptr, false,
+                         scratch);
       });
       run_rows(D, work / 2, [&](idx begin, idx end) {
         const Mat<const T> columns{x.data() + begin, N, end - begin, D, 1};
-        kernels.backward(dout.mat(), columns, {}, {}, rows(dW.mat(), begin, end), begin ? nullptr : db.data(), scratch);
+        kernels.backward(dout.mat(), columns, {}, {}, rows(dW.mat(), begin, end), begin ? nullptr : db.data(), false,
+                         scratch);
       });
     }
     return py::make_tuple(dx.object(), dW.object(), db.object());

@@ -483,15 +483,15 @@ class Plan {
       Argument& a = instruction.arguments[i];
       if (a.buffer < 0 || buffers_[size_t(a.buffer)].type != Type::labels) continue;
       // weight and label_smoothing are the arguments of these names, whatever their place
-      const bool entropy = !std::strncmp(current_->name, "softmax_cross_entropy", 21);
+      const bool entropy = std::strstr(current_->name, "softmax_cross_entropy");
       const Argument* ignore = nullptr;
       bool plain = true;
       if (entropy) {
-        const bool backward = !std::strcmp(current_->name + 22, "backward");
-        const auto at = [&](size_t k) -> const Argument& { return instruction.arguments[k + backward]; };
-        ignore = &at(3);
-        plain = at(2).buffer < 0 && at(4).number == 0 && at(4).scalar < 0;
-        if (at(4).scalar >= 0 || !(at(4).number >= 0 && at(4).number <= 1))
+        const size_t weight = i + (std::strstr(current_->name, "backward") ? 2 : 1);  // ignore_index, label_smoothing
+        const auto at = [&](size_t k) -> const Argument& { return instruction.arguments[weight + k]; };
+        ignore = &at(1);
+        plain = at(0).buffer < 0 && at(2).number == 0 && at(2).scalar < 0;
+        if (at(2).scalar >= 0 || !(at(2).number >= 0 && at(2).number <= 1))
           fail("label_smoothing must be a number in [0, 1]");
       }
       const bool ignores = ignore && ignore->given;
@@ -521,8 +521,7 @@ class Plan {
       state.n = capacity_;
       if (const char* wrong = current_->check({instruction, state, table_}, buffers_)) fail(wrong);
     }
-    has_loss_ |= !std::strncmp(current_->name, "softmax_cross_entropy_f", 23) ||
-                 !std::strncmp(current_->name, "sigmoid_cross_entropy_f", 23) ||
+    has_loss_ |= (std::strstr(current_->name, "cross_entropy") && !std::strstr(current_->name, "backward")) ||
                  !std::strcmp(current_->name, "squared_error_forward");
   }
 

@@ -8,6 +8,7 @@
 #include "plan.h"
 #include "recurrent.h"
 #include "shapes.h"
+#include "vocabulary.h"
 
 namespace fastnn::plan {
 namespace {
@@ -40,7 +41,7 @@ template <class T> struct AffineBackward {
     const idx N = c.axis('N'), D = c.axis('D'), M = c.axis('M');
     c.kernels<T>().affine.backward(row_major(c.data<const T>(0), N, M), row_major(c.data<const T>(1), N, D),
                                    row_major(c.data<const T>(2), D, M), row_major(c.data<T>(5), N, D),
-                                   row_major(c.data<T>(3), D, M), c.data<T>(4), c.scratch<void>());
+                                   row_major(c.data<T>(3), D, M), c.data<T>(4), false, c.scratch<void>());
   }
   static Need need(const Call& c) {
     const idx N = c.axis('N'), D = c.axis('D'), M = c.axis('M');
@@ -102,8 +103,8 @@ template <class T, auto kernel> struct SoftmaxBackward {
   static Need need(const Call& c) { return {0, pass<T>(c.axis('N') * c.axis('V'))}; }
 };
 
-template <class T> CrossEntropyTarget<T> target(const Call& c, int weight, int smoothing) {
-  const Labels& t = c.labels(1);
+template <class T> CrossEntropyTarget<T> target(const Call& c, int weight, int smoothing, int labels = 1) {
+  const Labels& t = c.labels(labels);
   return {t.labels, static_cast<const T*>(t.targets), c.data<const T>(weight), c.real(smoothing)};
 }
 template <class T> struct CrossEntropyForward {
@@ -131,6 +132,27 @@ template <class T> struct CrossEntropyBackward {
                                    c.data<T>(6));
   }
   static Need need(const Call& c) { return {0, pass<T>(c.axis('N') * c.axis('V'))}; }
+};
+
+template <class T> struct AffineLoss {
+  static AffineCrossEntropy<T> loss(const Call& c, const CrossEntropyTarget<T>& t) {
+    const idx N = c.axis('N'), D = c.axis('D'), V = c.axis('V');
+    return {row_major(c.data<const T>(0), N, D),
+            row_major(c.data<const T>(1), D, V),
+            c.data<const T>(2),
+            t,
+            T(c.real(7)),
+            row_major(c.flag(8) ? c.data<T>(9) : nullptr, D, V),
+            row_major(c.data<T>(11), N, D),
+            c.data<T>(10)};
+  }
+  static void run(const Call& c) {
+    c.state.loss += loss(c, target<T>(c, 4, 6, 3)).run(c.kernels<T>(), c.scratch<void>(), false);
+  }
+  static Need need(const Call& c) {
+    const AffineCrossEntropy<T> own = loss(c, {});
+    return {own.workspace(c.kernels<T>()), own.work()};
+  }
 };
 
 template <class T> struct SigmoidLossForward {
@@ -714,6 +736,10 @@ const Operation operations[] = {
      FASTNN_BOTH(CrossEntropyForward), nullptr},
     {"softmax_cross_entropy_backward", "y:fNV t:tNV dout:r=1 weight:f?V ignore_index:i? label_smoothing:r=0 dx:GNV",
      FASTNN_BOTH(CrossEntropyBackward), nullptr},
+    {"affine_softmax_cross_entropy",
+     "x:fND W:fDV b:f?V t:tNV weight:f?V ignore_index:i? label_smoothing:r=0 epsilon:r=0 gradient:b=1 dW:F?DV db:F?V "
+     "dx:F?ND",
+     FASTNN_BOTH(AffineLoss), nullptr},
     {"sigmoid_cross_entropy_forward", "x:f* t:f* epsilon:r=0 y:F*", FASTNN_BOTH(SigmoidLossForward), nullptr},
     {"sigmoid_cross_entropy_backward", "y:f* t:f* dout:r=1 dx:G*", FASTNN_BOTH(SigmoidLossBackward), nullptr},
     {"squared_error_forward", "y:f* t:f*", FASTNN_BOTH(SquaredErrorForward), nullptr},

@@ -3,6 +3,7 @@
 #include "families.h"
 #include "function.h"
 #include "labels.h"
+#include "vocabulary.h"
 
 namespace fastnn {
 namespace {
@@ -153,6 +154,36 @@ py::object softmax_cross_entropy_backward(py::handle y_, py::handle t_, Real dou
   });
 }
 
+py::object affine_softmax_cross_entropy(py::handle x_, py::handle W_, py::handle b_, py::handle t_, py::handle weight_,
+                                        py::handle ignore_index, Real label_smoothing, Real epsilon, bool gradient,
+                                        py::handle dW_, py::handle db_, py::handle dx_) {
+  return by_dtype(x_, [&]<class T>() -> py::object {
+    const In<T> x(x_, 2), W(W_, 2);
+    if (!x || !W || x.dim(1) != W.dim(0) || !(epsilon >= 0)) return py::none();
+    const idx N = x.dim(0), V = W.dim(1);
+    const OptionalVec<T> b(b_, V);
+    if (!b) return py::none();
+    const Target<T> t(t_, N, V, weight_, ignore_index, label_smoothing, 0);
+    if (!t) return py::none();
+    AffineCrossEntropy<T> loss{x.mat(), W.mat(), b.data(), t.from_row(0), T(epsilon), {}, {}, nullptr};
+    py::object dx_object = py::none(), dW_object = dx_object, db_object = dx_object;
+    if (gradient) {
+      const std::initializer_list<Range> inputs{x.range(), W.range(), b.range(), t.range(), t.weight_range()};
+      const Out<T> dW(dW_, 2, W.shape(), inputs), db(db_, 1, W.shape() + 1, inputs);
+      if (!dW || !db || dW.range().overlaps(db.range())) return py::none();
+      loss.dW = dW.mat(), loss.db = db.data(), dW_object = dW.object(), db_object = db.object();
+      if (dx_.ptr() != Py_False) {
+        const Out<T> dx(dx_, 2, x.shape(), inputs);
+        if (!dx || dx.range().overlaps(dW.range()) || dx.range().overlaps(db.range())) return py::none();
+        loss.dx = dx.mat(), dx_object = dx.object();
+      }
+    }
+    const Scratch scratch(size_t(loss.workspace(active<T>())));
+    const double mean = loss.run(active<T>(), scratch, true);
+    return py::make_tuple(mean, dx_object, dW_object, db_object);
+  });
+}
+
 py::object sigmoid_cross_entropy_forward(py::handle x_, py::handle t_, Real epsilon, py::handle y_) {
   return by_dtype(x_, [&]<class T>() -> py::object {
     const In<T> x(x_), t(t_);
@@ -223,6 +254,9 @@ void bind_softmax(py::module_& m) {
   define<softmax_cross_entropy_backward>(m, "softmax_cross_entropy_backward",
                                          "y t dout weight ignore_index label_smoothing dx",
                                          {py::float_(1.0), none, none, py::float_(0.0), none});
+  define<affine_softmax_cross_entropy>(
+      m, "affine_softmax_cross_entropy", "x W b t weight ignore_index label_smoothing epsilon gradient dW db dx",
+      {none, none, py::float_(0.0), py::float_(0.0), py::bool_(true), none, none, none});
   define<sigmoid_cross_entropy_forward>(m, "sigmoid_cross_entropy_forward", "x t epsilon y", {py::float_(0.0), none});
   define<sigmoid_cross_entropy_backward>(m, "sigmoid_cross_entropy_backward", "y t dout dx", {py::float_(1.0), none});
   define<squared_error_forward>(m, "squared_error_forward", "y t");

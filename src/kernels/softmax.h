@@ -63,16 +63,18 @@ template <class T> struct RowSums {
   Simd<T> top, sum;  // largest element; sum of exp(x - top): the same in every lane
 };
 
-// y = softmax of one row.
-template <class T> inline RowSums<T> softmax_row(const T* x, idx V, T* y) {
+// y = softmax of one row; y may be x: before(top) is called when it has not been written yet.
+template <class T, class F> inline RowSums<T> softmax_row(const T* x, idx V, T* y, F before) {
   if (V <= lanes<T>) {  // one partial vector: all in registers
     const Partial<T> at{0, V};
     const Simd<T> v = at.keep(at(x), -T(__builtin_inf())), top = max_of_lanes<T>(v), e = exp_of_negative(v - top);
     const Simd<T> sum = sum_of_lanes<T>(e);  // beyond the end e is 0
+    before(top);
     at.put(y, e / sum);
     return {top, sum};
   }
   const Simd<T> top = max_of_row(x, V);
+  before(top);
   const Simd<T> sum = sum_vectors<T, 1>(0, V, [=](auto at) {
     const Simd<T> e = exp_of_negative(at(x) - top);
     at.put(y, e);
@@ -84,7 +86,7 @@ template <class T> inline RowSums<T> softmax_row(const T* x, idx V, T* y) {
 }
 
 template <class T> void softmax_forward(Mat<const T> x, T* out) {
-  for_rows<T>(x.rows, x.cols, [=](idx i) { softmax_row(x.row(i), x.cols, out + i * x.cols); });
+  for_rows<T>(x.rows, x.cols, [=](idx i) { softmax_row(x.row(i), x.cols, out + i * x.cols, [](Simd<T>) {}); });
 }
 
 // dx = y (dout - sum(dout y))
@@ -171,7 +173,8 @@ template <class T> double cross_entropy_divisor(const CrossEntropyTarget<T>& t, 
   return sum;
 }
 
-// y = softmax(x); returns the sum of -q log p, p = y or (epsilon > 0) y + epsilon. Nothing is added where q is 0.
+// y = softmax(x); returns the sum of -q log p, p = y or (epsilon > 0) y + epsilon. Nothing is added where q is 0. y may
+// be x.
 template <class T>
 double cross_entropy_forward(Mat<const T> x, CrossEntropyTarget<T> t, T epsilon, T* y, double* partial) {
   const idx V = x.cols;
@@ -181,33 +184,42 @@ double cross_entropy_forward(Mat<const T> x, CrossEntropyTarget<T> t, T epsilon,
       const idx k = i - begin;
       const T* const r = x.row(i);
       T* const p = y + i * V;
-      const RowSums<T> row = softmax_row(r, V, p);
       a[k] = b[k] = 0;
       s[k] = 1;
-      if (ignored(t, i)) continue;
-      if (t.targets || t.smoothing != 0) {
-        const SmoothPart<T> part(t, i, V);
-        Simd<T> weight{};
-        const Simd<T> sum = sum_vectors<T, 1>(0, V, [&](auto at) {
-          const Simd<T> q = part(at);
-          weight += at.keep(q, 0);
-          return q != 0 ? q * (epsilon > 0 ? log(at(p) + epsilon) : at(r) - row.top) : Simd<T>{};
-        });
-        a[k] = sum[0];
-        if (!(epsilon > 0)) b[k] = sum_of_lanes<T>(weight)[0];
-      }
-      if (t.labels) {
-        const int64_t label = t.labels[i];
-        const T q = label_share(t, label);
-        if (q != 0 && epsilon > 0) {
-          b[k] = -q;
-          s[k] = p[label] + epsilon;
-        } else if (q != 0) {
-          b[k] += q;
-          a[k] += q * (r[label] - row.top[0]);
+      const bool counts = !ignored(t, i), smooth = counts && (t.targets || t.smoothing != 0);
+      const int64_t label = counts && t.labels ? t.labels[i] : -1;
+      const T share = label >= 0 ? label_share(t, label) : T(0);
+      const SmoothPart<T> part(t, i, V);
+      const RowSums<T> row = softmax_row(r, V, p, [&](Simd<T> top) {
+        if (epsilon > 0) return;
+        if (smooth) {
+          Simd<T> weight{};
+          const Simd<T> sum = sum_vectors<T, 1>(0, V, [&](auto at) {
+            const Simd<T> q = part(at);
+            weight += at.keep(q, 0);
+            return q != 0 ? q * (at(r) - top) : Simd<T>{};
+          });
+          a[k] = sum[0];
+          b[k] = sum_of_lanes<T>(weight)[0];
         }
+        if (share != 0) {
+          b[k] += share;
+          a[k] += share * (r[label] - top[0]);
+        }
+      });
+      if (epsilon > 0) {
+        if (smooth)
+          a[k] = sum_vectors<T, 1>(0, V, [&](auto at) {
+            const Simd<T> q = part(at);
+            return q != 0 ? q * log(at(p) + epsilon) : Simd<T>{};
+          })[0];
+        if (share != 0) {
+          b[k] = -share;
+          s[k] = p[label] + epsilon;
+        }
+      } else if (b[k] != 0) {
+        s[k] = row.sum[0];
       }
-      if (b[k] != 0 && !(epsilon > 0)) s[k] = row.sum[0];
     }
     double total = 0;
     for_vectors_long<T>(0, end - begin, [&](auto at) {

@@ -28,8 +28,9 @@ template <class T> struct AffineKernels {
   void (*forward_packed)(Mat<const T> x, Mat<const T> W, const T* packed, const T* b, Activation kind, T alpha,
                          bool skip_zeros, Mat<T> out, void* scratch);
   idx (*backward_workspace)(idx N, idx D, idx M);
-  // An output whose data is null is not computed.
-  void (*backward)(Mat<const T> dout, Mat<const T> x, Mat<const T> W, Mat<T> dx, Mat<T> dW, T* db, void* scratch);
+  // An output whose data is null is not computed. dW and db go on from what is there when `accumulate`.
+  void (*backward)(Mat<const T> dout, Mat<const T> x, Mat<const T> W, Mat<T> dx, Mat<T> dW, T* db, bool accumulate,
+                   void* scratch);
 };
 
 template <class T> struct ActivationKernels {
@@ -56,6 +57,7 @@ template <class T> struct SoftmaxKernels {
   idx (*blocks)(idx n);
   bool (*one_hot_labels)(Mat<const T> t, int64_t* labels);  // false: t is not one-hot
   double (*cross_entropy_divisor)(const CrossEntropyTarget<T>& t, idx N);
+  // y may be x.
   double (*cross_entropy_forward)(Mat<const T> x, CrossEntropyTarget<T> t, T epsilon, T* y, double* partial);
   void (*cross_entropy_backward)(Mat<const T> y, CrossEntropyTarget<T> t, double scale, T* dx);
   double (*sigmoid_loss_forward)(Vec<const T> x, const T* t, T epsilon, T* y, double* partial);

@@ -79,6 +79,18 @@ def _softmax_cross_entropy_backward(
     }  # fmt: skip
 
 
+def _affine_softmax_cross_entropy(
+    rng, dtype, N, D, V, target="int64", weighted=False, ignore_index=None, label_smoothing=0.0, epsilon=0.0,
+    bias=True, all_ignored=False,
+):  # fmt: skip
+    x, W, b = normal(rng, dtype, N, D), normal(rng, dtype, D, V, scale=3 * D**-0.5), normal(rng, dtype, V)
+    t, weight = _targets(rng, dtype, N, V, target, weighted, ignore_index, all_ignored)
+    return {
+        "x": x, "W": W, "b": b if bias else None, "t": t, "weight": weight, "ignore_index": ignore_index,
+        "label_smoothing": label_smoothing, "epsilon": epsilon, "gradient": True,
+    }  # fmt: skip
+
+
 def _sigmoid_cross_entropy_forward(rng, dtype, shape, epsilon=0.0, scale=3.0, soft=False):
     t = rng.random(shape) if soft else rng.integers(0, 2, shape)
     x = np.clip(normal(rng, dtype, *shape, scale=scale), -100, 100)
@@ -135,6 +147,7 @@ RETURNS = {
     "log_softmax_backward": ("dx",),
     "softmax_cross_entropy_forward": ("loss", "y"),
     "softmax_cross_entropy_backward": ("dx",),
+    "affine_softmax_cross_entropy": ("loss", "dx", "dW", "db"),
     "sigmoid_cross_entropy_forward": ("loss", "y"),
     "sigmoid_cross_entropy_backward": ("dx",),
     "squared_error_forward": ("sum",),
@@ -148,6 +161,7 @@ BUILD = {
     "log_softmax_backward": _log_softmax_backward,
     "softmax_cross_entropy_forward": _softmax_cross_entropy_forward,
     "softmax_cross_entropy_backward": _softmax_cross_entropy_backward,
+    "affine_softmax_cross_entropy": _affine_softmax_cross_entropy,
     "sigmoid_cross_entropy_forward": _sigmoid_cross_entropy_forward,
     "sigmoid_cross_entropy_backward": _sigmoid_cross_entropy_backward,
     "squared_error_forward": _squared_error_forward,
@@ -166,6 +180,16 @@ CASES = {
          {"special": True, "epsilon": 1e-7, "ignore_index": -1}],
     ),
     "softmax_cross_entropy_backward": _loss_cases([{"dout": 0.25}, {"dout": 0.25, "weighted": True}]),
+    "affine_softmax_cross_entropy": matrix_cases(
+        "NDV", [((2, 4, 3),)],
+        [
+            *((size,) for size in ((0, 3, 4), (1, 1, 1), (5, 3, 100), (9, 33, 64), (25, 7, 131), (130, 5, 10))),
+            *(((19, 6, 70), option) for option in _LOSS_OPTIONS), ((19, 6, 70), {"bias": False}),
+            ((19, 6, 70), {"epsilon": 1e-7}), ((19, 6, 70), {"epsilon": 1e-7, "label_smoothing": 0.1}),
+            ((197, 3, 9001), {"ignore_index": -1}),  # more than one block
+        ],
+        [((700, 100, 10000),), ((32, 100, 10000),)],
+    ),
     "sigmoid_cross_entropy_forward": elementwise(
         (),
         [{"scale": 40.0}, {"soft": True}, {"epsilon": 1e-7, "scale": 1.0},

@@ -4,10 +4,16 @@ import math
 
 import numpy as np
 
-from ..numpy_backend.softmax import _counted_labels, _cross_entropy_targets, _only_labels
+from ..numpy_backend.softmax import (
+    _affine_softmax_cross_entropy,
+    _counted_labels,
+    _cross_entropy_targets,
+    _only_labels,
+)
 from ._compile import _deliver, _flat, _helper, _kernel, _plain, _reduction, _spread, _target
 from ._math import _exp, _log1p, _number
 from .activation import activation_forward
+from .affine import affine_forward
 
 
 @_reduction
@@ -192,6 +198,15 @@ def softmax_cross_entropy_backward(y, t, dout=1.0, weight=None, ignore_index=Non
         )
         _spread(_target_gradient_rows, [y, q, d], float(dout / divisor) if divisor else 0.0)
     return _deliver(d, dx)
+
+
+def affine_softmax_cross_entropy(
+    x, W, b, t, weight=None, ignore_index=None, label_smoothing=0.0, epsilon=0.0, gradient=True,
+    dW=None, db=None, dx=None,
+):  # fmt: skip
+    passes = affine_forward, softmax_cross_entropy_forward, softmax_cross_entropy_backward
+    options = weight, ignore_index, label_smoothing
+    return _affine_softmax_cross_entropy(passes, x, W, b, t, options, epsilon, gradient, dW, db, dx)
 
 
 @_helper

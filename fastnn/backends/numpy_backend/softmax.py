@@ -6,6 +6,7 @@ import numpy as np
 
 from ._common import _result
 from .activation import _sigmoid, _softplus
+from .affine import affine_backward, affine_forward
 
 
 def _shifted(x):
@@ -113,6 +114,29 @@ def softmax_cross_entropy_backward(y, t, dout=1.0, weight=None, ignore_index=Non
     scale = float(dout / divisor) if divisor else 0.0
     total = q.sum(axis=1, keepdims=True)
     return _result(np.where((total == 0) & (q == 0), y.dtype.type(0), (y * total - q) * scale), dx)
+
+
+def affine_softmax_cross_entropy(
+    x, W, b, t, weight=None, ignore_index=None, label_smoothing=0.0, epsilon=0.0, gradient=True,
+    dW=None, db=None, dx=None,
+):  # fmt: skip
+    """softmax_cross_entropy_forward of x @ W + b and its gradients -> (loss, dx, dW, db); x (N, D), W (D, V), b (V,).
+
+    Three times None without `gradient`; dx is None where False is given for it.
+    """
+    passes = affine_forward, softmax_cross_entropy_forward, softmax_cross_entropy_backward
+    options = weight, ignore_index, label_smoothing
+    return _affine_softmax_cross_entropy(passes, x, W, b, t, options, epsilon, gradient, dW, db, dx)
+
+
+def _affine_softmax_cross_entropy(passes, x, W, b, t, options, epsilon, gradient, dW, db, dx):
+    affine, loss_forward, loss_backward = passes
+    loss, y = loss_forward(affine(x, W, b), t, *options, epsilon)
+    if not gradient:
+        return loss, None, None, None
+    wanted = dx is not False
+    dx, dW, db = affine_backward(loss_backward(y, t, 1.0, *options, y), x, W, dW, db, dx if wanted else None)
+    return loss, dx if wanted else None, dW, db
 
 
 def sigmoid_cross_entropy_forward(x, t, epsilon=0.0, y=None):
