@@ -16,17 +16,19 @@ constexpr idx kBlockBytes = 4 << 20;
 
 // Blocks begin at multiples of a number of rows that is whole tiles of the products and whole blocks of the softmax.
 struct Cut {
-  idx N, unit, units, blocks;
+  idx N, unit, few, units, blocks;
   Cut(idx N, idx D, idx V, idx itemsize)
       : N(N),
         unit(V > 2048 ? 24 : 192),
+        few(V > 2048 ? 12 : 192),
         units(std::max(N / unit, idx(1))),
         blocks(std::clamp(N * V * itemsize / std::max(kBlockBytes, D * V * itemsize / 2), idx(1), units)) {}
   idx begin(idx block) const { return block == blocks ? N : units * block / blocks * unit; }
   idx most() const { return N - begin(blocks - 1) + unit; }
 };
 
-constexpr idx kRest = 64;  // columns: their sums over the batch come at the end, since gemm may cut them in another way
+// The gradients of the last V % kRest columns come at the end, for the whole batch: gemm may split their sums.
+constexpr idx kRest = 16;
 idx aligned(idx bytes) { return (bytes + 63) / 64 * 64; }
 template <class T> Mat<T> part(Mat<T> m, idx row, idx rows, idx column, idx columns) {
   return {m.data + row * m.rs + column * m.cs, rows, columns, m.rs, m.cs};
@@ -62,14 +64,21 @@ double AffineCrossEntropy<T>::run(const Kernels<T>& kernels, void* scratch, bool
   const auto block = [&](idx i) {
     const idx begin = cut.begin(i), rows = cut.begin(i + 1) - begin;
     const Mat<const T> y = row_major<const T>(scores, rows, V), own = part(x, begin, rows, 0, D);
-    const CrossEntropyTarget<T> target{t.labels ? t.labels + begin : nullptr,
-                                       t.targets ? t.targets + begin * V : nullptr, t.weight, t.smoothing};
     kernels.affine.forward(own, W, b, Activation::identity, T(0), row_major(scores, rows, V), at);
-    kernels.softmax.cross_entropy_forward(y, target, epsilon, scores, partial + kernels.softmax.row_blocks(begin, V));
+    // loss and gradient of a few rows at a time, which stay in L2
+    for (idx r = 0; r < rows; r += cut.few) {
+      const idx row = begin + r;
+      T* const to = scores + r * V;
+      const Mat<const T> some = row_major<const T>(to, std::min(rows - r, cut.few), V);
+      const CrossEntropyTarget<T> target{t.labels ? t.labels + row : nullptr, t.targets ? t.targets + row * V : nullptr,
+                                         t.weight, t.smoothing};
+      kernels.softmax.cross_entropy_forward(some, target, epsilon, to, partial + kernels.softmax.row_blocks(row, V));
+      if (dW.data) kernels.softmax.cross_entropy_backward(some, target, scale, to);
+    }
     if (!dW.data) return;
-    kernels.softmax.cross_entropy_backward(y, target, scale, scores);
-    if (dx.data) kernels.affine.backward(y, {}, W, part(dx, begin, rows, 0, D), {}, nullptr, false, at);
-    kernels.affine.backward(part(y, 0, rows, 0, whole), own, {}, {}, part(dW, 0, D, 0, whole), db, i > 0, at);
+    const Mat<T> to = dx.data ? part(dx, begin, rows, 0, D) : Mat<T>{}, sums = part(dW, 0, D, 0, whole);
+    if (rest && dx.data) kernels.affine.backward(y, {}, W, to, {}, nullptr, false, at);
+    kernels.affine.backward(part(y, 0, rows, 0, whole), own, W, rest ? Mat<T>{} : to, sums, db, i > 0, at);
     for (idx r = 0; r < rows; ++r) std::copy_n(y.row(r) + whole, rest, last + (begin + r) * rest);
   };
   for (idx i = 0; i < cut.blocks; ++i) {

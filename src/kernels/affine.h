@@ -36,42 +36,49 @@ template <class T> idx affine_backward_workspace(idx N, idx D, idx M) {
   return gemm_workspace<T>(N, D, M) + gemm_workspace<T>(D, M, N);
 }
 
-// db[j] = sum of column j of dout (N, M), in order, for j in [begin, end).
-template <class T> void column_sums(Mat<const T> dout, T* db, idx begin, idx end) {
-  constexpr idx L = lanes<T>, kBlock = 4 * L;
-  for (idx j = begin; j < end; j += kBlock) {
-    const idx n = min_of(end - j, kBlock);
-    Simd<T> sum[4] = {};
-    for (idx i = 0; i < dout.rows; ++i) {
-      const T* const y = dout.row(i) + j;
-      if (n == kBlock)
-        for (int v = 0; v < 4; ++v) sum[v] += load(y + v * L);
+// db[j] = sum of column j of dout (N, M), in order, for j in [begin, end); + what is there when `accumulate`. Eight
+// rows at a time, along them (700x10000, float32: column by column 2.0 ms, so 0.6).
+template <class T> void column_sums(Mat<const T> dout, T* db, idx begin, idx end, bool accumulate) {
+  constexpr idx L = lanes<T>, kRows = 8;
+  for (idx i = 0; i < dout.rows || i == 0; i += kRows) {
+    const idx rows = min_of(dout.rows - i, kRows);
+    const bool resume = accumulate || i > 0;
+    const auto add = [&](idx j, auto get, auto put) {
+      Simd<T> sum = resume ? get(db + j) : Simd<T>{};
+      if (rows == kRows)
+#pragma GCC unroll 8
+        for (idx r = 0; r < kRows; ++r) sum += get(dout.row(i + r) + j);
       else
-        for (int v = 0; v * L < n; ++v) sum[v] += load_partial(y + v * L, min_of(n - v * L, L));
-    }
-    for (int v = 0; v * L < n; ++v) store_partial(db + j + v * L, sum[v], min_of(n - v * L, L));
+        for (idx r = 0; r < rows; ++r) sum += get(dout.row(i + r) + j);
+      put(db + j, sum);
+    };
+    idx j = begin;
+    for (; j + L <= end; j += L) add(j, [](const T* p) { return load(p); }, [](T* p, Simd<T> v) { store(p, v); });
+    if (const idx n = end - j; n > 0)
+      add(j, [=](const T* p) { return load_partial(p, n); }, [=](T* p, Simd<T> v) { store_partial(p, v, n); });
   }
 }
 
-// dx = dout @ W.T, dW = x.T @ dout, db = column sums of dout (row-major); each is skipped where its data is null.
-template <class T>
-void affine_backward(Mat<const T> dout, Mat<const T> x, Mat<const T> W, Mat<T> dx, Mat<T> dW, T* db, void* scratch) {
+// dx = dout @ W.T, dW = x.T @ dout, db = column sums of dout (row-major); each is skipped where its data is null. dW
+// and db go on from what is there when `accumulate`.
+template <class T> void affine_backward(Mat<const T> dout, Mat<const T> x, Mat<const T> W, Mat<T> dx, Mat<T> dW, T* db,
+                                        bool accumulate, void* scratch) {
   const idx N = dout.rows, D = x.cols, M = dout.cols, vectors = (M + lanes<T> - 1) / lanes<T>;
   if (!dx.data || !dW.data || N <= 1 || D <= 1 || M == 0) {
-    if (dW.data) gemm<T>(transposed(x), dout, dW, false, {}, scratch);
-    if (db) column_sums<T>(dout, db, 0, M);
+    if (dW.data) gemm<T>(transposed(x), dout, dW, accumulate, {}, scratch);
+    if (db) column_sums<T>(dout, db, 0, M, accumulate);
     if (dx.data) gemm<T>(dout, transposed(W), dx, false, {}, scratch);
     return;
   }
   // All at once: a thread waits for the others once. The sums go with the parts of dW, which read dout too.
-  const Parts<T> weight(transposed(x), dout, dW, false, {}, scratch);
+  const Parts<T> weight(transposed(x), dout, dW, accumulate, {}, scratch);
   const Parts<T> input(dout, transposed(W), dx, false, {}, static_cast<char*>(scratch) + gemm_workspace<T>(D, M, N));
   parallel_for(2 * max_of(weight.count, input.count), 4 * N * D * M, [=](idx block) {
     const idx part = block / 2, begin = vectors * part / weight.count, end = vectors * (part + 1) / weight.count;
     if (block % 2) return part < input.count ? input.run(part) : void();
     if (part >= weight.count) return;
     weight.run(part);
-    if (db) column_sums<T>(dout, db, begin * lanes<T>, min_of(end * lanes<T>, M));
+    if (db) column_sums<T>(dout, db, begin * lanes<T>, min_of(end * lanes<T>, M), accumulate);
   });
 }
 

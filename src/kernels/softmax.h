@@ -188,38 +188,38 @@ double cross_entropy_forward(Mat<const T> x, CrossEntropyTarget<T> t, T epsilon,
       s[k] = 1;
       const bool counts = !ignored(t, i), smooth = counts && (t.targets || t.smoothing != 0);
       const int64_t label = counts && t.labels ? t.labels[i] : -1;
-      const T share = label >= 0 ? label_share(t, label) : T(0);
-      const SmoothPart<T> part(t, i, V);
+      const T x_label = label >= 0 ? r[label] : T(0);
       const RowSums<T> row = softmax_row(r, V, p, [&](Simd<T> top) {
-        if (epsilon > 0) return;
-        if (smooth) {
-          Simd<T> weight{};
-          const Simd<T> sum = sum_vectors<T, 1>(0, V, [&](auto at) {
-            const Simd<T> q = part(at);
-            weight += at.keep(q, 0);
-            return q != 0 ? q * (at(r) - top) : Simd<T>{};
-          });
-          a[k] = sum[0];
-          b[k] = sum_of_lanes<T>(weight)[0];
-        }
-        if (share != 0) {
-          b[k] += share;
-          a[k] += share * (r[label] - top[0]);
-        }
+        if (!smooth || epsilon > 0) return;
+        const SmoothPart<T> part(t, i, V);
+        Simd<T> weight{};
+        const Simd<T> sum = sum_vectors<T, 1>(0, V, [&](auto at) {
+          const Simd<T> q = part(at);
+          weight += at.keep(q, 0);
+          return q != 0 ? q * (at(r) - top) : Simd<T>{};
+        });
+        a[k] = sum[0];
+        b[k] = sum_of_lanes<T>(weight)[0];
       });
-      if (epsilon > 0) {
-        if (smooth)
-          a[k] = sum_vectors<T, 1>(0, V, [&](auto at) {
-            const Simd<T> q = part(at);
-            return q != 0 ? q * log(at(p) + epsilon) : Simd<T>{};
-          })[0];
-        if (share != 0) {
-          b[k] = -share;
-          s[k] = p[label] + epsilon;
-        }
-      } else if (b[k] != 0) {
-        s[k] = row.sum[0];
+      if (smooth && epsilon > 0) {
+        const SmoothPart<T> part(t, i, V);
+        const Simd<T> sum = sum_vectors<T, 1>(0, V, [&](auto at) {
+          const Simd<T> q = part(at);
+          return q != 0 ? q * log(at(p) + epsilon) : Simd<T>{};
+        });
+        a[k] = sum[0];
       }
+      if (label >= 0) {
+        const T q = label_share(t, label);
+        if (q != 0 && epsilon > 0) {
+          b[k] = -q;
+          s[k] = p[label] + epsilon;
+        } else if (q != 0) {
+          b[k] += q;
+          a[k] += q * (x_label - row.top[0]);
+        }
+      }
+      if (b[k] != 0 && !(epsilon > 0)) s[k] = row.sum[0];
     }
     double total = 0;
     for_vectors_long<T>(0, end - begin, [&](auto at) {
