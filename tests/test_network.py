@@ -104,7 +104,7 @@ X, T = normal(8, 20, seed=1), np.arange(8) % 3
 PICTURES = normal(8, 2, 9, 8, seed=2)
 WORDS = np.random.default_rng(0).integers(0, 11, (6, 7))
 NEXT = np.roll(WORDS, -1, axis=1)
-MANY_WORDS = np.arange(240).reshape(6, 40) * 37 % 9003
+MANY_WORDS = np.arange(240).reshape(6, 40) * 37 % 9003  # two blocks
 
 ACTIVATIONS = [
     layers.Identity, layers.Relu, layers.Sigmoid, layers.Tanh, layers.LeakyRelu, layers.ELU, layers.SELU,

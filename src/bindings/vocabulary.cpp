@@ -8,11 +8,11 @@
 namespace fastnn {
 namespace {
 
-// The scores of a block, 4 MiB: they stay in L3, and W, which every block reads, is read seldom enough: half as many
-// bytes as W where that is more. (float32, 1 thread, 700 rows of 10,000 classes, ms: D 100, all at once 24.4, 8 MiB
-// 22.8, 4 MiB 22.6, 1 MiB, which would stay in L2, 24.9, as separate operations 26.3; D 650, all at once 126, 14 MiB
-// 127, 8 MiB 139, 4 MiB 158, separate 140.)
-constexpr idx kBlockBytes = 4 << 20;
+// The scores of a block: L3 has room for them, and W, which every block reads, is read seldom enough; half as many bytes
+// as W where that is more. (float32, 1 thread, 700 rows of 10,000 classes, ms, in turns: D 100: 1 MiB, which L2 holds,
+// 27.5, 2 MiB 24.3, 4 MiB 24.8, 7 MiB 23.5, all at once 23.3, as separate operations 25.8; D 650: 4 MiB 158, 8 MiB 139,
+// 14 MiB 127, all at once 126, separate 140.)
+constexpr idx kBlockBytes = 8 << 20;
 
 // Blocks begin at multiples of a number of rows that is whole tiles of the products and whole blocks of the softmax.
 struct Cut {
@@ -76,9 +76,8 @@ double AffineCrossEntropy<T>::run(const Kernels<T>& kernels, void* scratch, bool
       if (dW.data) kernels.softmax.cross_entropy_backward(some, target, scale, to);
     }
     if (!dW.data) return;
-    const Mat<T> to = dx.data ? part(dx, begin, rows, 0, D) : Mat<T>{}, sums = part(dW, 0, D, 0, whole);
-    if (rest && dx.data) kernels.affine.backward(y, {}, W, to, {}, nullptr, false, at);
-    kernels.affine.backward(part(y, 0, rows, 0, whole), own, W, rest ? Mat<T>{} : to, sums, db, i > 0, at);
+    if (dx.data) kernels.affine.backward(y, {}, W, part(dx, begin, rows, 0, D), {}, nullptr, false, at);
+    kernels.affine.backward(part(y, 0, rows, 0, whole), own, {}, {}, part(dW, 0, D, 0, whole), db, i > 0, at);
     for (idx r = 0; r < rows; ++r) std::copy_n(y.row(r) + whole, rest, last + (begin + r) * rest);
   };
   for (idx i = 0; i < cut.blocks; ++i) {

@@ -63,10 +63,14 @@ template <class T> void column_sums(Mat<const T> dout, T* db, idx begin, idx end
 // and db go on from what is there when `accumulate`.
 template <class T> void affine_backward(Mat<const T> dout, Mat<const T> x, Mat<const T> W, Mat<T> dx, Mat<T> dW, T* db,
                                         bool accumulate, void* scratch) {
+  constexpr idx kStrip = 2048;
   const idx N = dout.rows, D = x.cols, M = dout.cols, vectors = (M + lanes<T> - 1) / lanes<T>;
   if (!dx.data || !dW.data || N <= 1 || D <= 1 || M == 0) {
     if (dW.data) gemm<T>(transposed(x), dout, dW, accumulate, {}, scratch);
-    if (db) column_sums<T>(dout, db, 0, M, accumulate);
+    if (db)
+      parallel_for((M + kStrip - 1) / kStrip, 2 * N * M, [=](idx strip) {
+        column_sums<T>(dout, db, strip * kStrip, min_of((strip + 1) * kStrip, M), accumulate);
+      });
     if (dx.data) gemm<T>(dout, transposed(W), dx, false, {}, scratch);
     return;
   }

@@ -186,7 +186,7 @@ CASES = {
             *((size,) for size in ((0, 3, 4), (1, 1, 1), (5, 3, 100), (9, 33, 64), (25, 7, 131), (130, 5, 10))),
             *(((19, 6, 70), option) for option in _LOSS_OPTIONS), ((19, 6, 70), {"bias": False}),
             ((19, 6, 70), {"epsilon": 1e-7}), ((19, 6, 70), {"epsilon": 1e-7, "label_smoothing": 0.1}),
-            ((197, 3, 9001), {"ignore_index": -1}),  # more than one block
+            ((197, 3, 22001), {"ignore_index": -1}),  # more than one block
         ],
         [((700, 100, 10000),), ((32, 100, 10000),)],
     ),
