@@ -173,7 +173,7 @@ NETWORKS = {
         time_layers.TimeSoftmaxWithLoss, WORDS, np.eye(11)[NEXT],
     ),
     "vocabulary": (
-        lambda: recurrent(lstm(stateful=True), V=9003), time_layers.TimeSoftmaxWithLoss, MANY_WORDS,
+        lambda: recurrent(V=9003, D=5), time_layers.TimeSoftmaxWithLoss, MANY_WORDS,
         np.where(MANY_WORDS % 5, MANY_WORDS[::-1], -1),
     ),
     "first vocabulary": (

@@ -187,7 +187,8 @@ template <class T> void recurrent_backward(const Kernels<T>& kernels, const Recu
     const Mat<T> dx = row_major(g.dx, rows, layer.D), dWx = row_major(g.dWx, layer.D, width);
     if (g.dx)
       runner.rows(rows, layer.input_work(), [&](idx begin, idx end) {
-        affine.backward(part(dout, begin, end), {}, layer.Wx, part(dx, begin, end), {}, nullptr, false, s.matmul_scratch);
+        affine.backward(part(dout, begin, end), {}, layer.Wx, part(dx, begin, end), {}, nullptr, false,
+                        s.matmul_scratch);
       });
     runner.rows(layer.D, layer.input_work(), [&](idx begin, idx end) {
       const Mat<const T> columns{layer.x + begin, rows, end - begin, layer.D, 1};

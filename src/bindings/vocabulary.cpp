@@ -8,10 +8,10 @@
 namespace fastnn {
 namespace {
 
-// The scores of a block: L3 has room for them, and W, which every block reads, is read seldom enough; half as many bytes
-// as W where that is more. (float32, 1 thread, 700 rows of 10,000 classes, ms, in turns: D 100: 1 MiB, which L2 holds,
-// 27.5, 2 MiB 24.3, 4 MiB 24.8, 7 MiB 23.5, all at once 23.3, as separate operations 25.8; D 650: 4 MiB 158, 8 MiB 139,
-// 14 MiB 127, all at once 126, separate 140.)
+// The scores of a block: L3 has room for them, and W, which every block reads, is read seldom enough; half as many
+// bytes as W where that is more. (float32, 1 thread, 700 rows of 10,000 classes, ms, in turns: D 100: 1 MiB, which L2
+// holds, 27.5, 2 MiB 24.3, 4 MiB 24.8, 7 MiB 23.5, all at once 23.3, as separate operations 25.8; D 650: 4 MiB 158, 8
+// MiB 139, 14 MiB 127, all at once 126, separate 140.)
 constexpr idx kBlockBytes = 8 << 20;
 
 // Blocks begin at multiples of a number of rows that is whole tiles of the products and whole blocks of the softmax.
