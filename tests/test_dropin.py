@@ -24,8 +24,18 @@ from fastnn import dropin
 from fastnn.dropin import session
 
 READERS = Path(__file__).parent / "dropin"
+MULTI_LAYER = "multi_layer_net", "multi_layer_net_extend"
 LOADED = {
-    "book1": ["functions", "util", "layers", "optimizer", "trainer", "multi_layer_net_extend", "gradient"],
+    "book1": [
+        "functions",
+        "util",
+        "layers",
+        "optimizer",
+        "trainer",
+        "multi_layer_net",
+        "multi_layer_net_extend",
+        "gradient",
+    ],
     "book2": ["functions", "util", "layers", "time_layers", "optimizer", "trainer", "base_model"],
 }
 
@@ -95,7 +105,8 @@ def test_everything_with_a_books_name_is_replaced_at_import(book):
     names |= {function.__name__ for function in session.active.replacements.functions}
     assert session.active.replacements.kept == {}
     wanted = {
-        "book1": "Relu Sigmoid Affine SoftmaxWithLoss Dropout BatchNormalization Convolution Pooling im2col col2im",
+        "book1": "Relu Sigmoid Affine SoftmaxWithLoss Dropout BatchNormalization Convolution Pooling im2col col2im "
+        "MultiLayerNet MultiLayerNetExtend",
         "book2": "MatMul Affine Softmax SoftmaxWithLoss Sigmoid SigmoidWithLoss Dropout Embedding RNN LSTM GRU "
         "TimeRNN TimeLSTM TimeGRU TimeEmbedding TimeAffine TimeSoftmaxWithLoss TimeDropout clip_grads remove_duplicate "
         "ppmi create_co_matrix convert_one_hot create_contexts_target most_similar RnnlmTrainer",

@@ -415,6 +415,51 @@ class MultiLayerNetExtend(_BookNetwork, models.MultiLayerNetExtend):
         )  # fmt: skip
 
 
+class DecayingNet:
+    # loss and gradient of the reader's own MultiLayerNet: sums of squares without temporary arrays, and 0 * W is not
+    # added (unless W has NaN or infinity, which that would show).
+    def loss(self, x, t):
+        decay = 0.5 * self.weight_decay_lambda * _squares(self.params, self.hidden_layer_num)
+        return self.last_layer.forward(self.predict(x), t) + decay
+
+    def gradient(self, x, t):
+        self.loss(x, t)
+        weights = [self.layers[f"Affine{i}"].W for i in range(1, self.hidden_layer_num + 2)]
+        return _backward(self, weights, self.weight_decay_lambda, False)
+
+
+class DecayingNetExtend:
+    # The same of MultiLayerNetExtend.
+    def loss(self, x, t, train_flg=False):
+        decay = 0.5 * self.weight_decay_lambda * _squares(self.params, self.hidden_layer_num)
+        return self.last_layer.forward(self.predict(x, train_flg), t) + decay
+
+    def gradient(self, x, t):
+        self.loss(x, t, train_flg=True)
+        weights = [self.params[f"W{i}"] for i in range(1, self.hidden_layer_num + 2)]
+        return _backward(self, weights, self.weight_decay_lambda, self.use_batchnorm)
+
+
+def _squares(params, hidden):
+    return sum(np.vdot(W, W) for W in (params[f"W{i}"] for i in range(1, hidden + 2)))
+
+
+def _backward(net, weights, decay, use_batchnorm):
+    dout = net.last_layer.backward(1)
+    for layer in reversed(list(net.layers.values())):
+        dout = layer.backward(dout)
+    grads = {}
+    for i, W in enumerate(weights, start=1):
+        affine = net.layers[f"Affine{i}"]
+        plain = decay == 0 and np.isfinite(np.vdot(W, W))
+        grads[f"W{i}"] = affine.dW if plain else affine.dW + decay * W
+        grads[f"b{i}"] = affine.db
+        if use_batchnorm and i < len(weights):
+            norm = net.layers[f"BatchNorm{i}"]
+            grads[f"gamma{i}"], grads[f"beta{i}"] = norm.dgamma, norm.dbeta
+    return grads
+
+
 class _BookConvNet(_BookNetwork):
     # Accuracy leaves out what does not fill a batch, but divides by all. Weights are pickled; reading them rebinds the
     # parameters of the network and of its layers.

@@ -109,6 +109,25 @@ def softmax_with_loss1(cls, a):
         yield "backward", layer.backward(3.0)
 
 
+def multi_layer_net(cls, a, passes=((),), **options):
+    x, labels = a(6, 4), a.labels(6, 3)
+    for decay in (0, 0.1):
+        net = cls(4, [5, 4], 3, weight_decay_lambda=decay, **options)
+        yield "new", net
+        for t in (labels, np.eye(3)[labels]):
+            for more in passes:
+                yield "loss", net.loss(x, t, *more)
+            yield "gradient", net.gradient(x, t)
+    net.params["W1"][0, 0] = np.inf
+    yield "gradient with an infinite weight", net.gradient(x, labels)
+
+
+def multi_layer_net_extend(cls, a):
+    for on in (False, True):
+        options = {"use_dropout": on, "dropout_ration": 0.3, "use_batchnorm": on}
+        yield from multi_layer_net(cls, a, ((), (True,)), **options)
+
+
 # ---- book 2 --------------------------------------------------------------------------------------------------------
 
 
