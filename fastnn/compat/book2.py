@@ -5,7 +5,7 @@ import types
 
 import numpy as np
 
-from .. import functions, layers, models, ops, text, time_layers, trainer
+from .. import backends, functions, layers, models, ops, text, time_layers, trainer
 from ..functions import BOOK_EPSILON, cross_entropy_error, relu, rows, sigmoid, targets
 from ..layers.base import unpack_mask
 from ..layers.loss import like
@@ -483,7 +483,9 @@ class TimeDropout(time_layers.TimeDropout):
         if self._saved is None:
             return dout * self.mask
         mask, _, scale = self._saved
-        return ops.dropout_backward(dout, mask, scale)
+        # not by way of ops: 500 elements 0.94x NumPy's time -> 1.0x
+        dx = backends.active.dropout_backward(dout, mask, scale)
+        return ops.dropout_backward(dout, mask, scale) if dx is None else dx
 
 
 class TimeSoftmaxWithLoss(time_layers.TimeSoftmaxWithLoss):
