@@ -454,3 +454,55 @@ def test_other_bad_input():
     net.step(X, T, rule)
     with pytest.raises(ValueError, match="each network needs its own optimizer"):
         Network([affine(20, 4)], softmax_loss()).step(X, T, rule)
+
+
+def test_python_between_native_parts():
+    """Layers, losses and optimizers in Python: the rest runs in native calls around them, with the same numbers."""
+
+    class OwnLoss:
+        def forward(self, x, t):
+            self.x, self.t = x, t
+            return float(((x - t) ** 2).sum())
+
+        def backward(self, dout=1):
+            return 2 * dout * (self.x - self.t)
+
+    class Halved(optimizer.SGD):
+        def update(self, params, grads):
+            for p, g in zip(params, grads, strict=True):
+                p -= 0.5 * self.lr * g
+
+    def make():
+        return [Doubled(), *dense(batch_norm, lambda M: Scaled(1 + normal(M)))]
+
+    own, other = make(), make()
+    net, loss, targets = Network(own, OwnLoss()), OwnLoss(), normal(8, 3, seed=4)
+    for rule, like in (
+        (optimizer.Adam(0.1), optimizer.Adam(0.1)), (Halved(0.1), Halved(0.1)),
+        (optimizer.SGD(0.1), optimizer.SGD(0.1)),
+    ):  # fmt: skip
+        for _ in range(2):
+            expected = gradient(other, loss, X, targets)
+            like.update(arrays(other, "params"), arrays(other, "grads"))
+            assert net.step(X, targets, rule) == expected
+        assert_same(own, other)
+    bad, before = targets.copy(), [p.copy() for p in net.params]
+    bad[2, 1] = np.nan
+    assert np.isnan(net.step(X, bad, optimizer.SGD(0.1)))
+    for p, q in zip(net.params, before, strict=True):
+        np.testing.assert_array_equal(p, q)
+    if fastnn.backends.active_name == "native":
+        assert {lowered.plan.name for lowered in net._plans.values()} == {"parts"}
+
+
+def test_summary_says_why_layers_run_in_python():
+    net = Network([Doubled(), *dense(lambda M: Scaled(normal(M)))], softmax_loss())
+    net.layers[1].forward = lambda x: layers.Affine.forward(net.layers[1], x)
+    text = str(net.summary(X, repeats=1))
+    assert "layer 1 (Doubled) runs in Python: its class is not one that a plan knows" in text
+    assert "layer 2 (Affine) runs in Python: it has a forward or backward of its own" in text
+    if fastnn.backends.active_name == "native":
+        assert "native calls with Python between them" in text
+        assert "run as one native call" in str(Network(dense(), softmax_loss()).summary(X, repeats=1))
+    else:
+        assert f"operations one by one (the backend is {fastnn.backends.active_name})" in text

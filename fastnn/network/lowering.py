@@ -37,6 +37,8 @@ class Misfit(Exception):
 # From so many classes on a product and its softmax loss are one operation, which goes through the scores in blocks.
 _VOCABULARY = 2000
 
+_ARRAYS = "its parameters or gradients are not C-contiguous arrays of {} that can be written"
+
 # Activations whose derivative follows from their output, so that they can be part of the operation before them.
 _FROM_OUTPUT = "relu", "sigmoid", "tanh"
 
@@ -75,8 +77,9 @@ def _layer(program, layer, following, x):
         elif cls in LAYERS:
             (y, back), taken = LAYERS[cls](program, layer, x), 1
         else:
-            raise Misfit
-    except Misfit:
+            raise Misfit("its class is not one that a plan knows" if cls else "it has a forward or backward of its own")
+    except Misfit as misfit:
+        program.reasons[number] = str(misfit) or "its arrays or options are not what the operation takes"
         for column, length in zip(
             (program.instructions, program.records, program.scalars, program.statistics), at, strict=True
         ):
@@ -133,10 +136,10 @@ def _arrays(program, layer):
     """Buffers of a layer's parameters and gradients; Misfit where an operation could not use the arrays."""
     if not program.backward:
         if not program.fits(*layer.params):
-            raise Misfit
+            raise Misfit(_ARRAYS.format(program.dtype))
         return [program.array(layer.params, i) for i in range(len(layer.params))], [None] * len(layer.params)
     if not all(isinstance(g, np.ndarray) for g in layer.grads) or not program.fits(*layer.params, *layer.grads):
-        raise Misfit
+        raise Misfit(_ARRAYS.format(program.dtype))
     params = [program.array(layer.params, i) for i in range(len(layer.params))]
     return params, [program.array(layer.grads, i) for i in range(len(layer.grads))]
 
@@ -919,7 +922,9 @@ def lower_loss(program, layer, x):
         try:
             return lowered(program, layer, x)
         except Misfit:
-            pass
+            program.reasons[program.layer] = "its options are not what the operation takes"
+    else:
+        program.reasons[program.layer] = "its class is not one that a plan knows"
     t = program.input(1, (), "labels")
 
     def forward(x, t):

@@ -1,5 +1,7 @@
-"""Running a program: as one native call, or operation by operation."""
+"""Running a program: as one native call, in native parts around what is Python, or operation by operation."""
 
+import bisect
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -16,10 +18,22 @@ _BOUND = 4  # batch sizes whose steps are kept
 
 
 def make_plan(program):
-    """An executor for a program: native where that knows all of it, else Python's."""
+    """An executor for a program: native where that knows all of it, in parts where it knows some, else Python's."""
     program.place()
     plan = native_plan(program)
-    return Plan(program) if plan is None else Native(program, plan)
+    if plan is not None:
+        return Native(program, plan)
+    return Parts(program) if any(native_instructions(program)) else Plan(program)
+
+
+def native_instructions(program):
+    """For each instruction, whether a native plan knows it."""
+    if backends.active_name != "native":
+        return [False] * len(program.instructions)
+    from .._core import Plan as NativePlan
+
+    operations = NativePlan.operations
+    return [type(op) is str and op in operations for op, _ in program.instructions]
 
 
 def native_plan(program, frozen=False):
@@ -28,12 +42,10 @@ def native_plan(program, frozen=False):
     frozen: its arrays never change, so weights are packed once, and products with an input of one sample leave its
     zeros out where the weights are finite.
     """
-    if backends.active_name != "native":
+    if backends.active_name != "native" or not all(native_instructions(program)):
         return None
     from .._core import Plan as NativePlan
 
-    if not all(type(op) is str and op in NativePlan.operations for op, _ in program.instructions):
-        return None
     arguments = program.instructions, program.buffers(), program.arena_bytes, program.capacity
     return NativePlan(program.dtype.name, *arguments, frozen)
 
@@ -78,9 +90,13 @@ class Plan:
         self.backend = backends.active_name
         self._steps: dict = {}  # n -> steps
         self._scalars: list = []
-        block = np.empty(program.arena_bytes + ALIGNMENT, np.uint8)
+        self._take_arena()
+
+    def _take_arena(self):
+        size = self.program.arena_bytes
+        block = np.empty(size + ALIGNMENT, np.uint8)
         start = -block.ctypes.data % ALIGNMENT
-        self._arena = block[start : start + program.arena_bytes]
+        self._arena = block[start : start + size]
 
     def view(self, buffer, n):
         """The array behind a buffer for a batch of n; what it holds is valid until the next run."""
@@ -97,16 +113,22 @@ class Plan:
         inputs: x, t (as the loss takes it) and the program's own. Scalars are read where begin is 0. Once a loss is not
         finite, instructions that change parameters or statistics are left out.
         """
+        steps = self._bound(n)
+        if begin == 0:
+            self._scalars = [function(n) for function in self.program.scalars]
+        return self._run_steps(steps[begin:end], inputs, None)
+
+    def _bound(self, n):
         steps = self._steps.get(n)
         if steps is None:
             if len(self._steps) >= _BOUND:
                 self._steps.clear()
             arrays: dict = {}  # one object a buffer: operations see by it what they do in place
             steps = self._steps[n] = [self._bind(i, n, arrays) for i in range(len(self.program.instructions))]
-        if begin == 0:
-            self._scalars = [function(n) for function in self.program.scalars]
-        loss = None
-        for function, args, given, numbers, loss_of, changes in steps[begin:end]:
+        return steps
+
+    def _run_steps(self, steps, inputs, loss):
+        for function, args, given, numbers, loss_of, changes in steps:
             if changes and loss is not None and not math.isfinite(loss):
                 continue
             for place, i, shape in given:
@@ -136,8 +158,7 @@ class Plan:
             loss_of = float if i == self.program.loss_at else None
             return _Step(op, values, given, numbers, loss_of, hasattr(op, "changes"))
         loss_of = {True: _first, False: float, None: None}[_LOSSES.get(op)]
-        changes = op.endswith("_update") or op == "moving_average"
-        return _Step(getattr(ops, op), values, given, numbers, loss_of, changes)
+        return _Step(getattr(ops, op), values, given, numbers, loss_of, _changes(op))
 
     def _value(self, arg, n, arrays):
         if isinstance(arg, Buffer):
@@ -147,6 +168,69 @@ class Plan:
         if type(arg) is list:
             return [self._value(buffer, n, arrays) for buffer in arg]
         return tuple(n if size is None else size for size in arg) if type(arg) is tuple else arg
+
+
+class Parts(Plan):
+    """A program in native calls with the Python between them; one thread at a time."""
+
+    name = "parts"
+
+    def __init__(self, program):
+        self._known = native_instructions(program)
+        super().__init__(program)
+        count = len(program.instructions)
+        cuts = [i for i in range(1, count) if self._known[i] != self._known[i - 1]]
+        self._cuts = [0, *cuts, count]  # where native parts and Python take turns
+        native = [i for i, known in enumerate(self._known) if known]
+        self.native_calls = sum(self._known[i] for i in self._cuts[:-1])
+        used = [int(s) for i in native for s in program.instructions[i][1] if isinstance(s, Scalar)]
+        self._scalar_count = max(used, default=-1) + 1
+        self._loss_in_python = program.loss_at >= 0 and not self._known[program.loss_at]
+
+    def _take_arena(self):
+        from .._core import Plan as NativePlan
+
+        program = self.program
+        listed = [op if known else None for op, known in zip(program.instructions, self._known, strict=True)]
+        self._plan = NativePlan(program.dtype.name, listed, program.buffers(), program.arena_bytes, program.capacity)
+
+    def view(self, buffer, n):
+        record = self.program.records[buffer]
+        return record.where.reshape(record.shape) if record.kind == "array" else self._plan.view(buffer, n)
+
+    def run(self, n, inputs, begin=0, end=None):
+        """As `Plan.run`."""
+        steps = self._bound(n)
+        end = len(steps) if end is None else end
+        loss = None
+        if begin == 0:
+            self._scalars = [function(n) for function in self.program.scalars]
+            if not self._known[0]:
+                self._native(n, inputs, 0, 0)  # a new loss
+        inside = self._cuts[bisect.bisect_right(self._cuts, begin) : bisect.bisect_left(self._cuts, end)]
+        for first, last in itertools.pairwise([begin, *inside, end]):
+            if first == last:
+                continue
+            if not self._known[first]:
+                loss = self._run_steps(steps[first:last], inputs, loss)
+            elif self._loss_in_python and loss is not None and not math.isfinite(loss):
+                for i in range(first, last):  # the native plan does not know of this loss
+                    if not _changes(self.program.instructions[i][0]):
+                        self._native(n, inputs, i, i + 1)
+            else:
+                found = self._native(n, inputs, first, last)
+                loss = loss if found is None else found
+        return loss
+
+    def _native(self, n, inputs, begin, end):
+        return self._plan.run(n, inputs, tuple(self._scalars[: self._scalar_count]), begin, end)
+
+    def _bind(self, i, n, arrays):
+        return None if self._known[i] else super()._bind(i, n, arrays)
+
+
+def _changes(op):
+    return op.endswith("_update") or op == "moving_average"
 
 
 def _first(result):

@@ -91,6 +91,7 @@ class Program:
         self.ready: Any = None  # function (layer) that is called when the gradients of a layer have been emitted
         self.statistics: list = []  # instructions that follow the loss
         self.in_python: list = []  # (number, layer) of those that run in Python
+        self.reasons: dict = {}  # number of a layer -> why it runs in Python
         self.shapes: dict = {}  # number of a layer -> what it gives for a sample
         self.layer = 0
         self.arena_bytes = 0

@@ -70,13 +70,22 @@ def summary(net, x, batch_size, repeats):
     else:
         inputs = net._inputs(lowered, x, None)
     rows = _rows(net, lowered, inputs, len(x), repeats)
-    how = f"run as {'one native call' if lowered.plan.name == 'native' else 'operations one by one'}"
-    in_python = [f"layer {i} ({type(layer).__name__})" for i, layer in lowered.program.in_python]
-    note = f"a training pass of {len(x)} samples, {how}, times of single operations"
-    if in_python:
-        note += f"; in Python, where the plan splits: {', '.join(in_python)}"
+    note = f"a training pass of {len(x)} samples, run as {_how(lowered.plan)}, times of single operations"
+    all_layers = [*net.layers, net.loss_layer]
+    for number, reason in sorted(lowered.program.reasons.items()):
+        note += f"\nlayer {number} ({type(all_layers[number - 1]).__name__}) runs in Python: {reason}"
     memory = lowered.program.arena_bytes / 2**20
     return Summary(rows, f"Network, {net.dtype}, samples {shape}, {memory:.1f} MiB between the layers", note)
+
+
+def _how(plan):
+    if plan.name == "native":
+        return "one native call"
+    if plan.name == "parts":
+        return f"{plan.native_calls} native calls with Python between them"
+    if plan.backend != "native":
+        return f"operations one by one (the backend is {plan.backend})"
+    return "operations one by one"
 
 
 def _rows(net, lowered, inputs, n, repeats):
@@ -97,14 +106,13 @@ def _rows(net, lowered, inputs, n, repeats):
     for a, before in zip((a for layer in net.leaves() for a in _statistics(layer)), running, strict=True):
         a[...] = before
     layers = [*net.layers, net.loss_layer] if lowered.loss is not None else net.layers
-    in_python = {number for number, _ in program.in_python}
     rows = []
     for number, layer in enumerate(layers, 1):
         mine = [i for i in range(count) if program.layer_of[i] == number]
         forward = sum(best[i] for i in mine if i < lowered.split)
         backward = sum(best[i] for i in mine if i >= lowered.split)
         flops = sum(_flops(program, *program.instructions[i]) for i in mine if i < lowered.split)
-        how = "Python" if number in in_python else "" if mine else "in the layer before"
+        how = "Python" if number in program.reasons else "" if mine else "in the layer before"
         shape = program.shapes.get(number)
         rows.append(Row(number, type(layer).__name__, shape, _count(layer), flops, forward, backward, how))
     return rows
