@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "labels.h"
-#include "threads.h"
 
 namespace fastnn::plan {
 namespace {
@@ -626,6 +625,7 @@ class Plan {
     if (state.n == n) return;
     state.n = n;
     state.work = 0;
+    state.pace = {};
     idx most = 0;
     for (const Instruction& instruction : instructions_) {
       if (!instruction.operation) continue;
@@ -747,7 +747,7 @@ class Plan {
       for (bool finished = false; !finished;) {
         {
           py::gil_scoped_release release;
-          const team::Run whole(idx(std::min(state.work, 1e15)));
+          const team::Run whole(idx(std::min(state.work, 1e15)), state.pace);
           finished = run_some(state, begin, end, most);
         }
         if (!finished && PyErr_CheckSignals() != 0) throw py::error_already_set();

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "array.h"
+#include "threads.h"
 
 namespace fastnn::plan {
 
@@ -77,6 +78,7 @@ struct State {
   idx scratch_bytes = 0;
   idx n = 0;        // the run's
   double work = 0;  // scalar operations of a run with this n
+  team::Pace pace;
   double loss = 0;
   bool places_fit = true;  // those of a pooling's maxima were inside their windows
 };

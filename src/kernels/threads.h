@@ -11,12 +11,23 @@ namespace team {
 int most();  // fastnn's limit and OpenMP's own (OMP_NUM_THREADS, threadpoolctl)
 // Threads for so much work, in scalar operations (a fused multiply-add counts 2).
 int size(idx work);
+// Of a call that is made again and again: whether threads pay for it, on this machine and at this time.
+struct Pace {
+  int calls = -16;
+  bool together = true;
+  int64_t times[2][3] = {};  // ns: the way in use, the other one
+};
 // Around a call of many operations, `work` in all: the members are awake when the first of them comes, and smaller
 // operations are shared.
 struct Run {
-  explicit Run(idx work);
+  Run(idx work, Pace& pace);
   ~Run();
-  const bool outer;
+
+ private:
+  Pace& pace;
+  const int outer;
+  int trial = -1;  // place among the calls that are timed
+  int64_t begin = 0;
 };
 
 // body(f, i) for i in [0, count) by at most `threads` threads: each its own range of blocks, always the same one, then
