@@ -16,9 +16,19 @@ template <class T> void scale_row(T* x, idx n, T factor) {
 template <class T> void clear(T* x, idx n) { std::memset(x, 0, size_t(n) * sizeof(T)); }
 inline idx cut(idx n, idx most) { return n < 0 ? 0 : n > most ? most : n; }
 
+// x becomes exp((x - shift) scale), 0 where `open` is 0 -> the sum.
+template <class T> FASTNN_ONCE T exp_row(T* x, idx n, const T* open, T shift, T scale) {
+  return sum_vectors<T, 1>(0, n, [=](auto at) {
+    const Simd<T> e = exp_of_negative((at(x) - shift) * scale), p = open ? (at(open) != 0 ? e : Simd<T>{}) : e;
+    at.put(x, p);
+    return p;
+  })[0];
+}
+
 // x becomes exp((x - top) scale), 0 where a row does not look; the largest score `top` and the `sum` of each row go on,
 // and the rows of `out`, made with earlier ones, are scaled to them.
-template <class T> void attention_weights(Mat<T> x, idx allowed, const T* open, T scale, T* top, T* sum, Mat<T> out) {
+template <class T>
+void attention_weights(Mat<T> x, idx allowed, const T* open, T scale, T* top, T* sum, Mat<T> out) {
   const T low = -T(INFINITY);
   for (idx i = 0; i < x.rows; ++i) {
     T* const row = x.row(i);
@@ -28,18 +38,16 @@ template <class T> void attention_weights(Mat<T> x, idx allowed, const T* open, 
       const Simd<T> v = at.keep(at(row), low);
       most = larger(most, open ? (at(open) != 0 ? v : Simd<T>{} + low) : v);
     });
-    const T before = top[i];
+    T factor = top[i];
     top[i] = max_of_lanes<T>(most)[0];
-    const Simd<T> shift = broadcast(top[i] == low ? T(0) : top[i]);
-    const Simd<T> total = sum_vectors<T, 1>(0, n, [=](auto at) {
-      const Simd<T> e = exp_of_negative((at(row) - shift) * scale), p = open ? (at(open) != 0 ? e : Simd<T>{}) : e;
-      at.put(row, p);
-      return p;
-    });
+    const T shift = top[i] == low ? T(0) : top[i], total = exp_row(row, n, open, shift, scale);
     clear(row + n, x.cols - n);
-    const T factor = exp_of_negative((broadcast(before) - shift) * scale)[0];
-    sum[i] = sum[i] * factor + total[0];
-    if (out.data && factor != 1) scale_row(out.row(i), out.cols, factor);
+    if (out.data && factor != top[i]) {
+      exp_row<T>(&factor, 1, nullptr, shift, scale);
+      sum[i] *= factor;
+      scale_row(out.row(i), out.cols, factor);
+    }
+    sum[i] += total;
   }
 }
 
