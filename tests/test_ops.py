@@ -187,6 +187,9 @@ def read_only(*shape):
 
 BAD = [
     ("matmul", {"b": f32(5, 4)}, ValueError, "matmul: a is (2, 3) but b is (5, 4)"),
+    ("matmul", {"a": f32(3, 2, 3)}, ValueError, "matmul: a is (3, 2, 3); it must have 2 dimensions"),
+    ("matmul", {"a": f32(3, 2, 3), "b": f32(2, 3, 4)}, ValueError, "a is (3, 2, 3) but b is (2, 3, 4); the first"),
+    ("matmul", {"a": f32(2, 2, 3), "b": f32(2, 2, 4)}, ValueError, "a.shape[2] must equal b.shape[1]"),
     ("affine_forward", {"W": f32(5, 4)}, ValueError, "x is (2, 3) but W is (5, 4)"),
     ("affine_forward", {"b": f32(3)}, ValueError, "b is (3,)"),
     ("affine_forward", {"x": f32(3)}, ValueError, "x is (3,)"),

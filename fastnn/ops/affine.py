@@ -7,7 +7,7 @@ from ._check import Call
 def matmul(a, b, out=None):
     """Matrix product a @ b of (M, K) and (K, N), each with any strides (a transposed view is not copied).
 
-    Raises ValueError if the inner sizes differ, TypeError for a dtype that is not real. Book 2 ch. 1.
+    With a third axis before them, equal in both, as many products: (B, M, K) and (B, K, N) -> (B, M, N). Raises ValueError if the inner sizes differ, TypeError for a dtype that is not real. Book 2 ch. 1.
     """
     result = backends.active.matmul(a, b, out)
     return _matmul(a, b, out) if result is None else result
@@ -16,9 +16,14 @@ def matmul(a, b, out=None):
 def _matmul(a, b, out):
     call = Call("matmul")
     a, b = call.floats(a=a, b=b)
-    call.ndim(2, a=a, b=b)
-    call.require(a.shape[1] == b.shape[0], f"a is {a.shape} but b is {b.shape}; a.shape[1] must equal b.shape[0]")
-    call.check_out("out", out, (a.shape[0], b.shape[1]))
+    if a.ndim != 3 or b.ndim != 3:
+        call.ndim(2, a=a, b=b)
+    call.require(
+        a.shape[-1] == b.shape[-2],
+        f"a is {a.shape} but b is {b.shape}; a.shape[{a.ndim - 1}] must equal b.shape[{b.ndim - 2}]",
+    )
+    call.require(a.shape[:-2] == b.shape[:-2], f"a is {a.shape} but b is {b.shape}; the first axes must be equal")
+    call.check_out("out", out, (*a.shape[:-1], b.shape[-1]))
     return call.deliver(backends.checked.matmul(a, b), out)
 
 

@@ -16,12 +16,12 @@ class WeightSum(Layer):
 
     def forward(self, hs, a):
         self.cache = hs, a
-        return np.matmul(a[:, np.newaxis], hs)[:, 0]
+        return _weighted(a, hs)
 
     def backward(self, dc):
         """dc (N, H) -> (dhs, da)"""
         hs, a = self.cache
-        return a[:, :, np.newaxis] * dc[:, np.newaxis], np.matmul(hs, dc[:, :, np.newaxis])[:, :, 0]
+        return _outer((a,), (dc,)), _likeness(hs, dc)
 
 
 class AttentionWeight(Layer):
@@ -30,7 +30,7 @@ class AttentionWeight(Layer):
     cache: Any = None
 
     def forward(self, hs, h):
-        a = ops.softmax_forward(np.matmul(hs, h[:, :, np.newaxis])[:, :, 0])
+        a = ops.softmax_forward(_likeness(hs, h))
         self.cache = hs, h, a.copy()
         return a
 
@@ -38,7 +38,7 @@ class AttentionWeight(Layer):
         """da (N, T) -> (dhs, dh)"""
         hs, h, a = self.cache
         ds = ops.softmax_backward(da, a)
-        return ds[:, :, np.newaxis] * h[:, np.newaxis], np.matmul(ds[:, np.newaxis], hs)[:, 0]
+        return _outer((ds,), (h,)), _weighted(ds, hs)
 
 
 class Attention(Layer):
@@ -57,9 +57,9 @@ class Attention(Layer):
 
     def backward(self, dout):
         """dout (N, H) -> (dhs, dh)"""
-        dhs, da = self.weight_sum_layer.backward(dout)
-        more, dh = self.attention_weight_layer.backward(da)
-        return dhs + more, dh
+        hs, h, a = self.attention_weight_layer.cache
+        ds = ops.softmax_backward(_likeness(hs, dout), a)
+        return _outer((a, ds), (dout, h)), _weighted(ds, hs)
 
 
 class TimeAttention(Layer):
@@ -73,16 +73,31 @@ class TimeAttention(Layer):
         return None if self._saved is None else list(self._saved[2].swapaxes(0, 1))
 
     def forward(self, hs_enc, hs_dec):
-        score = np.matmul(hs_dec, hs_enc.swapaxes(1, 2))
+        score = ops.matmul(hs_dec, hs_enc.swapaxes(1, 2))
         a = ops.softmax_forward(rows(score)).reshape(score.shape)
         self._saved = hs_enc, hs_dec, a
-        return np.matmul(a, hs_enc)
+        return ops.matmul(a, hs_enc)
 
     def backward(self, dout):
         """dout (N, Td, H) -> (dhs_enc, dhs_dec)"""
         hs_enc, hs_dec, a = self._saved
-        da = np.matmul(dout, hs_enc.swapaxes(1, 2))
+        da = ops.matmul(dout, hs_enc.swapaxes(1, 2))
         ds = ops.softmax_backward(rows(da), rows(a)).reshape(a.shape)
-        dhs_enc = np.matmul(a.swapaxes(1, 2), dout)
-        dhs_enc += np.matmul(ds.swapaxes(1, 2), hs_dec)
-        return dhs_enc, np.matmul(ds, hs_enc)
+        # a.T @ dout + ds.T @ hs_dec as one product
+        both, others = np.concatenate([a, ds], axis=1), np.concatenate([dout, hs_dec], axis=1)
+        return ops.matmul(both.swapaxes(1, 2), others), ops.matmul(ds, hs_enc)
+
+
+def _likeness(hs, h):
+    """hs (N, T, H) times h (N, H) -> (N, T)"""
+    return ops.matmul(hs, h[:, :, np.newaxis])[:, :, 0]
+
+
+def _weighted(a, hs):
+    """The sum over T of a (N, T) times hs (N, T, H) -> (N, H)"""
+    return ops.matmul(a[:, np.newaxis], hs)[:, 0]
+
+
+def _outer(a, c):
+    """The sum of a[i] (N, T) times c[i] (N, H) -> (N, T, H)"""
+    return ops.matmul(np.stack(a, axis=2), np.stack(c, axis=1))

@@ -116,22 +116,27 @@ template <class T> class OptionalVec {
   idx n_;
 };
 
-// A 2-D input of dtype T with any strides, as a transposed view has.
+// Matrices of dtype T with any strides, as a transposed view has: one, or with three dimensions one for each first
+// index.
 template <class T> class StridedMat {
  public:
-  explicit StridedMat(py::handle h) : array_(as_array(h, NumpyApi::NPY_ARRAY_ALIGNED_, 2)) {
-    if (array_ && (type_of(array_) != type_num<T> || array_->strides[0] % sizeof(T) || array_->strides[1] % sizeof(T)))
-      array_ = nullptr;
+  explicit StridedMat(py::handle h, int nd = 2) : array_(as_array(h, NumpyApi::NPY_ARRAY_ALIGNED_, nd)) {
+    if (array_ && type_of(array_) != type_num<T>) array_ = nullptr;
+    for (int i = 0; array_ && i < nd; ++i)
+      if (array_->strides[i] % sizeof(T)) array_ = nullptr;
   }
   explicit operator bool() const { return array_; }
-  Mat<const T> mat() const {
+  idx count() const { return array_->dimensions[0]; }
+  Mat<const T> mat(idx i = 0) const {
     constexpr idx size = sizeof(T);
-    return {reinterpret_cast<const T*>(array_->data), array_->dimensions[0], array_->dimensions[1],
-            array_->strides[0] / size, array_->strides[1] / size};
+    const int last = array_->nd - 1;
+    return {reinterpret_cast<const T*>(array_->data + (last > 1 ? i * array_->strides[0] : 0)),
+            array_->dimensions[last - 1], array_->dimensions[last], array_->strides[last - 1] / size,
+            array_->strides[last] / size};
   }
   Range range() const {
     Range r{array_->data, array_->data + sizeof(T)};
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < array_->nd; ++i) {
       if (array_->dimensions[i] == 0) return {};
       const idx reach = (array_->dimensions[i] - 1) * array_->strides[i];
       (reach < 0 ? r.begin : r.end) += reach;

@@ -7,11 +7,12 @@ from fastnn.backends.numpy_backend import ACTIVATIONS
 from ._common import matrix_cases, normal, sprinkle
 
 
-def _matmul(rng, dtype, M, K, N, transpose=""):
-    a, b = normal(rng, dtype, M, K), normal(rng, dtype, K, N, scale=K**-0.5 if K else 1)
+def _matmul(rng, dtype, M, K, N, transpose="", pairs=None):
+    first = () if pairs is None else (pairs,)
+    a, b = normal(rng, dtype, *first, M, K), normal(rng, dtype, *first, K, N, scale=K**-0.5 if K else 1)
     return {
-        "a": np.ascontiguousarray(a.T).T if "a" in transpose else a,
-        "b": np.ascontiguousarray(b.T).T if "b" in transpose else b,
+        "a": np.ascontiguousarray(a.swapaxes(-1, -2)).swapaxes(-1, -2) if "a" in transpose else a,
+        "b": np.ascontiguousarray(b.swapaxes(-1, -2)).swapaxes(-1, -2) if "b" in transpose else b,
     }
 
 
@@ -57,8 +58,13 @@ CASES = {
     "matmul": matrix_cases(
         "MKN", _AFFINE[0], [*_AFFINE[1], *(((33, 65, 18), {"transpose": t}) for t in ("a", "b", "ab")),
          *(((1, 65, 515), {"transpose": t}) for t in ("", "b")), ((515, 131, 1027),),
-         *((size,) for size in ((1, 5, 203), (1, 1, 300), (1, 3, 417), (1, 9, 839)))],
-        [*_AFFINE[2], *(((100, 784, 50), {"transpose": t}) for t in ("a", "b"))],
+         *((size,) for size in ((1, 5, 203), (1, 1, 300), (1, 3, 417), (1, 9, 839))),
+         *((size, {"pairs": pairs}) for pairs, *size in ((0, 2, 3, 4), (3, 2, 0, 4), (1, 5, 6, 7), (5, 29, 31, 1),
+                                                         (7, 1, 40, 33), (40, 9, 10, 11), (3, 120, 110, 130))),
+         *(((10, 29, 33), {"pairs": 4, "transpose": t}) for t in ("a", "b", "ab"))],
+        [*_AFFINE[2], *(((100, 784, 50), {"transpose": t}) for t in ("a", "b")),
+         *((size, {"pairs": 128, "transpose": t}) for size, t in (((10, 256, 29), "b"), ((29, 10, 256), "a"))),
+         ((29, 256, 1), {"pairs": 128}), ((200, 300, 150), {"pairs": 3})],
     ),
     "affine_forward": matrix_cases(
         "NDM", _AFFINE[0],

@@ -7,7 +7,7 @@ from .activation import activation_forward
 
 
 def matmul(a, b, out=None):
-    """out = a @ b; a (M, K), b (K, N), out (M, N). Transposed views are welcome."""
+    """out = a @ b; a (M, K), b (K, N), out (M, N), or all with one more axis before. Transposed views are welcome."""
     return np.matmul(a, b, out=out)
 
 
