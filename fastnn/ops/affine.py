@@ -7,7 +7,8 @@ from ._check import Call
 def matmul(a, b, out=None):
     """Matrix product a @ b of (M, K) and (K, N), each with any strides (a transposed view is not copied).
 
-    With a third axis before them, equal in both, as many products: (B, M, K) and (B, K, N) -> (B, M, N). Raises ValueError if the inner sizes differ, TypeError for a dtype that is not real. Book 2 ch. 1.
+    With a third axis before them, equal in both, as many products: (B, M, K) and (B, K, N) -> (B, M, N). Raises
+    ValueError if the inner sizes differ, TypeError for a dtype that is not real. Book 2 ch. 1.
     """
     result = backends.active.matmul(a, b, out)
     return _matmul(a, b, out) if result is None else result

@@ -27,8 +27,7 @@ template <class T> FASTNN_ONCE T exp_row(T* x, idx n, const T* open, T shift, T 
 
 // x becomes exp((x - top) scale), 0 where a row does not look; the largest score `top` and the `sum` of each row go on,
 // and the rows of `out`, made with earlier ones, are scaled to them.
-template <class T>
-void attention_weights(Mat<T> x, idx allowed, const T* open, T scale, T* top, T* sum, Mat<T> out) {
+template <class T> void attention_weights(Mat<T> x, idx allowed, const T* open, T scale, T* top, T* sum, Mat<T> out) {
   const T low = -T(INFINITY);
   for (idx i = 0; i < x.rows; ++i) {
     T* const row = x.row(i);
