@@ -11,7 +11,7 @@ import fastnn
 from fastnn import layers, models, optimizer, time_layers
 from fastnn.layers.base import Layer
 from fastnn.network import Network, lowering
-from fastnn.trainer import training_step
+from fastnn.trainer import remove_duplicate, training_step
 
 pytestmark = [on_every_backend, pytest.mark.usefixtures("one_thread")]
 
@@ -94,6 +94,15 @@ def rnn(D=4, H=5, **options):
 
 def affine(D, M):
     return layers.Affine(normal(D, M), normal(M))
+
+
+def time_affine(D, M):
+    return time_layers.TimeAffine(normal(D, M), normal(M))
+
+
+def attention(D=4, heads=2, **options):
+    weights = [normal(*shape, seed=i) for i in range(4) for shape in ((D, D), (D,))]
+    return time_layers.MultiHeadAttention(*weights, heads=heads, **options)
 
 
 def batch_norm(M):
@@ -181,6 +190,21 @@ NETWORKS = {
     ),
     "vocabulary, one-hot": (
         lambda: [layers.Tanh(), affine(20, 2001)], softmax_loss, X, np.eye(2001)[700 * T]
+    ),
+    "TimeBiLSTM, side by side": (
+        lambda: [time_layers.TimeBiLSTM(*lstm().params, *lstm().params, stateful=True), affine(70, 3)],
+        softmax_loss, normal(6, 7, 4), np.arange(6) % 3,
+    ),
+    "transformer": (
+        lambda: recurrent(
+            layers.Add([], [layers.LayerNorm(1 + normal(4), normal(4)), attention(causal=True)]),
+            layers.Add([], [time_affine(4, 8), layers.GELU(), time_affine(8, 4)]),
+            H=4,
+        ),
+        time_layers.TimeSoftmaxWithLoss, WORDS, NEXT,
+    ),
+    "first MultiHeadAttention": (
+        lambda: [attention(), layers.Affine(normal(28, 3), normal(3))], softmax_loss, normal(6, 7, 4), np.arange(6) % 3
     ),
     "from numbers": (
         lambda: [lstm(), layers.Affine(normal(35, 3), normal(3))], softmax_loss, normal(6, 7, 4), np.arange(6) % 3
@@ -307,6 +331,24 @@ def test_tied_weights(rule):
         assert net.step(WORDS, NEXT, mine) == training_step(other, like, WORDS, NEXT)
     for p, q in zip(one.params, other.params, strict=True):
         np.testing.assert_array_equal(p, q)
+
+
+@pytest.mark.parametrize("rule", OPTIMIZERS)
+def test_layers_with_the_same_array(rule):
+    def build():
+        W, b = normal(9, 9), normal(9)
+        shared = [layers.Affine(W, b), layers.Tanh(), layers.Affine(W, normal(9, seed=1)), layers.Tanh()]
+        return [affine(20, 9), *shared, layers.Add([], [layers.Affine(W, b)]), affine(9, 3)]
+
+    own, other = build(), build()
+    net, loss, mine, like = Network(own, softmax_loss()), softmax_loss(), OPTIMIZERS[rule](), OPTIMIZERS[rule]()
+    for _ in range(3):
+        expected = gradient(other, loss, X, T)
+        like.update(*remove_duplicate(arrays(other, "params"), arrays(other, "grads")))
+        assert net.step(X, T, mine) == expected
+    assert_same(own, other)
+    (program,) = (lowered.program for lowered in net._plans.values())
+    assert all(type(op) is str for op, _ in program.instructions)
 
 
 def test_names_of_parameters():

@@ -660,6 +660,98 @@ def _time_gru(program, layer, x):
     return Value(hs, (T, H), True, ""), backward
 
 
+def _of_parts(layer, parts):
+    """Misfit where the layer has other arrays than the layers that it consists of."""
+    for name in "params", "grads":
+        theirs = [id(a) for part in parts for a in getattr(part, name)]
+        if theirs != [id(a) for a in getattr(layer, name)]:
+            raise Misfit
+
+
+def _time_bilstm(program, layer, x):
+    directions = layer.forward_lstm, layer.backward_lstm
+    _of_parts(layer, directions)
+    for key in "forward_lstm", "backward_lstm":
+        program.hold(layer, key)
+    lowered = [_time_lstm(program, each, x) for each in directions]
+    (one, first), (other, second) = lowered
+    T, H = one.shape
+    if layer.merge == "sum":
+        y = program.arena((T, H))
+        program.emit("add_arrays", one.buffer, other.buffer, y)
+        shape = T, H
+    else:
+        y2, shape = program.arena((2 * H,), T), (T, 2 * H)
+        program.emit("concatenate", *(program.view(v.buffer, T, (H,)) for v in (one, other)), y2)
+        y = program.view(y2, 1, shape)
+
+    def backward(dhs):
+        both = dhs, dhs
+        if layer.merge == "concat":
+            halves = program.arena((H,), T), program.arena((H,), T)
+            program.emit("split", program.view(dhs, T, (2 * H,)), H, *halves)
+            both = [program.view(half, 1, (T, H)) for half in halves]
+        dx, more = first(both[0]), second(both[1])
+        if dx is not None:
+            program.emit("add_arrays", dx, more, dx)
+        return dx
+
+    return Value(y, shape, True, ""), backward
+
+
+def _multi_head_attention(program, layer, x):
+    """Attention of x to itself."""
+    _floats(program, layer, x)
+    params, grads = _arrays(program, layer)
+    if len(params) != 8:
+        raise Misfit
+    D, heads = layer.params[0].shape[1], layer.heads
+    if len(x.shape) != 2 or x.shape[1] != layer.params[0].shape[0]:
+        raise _misfit(program, layer, x, f"(N, T, {layer.params[0].shape[0]})")
+    _of_parts(layer, layer.projections)
+    if any(W.shape != (D, D) for W in layer.params[::2]):
+        raise Misfit
+    program.hold(layer, "projections"), program.hold(layer, "heads"), program.hold(layer, "causal")
+    T = x.shape[0]
+    by_head, causal = (T, heads, D // heads), bool(layer.causal)
+
+    def project(number, x2):
+        """Projection `number` of rows x2 -> (rows, backward)."""
+        (W, b), (dW, db) = params[2 * number : 2 * number + 2], grads[2 * number : 2 * number + 2]
+        y2 = program.arena((D,), T)
+        program.emit("affine_forward", x2, W, b, "identity", 0.0, y2)
+
+        def backward(dy2, wanted=True):
+            dx2 = program.arena((D,), T) if wanted else None
+            program.emit("affine_backward", dy2, x2, W, dW, db, dx2)
+            return dx2
+
+        return y2, backward
+
+    x2 = program.view(x.buffer, T, (D,))
+    rows, backs = zip(*(project(i, x2) for i in range(3)), strict=True)
+    qkv = [program.view(y2, 1, by_head) for y2 in rows]
+    joined = program.arena((D,), T)
+    program.emit("scaled_dot_product_attention_forward", *qkv, None, causal, program.view(joined, 1, by_head))
+    y2, back = project(3, joined)
+
+    def backward(dy):
+        dout = program.view(back(program.view(dy, T, (D,))), 1, by_head)
+        gradients = [program.arena((D,), T) for _ in qkv]
+        into = [program.view(g, 1, by_head) for g in gradients]
+        program.emit("scaled_dot_product_attention_backward", dout, *qkv, None, causal, *into)
+        total = None
+        for each, gradient in zip(backs, gradients, strict=True):
+            dx2 = each(gradient, x.wanted)
+            if total is None:
+                total = dx2
+            elif dx2 is not None:
+                program.emit("add_arrays", total, dx2, total)
+        return None if total is None else program.view(total, 1, x.shape)
+
+    return Value(program.view(y2, 1, x.shape), x.shape, True, ""), backward
+
+
 # ---- branches --------------------------------------------------------------------------------------------------------
 
 
@@ -691,19 +783,23 @@ def _add(program, layer, x):
         raise ValueError(f"Network: layer {program.layer} (Add) has branches of {shapes}; they must be equal")
     y, term = program.arena(first.shape), first.buffer
     for other in more:
-        program.emit(np.add, term, other.buffer, y)
+        program.emit("add_arrays", term, other.buffer, y)
         term = y
     if not more:
-        program.emit(np.copyto, y, term)
+        _copy(program, term, y)
 
     def backward(dy):
         copies = []
         for _ in backs[1:]:  # each branch may overwrite what it gets
             copies.append(program.arena(first.shape))
-            program.emit(np.copyto, copies[-1], dy)
+            _copy(program, dy, copies[-1])
         return _sum_of_gradients(program, x, values, backs, [dy, *copies])
 
     return Value(y, first.shape, any(y.wanted for y in values), ""), backward
+
+
+def _copy(program, x, y):
+    program.emit("activation_forward", x, "identity", 0.0, y)
 
 
 def _concatenate(program, layer, x):
@@ -713,29 +809,26 @@ def _concatenate(program, layer, x):
     if any(not y.shape or y.shape[1:] != rest for y in values):
         shapes = ", ".join(_of_batch(y.shape) for y in values)
         raise ValueError(f"Network: layer {program.layer} (Concatenate) has branches of {shapes}; they must chain")
-    ends = list(itertools.accumulate(y.shape[0] for y in values))
-    shape = ends[-1], *rest
-    y = program.arena(shape)
-    parts = [slice(end - y.shape[0], end) for end, y in zip(ends, values, strict=True)]
-    for value, part in zip(values, parts, strict=True):
-        program.emit(_put_part, y, value.buffer, part)
+    widths = [math.prod(y.shape) for y in values]
+    ends = list(itertools.accumulate(widths))
+    whole = program.view(values[0].buffer, 1, (widths[0],))
+    for value, width, end in zip(values[1:], widths[1:], ends[1:], strict=True):
+        before, whole = whole, program.arena((end,))
+        program.emit("concatenate", before, program.view(value.buffer, 1, (width,)), whole)
+    shape = sum(y.shape[0] for y in values), *rest
+    y = program.view(whole, 1, shape)
 
     def backward(dy):
-        douts = []
-        for value, part in zip(values, parts, strict=True):
-            douts.append(program.arena(value.shape))
-            program.emit(_take_part, dy, douts[-1], part)
+        douts, dy = [], program.view(dy, 1, ends[-1:])
+        for width, end in zip(widths[:0:-1], ends[-2::-1], strict=True):
+            first, last = program.arena((end,)), program.arena((width,))
+            program.emit("split", dy, end, first, last)
+            douts.append(last)
+            dy = first
+        douts = [program.view(d, 1, v.shape) for d, v in zip([dy, *douts[::-1]], values, strict=True)]
         return _sum_of_gradients(program, x, values, backs, douts)
 
     return Value(y, shape, any(y.wanted for y in values), ""), backward
-
-
-def _put_part(whole, value, part):
-    whole[:, part] = value
-
-
-def _take_part(whole, value, part):
-    value[...] = whole[:, part]
 
 
 def _sum_of_gradients(program, x, values, backs, douts):
@@ -745,7 +838,7 @@ def _sum_of_gradients(program, x, values, backs, douts):
         if total is None:
             total = dx
         elif dx is not None:
-            program.emit(np.add, total, dx, total)
+            program.emit("add_arrays", total, dx, total)
     return total
 
 
@@ -979,6 +1072,8 @@ LAYERS = {
     time_layers.TimeRNN: _time_rnn,
     time_layers.TimeLSTM: _time_lstm,
     time_layers.TimeGRU: _time_gru,
+    time_layers.TimeBiLSTM: _time_bilstm,
+    time_layers.MultiHeadAttention: _multi_head_attention,
 }
 
 LOSSES = {

@@ -33,12 +33,13 @@ class Updates:
         """params: all of the network, in the order of the optimizer's state."""
         self.program = program
         self.rule = rule
-        self.params = params
+        self.params = list({id(p): p for p in params}.values())
+        self.tied = len(self.params) < len(params)  # layers have an array in common: by the sum of their gradients
         self.pending: list = []  # layers whose updates come at the end
         self.numbers: list = []
-        self.place = {id(p): i for i, p in enumerate(params)}
-        shared = any(np.may_share_memory(p, q) for i, p in enumerate(params) for q in params[:i])
-        self.known = type(rule) in UPDATES and not shared  # shared ones: by the sum of their gradients
+        self.place = {id(p): i for i, p in enumerate(self.params)}
+        shared = any(np.may_share_memory(p, q) for i, p in enumerate(self.params) for q in self.params[:i])
+        self.known = type(rule) in UPDATES and not shared  # parts of one array: as `remove_duplicate` has them
         if not self.known:
             return
         for name in rule.state_names:
@@ -59,16 +60,16 @@ class Updates:
 
     def ready(self, layer):
         """The gradients of a layer are complete."""
-        if self.known and not self.rule.clip_norm > 0:
+        if self.known and not self.tied and not self.rule.clip_norm > 0:
             self._emit([layer])
         else:
             self.pending.append(layer)
 
     def finish(self, layers):
         """All gradients are complete; `layers`: all of the network."""
-        if self.known:
+        if self.known and not (self.tied and not self._fits(self.pending)):
             if self.pending:  # in order: the norm over all gradients is a sum
-                self._emit(sorted(self.pending, key=lambda layer: self.place[id(layer.params[0])]))
+                self._emit([layer for layer in layers if any(layer is other for other in self.pending)])
             return
 
         def update():
@@ -81,18 +82,27 @@ class Updates:
 
         self._python(update)
 
+    def _fits(self, layers, *more):
+        """Whether operations can work on the layers' arrays, and on more, as they are."""
+        arrays = [a for layer in layers for name in ("params", "grads") for a in getattr(layer, name)]
+        in_python = any(layer is other for layer in layers for _, other in self.program.in_python)
+        return not in_python and self.program.fits(*arrays, *more)
+
     def _emit(self, layers):
         program = self.program
-        params, grads = ([a for layer in layers for a in getattr(layer, name)] for name in ("params", "grads"))
+        params = [p for layer in layers for p in layer.params]
         places = [self.place[id(p)] for p in params]
         state = [[getattr(self.rule, name)[i] for i in places] for name in self.rule.state_names]
-        in_python = any(layer is other for layer in layers for _, other in program.in_python)
-        if not in_python and program.fits(*params, *grads, *(a for arrays in state for a in arrays)):
-            columns = [
-                [program.array(getattr(layer, name), i) for layer in layers for i in range(len(layer.params))]
-                for name in ("params", "grads")
-            ]
-            columns += [[program.array(getattr(self.rule, name), i) for i in places] for name in self.rule.state_names]
+        if self._fits(layers, *(a for arrays in state for a in arrays)):
+            known: dict = {}  # place -> (parameter, gradient)
+            for layer in layers:
+                for i, p in enumerate(layer.params):
+                    gradient = program.array(layer.grads, i)
+                    first = known.setdefault(self.place[id(p)], (program.array(layer.params, i), gradient))[1]
+                    if first is not gradient:
+                        program.emit("add_arrays", first, gradient, first)
+            columns = [list(column) for column in zip(*known.values(), strict=True)]
+            columns += [[program.array(getattr(self.rule, name), i) for i in known] for name in self.rule.state_names]
             program.emit(self.op, *columns, *self.numbers)
             return
         operation = getattr(ops, self.op)

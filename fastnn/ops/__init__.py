@@ -7,6 +7,7 @@ is wrong, and calls again. Outputs come last and may be given; results are new a
 from .activation import activation_backward, activation_forward, relu_backward, relu_forward
 from .affine import affine_backward, affine_forward, matmul
 from .attention import scaled_dot_product_attention_backward, scaled_dot_product_attention_forward
+from .branch import add_arrays, concatenate, split
 from .conv import (
     col2im,
     conv2d_backward,
@@ -65,6 +66,7 @@ __all__ = [
     "activation_forward",
     "adagrad_update",
     "adam_update",
+    "add_arrays",
     "affine_backward",
     "affine_forward",
     "affine_softmax_cross_entropy",
@@ -74,6 +76,7 @@ __all__ = [
     "batch_norm_forward",
     "batch_norm_inference",
     "col2im",
+    "concatenate",
     "conv2d_backward",
     "conv2d_forward",
     "conv_transpose2d_backward",
@@ -119,6 +122,7 @@ __all__ = [
     "softmax_cross_entropy_backward",
     "softmax_cross_entropy_forward",
     "softmax_forward",
+    "split",
     "squared_error_backward",
     "squared_error_forward",
 ]

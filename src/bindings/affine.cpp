@@ -31,8 +31,8 @@ template <class T> py::object matmul_pairs(py::handle a_, py::handle b_, py::han
     pairs.next = begin, pairs.end = end;
     for (idx i = begin; one_by_one && i < end; ++i) kernels.matmul(a.mat(i), b.mat(i), pairs.result(i), scratch);
     if (!one_by_one)
-      active_table->share_work(
-          slots, idx(std::min(work * double(end - begin), 1e18)),
+      share(
+          slots, work * double(end - begin),
           [](const void* f, idx slot) {
             auto& p = *static_cast<Pairs*>(const_cast<void*>(f));
             for (idx i; (i = __atomic_fetch_add(&p.next, 1, __ATOMIC_RELAXED)) < p.end;)

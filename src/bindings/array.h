@@ -12,6 +12,7 @@
 
 #include "memory.h"
 #include "table.h"
+#include "threads.h"
 
 namespace fastnn {
 namespace py = pybind11;
@@ -280,6 +281,12 @@ template <class F> void run_rows(idx rows, double work, F&& f) {
     }
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
   }
+}
+
+// body(f, i) for i in [0, count), by as many threads as the work is worth.
+inline void share(idx count, double work, team::BlockBody body, const void* f) {
+  const int threads = team::size(idx(work < 1e18 ? work : 1e18));
+  team::run_blocks(count, threads < count ? threads : int(count), body, f);
 }
 
 }  // namespace fastnn

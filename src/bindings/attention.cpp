@@ -58,14 +58,14 @@ template <class T> Mat<const T> read(Mat<T> m) { return {m.data, m.rows, m.cols,
 
 double Attention::work() const {
   return double(N) * double(heads) * double(queries) * double(keys) *
-         (dout ? 6.0 * double(D) + 4.0 * double(M) + 64 : 2.0 * double(D + M) + 32);
+         (gradients ? 6.0 * double(D) + 4.0 * double(M) + 64 : 2.0 * double(D + M) + 32);
 }
 idx Attention::blocks() const { return (queries + kQueryBlock - 1) / kQueryBlock; }
 idx Attention::parts() const {
   const idx all = N * heads;
-  return dout && all > 0 && all < kParts ? std::clamp(kParts / all, idx(1), std::max(blocks(), idx(1))) : 1;
+  return gradients && all > 0 && all < kParts ? std::clamp(kParts / all, idx(1), std::max(blocks(), idx(1))) : 1;
 }
-idx Attention::units() const { return N * heads * (dout ? parts() : blocks()); }
+idx Attention::units() const { return N * heads * (gradients ? parts() : blocks()); }
 
 // Sizes in elements.
 template <class T> struct Attention::Layout {
@@ -78,7 +78,7 @@ template <class T> struct Attention::Layout {
 
   Layout(const Attention& attention, const KernelTable& table) : a(attention), kernels(kernels_of<T>(table)) {
     constexpr idx line = 64 / idx(sizeof(T));
-    const bool back = a.dout;
+    const bool back = a.gradients;
     const idx rows = std::min(kQueryBlock, a.queries), keys = back ? a.keys : std::min(kKeyBlock, a.keys);
     ld = round_up(keys, line);
     if (ld / line % 2 == 0) ld += line;  // an odd number of cache lines: the rows of a column meet all sets
@@ -172,13 +172,13 @@ template <class T> void Attention::run(const KernelTable& table, idx begin, idx 
   } state{*this, layout, static_cast<T*>(scratch), static_cast<T*>(scratch) + layout.slots * layout.slot, begin, end};
   const double work = this->work() * double(end - begin) / double(std::max(units(), idx(1)));
   // A thread takes the next unit when it has done one.
-  table.share_work(
-      layout.slots, idx(std::min(work, 1e18)),
+  share(
+      layout.slots, work,
       [](const void* f, idx slot) {
         Run& run = *static_cast<Run*>(const_cast<void*>(f));
         T* const own = run.memory + slot * run.layout.slot;
         for (idx unit; (unit = __atomic_fetch_add(&run.next, 1, __ATOMIC_RELAXED)) < run.end;) {
-          if (!run.a.dout)
+          if (!run.a.gradients)
             run.a.forward(run.layout, unit, own);
           else
             run.a.backward(run.layout, unit, own, run.layout.partial ? run.sums + unit * run.layout.partial : nullptr);
@@ -186,8 +186,8 @@ template <class T> void Attention::run(const KernelTable& table, idx begin, idx 
       },
       &state);
   if (!layout.partial || end < units()) return;
-  table.share_work(
-      N * heads * 2, units() * layout.partial * idx(sizeof(T)),
+  share(
+      N * heads * 2, double(units() * layout.partial) * sizeof(T),
       [](const void* f, idx i) {
         const Run& run = *static_cast<const Run*>(f);
         const Attention& a = run.a;
@@ -264,6 +264,7 @@ py::object forward(const py::handle* args) {
 }
 py::object backward(const py::handle* args) {
   Call call(args + 1);
+  call.a.gradients = true;
   call.a.dout = call.read(args[0], call.a.queries, call.a.M);
   call.a.dq = call.make(args[6], call.a.queries, call.a.D), call.a.dk = call.make(args[7], call.a.keys, call.a.D);
   call.a.dv = call.make(args[8], call.a.keys, call.a.M);

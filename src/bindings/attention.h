@@ -7,14 +7,15 @@ namespace fastnn {
 
 struct Attention {
   idx N, queries, keys, heads, D, M;
+  bool gradients;         // of what `forward` gave
   bool causal;            // query t looks at the keys 0 ... t + keys - queries
   const uint8_t* mask;    // (N, keys), 0 where no query looks; or null
   const void *q, *k, *v;  // (N, queries, heads, D), (N, keys, heads, D), (N, keys, heads, M)
   void* out;              // as dout
-  const void* dout;       // (N, queries, heads, M); null: forward
+  const void* dout;       // (N, queries, heads, M)
   void *dq, *dk, *dv;
 
-  bool empty() const { return !N || !heads || (dout ? !D && !M : !queries || !M); }
+  bool empty() const { return !N || !heads || (gradients ? !D && !M : !queries || !M); }
   double work() const;
   idx units() const;                                                 // of work
   template <class T> idx workspace(const KernelTable& table) const;  // bytes

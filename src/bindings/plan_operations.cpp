@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "attention.h"
 #include "mask.h"
 #include "optim.h"
 #include "plan.h"
@@ -699,6 +700,68 @@ template <class T> struct MovingAverage {
   }
 };
 
+// ---- attention, branches
+
+template <class T, bool back> struct ScaledAttention {
+  static Attention attention(const Call& c) {
+    Attention a{};
+    a.N = c.axis('N'), a.queries = c.axis('T'), a.keys = c.axis('S'), a.heads = c.axis('H');
+    a.D = c.axis('D'), a.M = c.axis('M'), a.gradients = back, a.causal = c.flag(4 + back);
+    a.q = c.data<void>(back), a.k = c.data<void>(1 + back), a.v = c.data<void>(2 + back);
+    if (back)
+      a.dout = c.data<void>(0), a.dq = c.data<void>(6), a.dk = c.data<void>(7), a.dv = c.data<void>(8);
+    else
+      a.out = c.data<void>(5);
+    return a;
+  }
+  static void run(const Call& c) {
+    const Attention a = attention(c);
+    if (!a.empty()) a.run<T>(c.table, 0, a.units(), c.scratch<void>());
+  }
+  static Need need(const Call& c) {
+    const Attention a = attention(c);
+    return {a.workspace<T>(c.table), a.work()};
+  }
+};
+template <class T> using AttentionForward = ScaledAttention<T, false>;
+template <class T> using AttentionBackward = ScaledAttention<T, true>;
+
+template <class T> struct AddArrays {
+  static void run(const Call& c) {
+    c.kernels<T>().branch.add({c.data<const T>(0), c.axis('*')}, c.data<const T>(1), c.data<T>(2));
+  }
+  static Need need(const Call& c) { return {0, pass<T>(c.axis('*'))}; }
+};
+// Columns of x (N, C): the first ones are a (N, A), the others b (N, B).
+template <class T> Mat<T> columns(const Call& c, T* x, bool others) {
+  const idx A = c.axis('A'), C = c.axis('C');
+  return {others ? x + A : x, c.axis('N'), others ? C - A : A, C, 1};
+}
+template <class T> struct Concatenate {
+  static void run(const Call& c) {
+    const auto copy = c.kernels<T>().branch.copy;
+    const idx N = c.axis('N');
+    copy(row_major(c.data<const T>(0), N, c.axis('A')), columns(c, c.data<T>(2), false));
+    copy(row_major(c.data<const T>(1), N, c.axis('B')), columns(c, c.data<T>(2), true));
+  }
+  static Need need(const Call& c) { return {0, pass<T>(c.axis('N') * c.axis('C'))}; }
+};
+template <class T> struct Split {
+  static void run(const Call& c) {
+    const auto copy = c.kernels<T>().branch.copy;
+    const idx N = c.axis('N');
+    copy(columns(c, c.data<const T>(0), false), row_major(c.data<T>(2), N, c.axis('A')));
+    copy(columns(c, c.data<const T>(0), true), row_major(c.data<T>(3), N, c.axis('B')));
+  }
+  static Need need(const Call& c) { return {0, pass<T>(c.axis('N') * c.axis('C'))}; }
+};
+const char* check_columns(const Call& c, const std::vector<Buffer>&) {
+  return c.axis('A') + c.axis('B') == c.axis('C') ? nullptr : "the columns of a and b are not those of both";
+}
+const char* check_split(const Call& c, const std::vector<Buffer>& buffers) {
+  return c.whole(1) == c.axis('A') ? check_columns(c, buffers) : "columns is not the number of columns of a";
+}
+
 #define FASTNN_BOTH(...) \
   {__VA_ARGS__<float>::run, __VA_ARGS__<float>::need}, { __VA_ARGS__<double>::run, __VA_ARGS__<double>::need }
 template <class T> using Softmax = SoftmaxForward<T, &SoftmaxKernels<T>::forward>;
@@ -808,6 +871,14 @@ const Operation operations[] = {
      "dhs:fNTH x:fNTD Wx:fDM Wh:fHM h0:f?NH hs:fNTH gates:fNTQ linear_before_reset:b=0 lengths:n reverse:b=0 "
      "time_major:n dx:F?NTD dWx:FDM dWh:FHM db:F?M dh0:F?NH db_h:F?H",
      FASTNN_BOTH(GruBack), check_recurrent<2, true>},
+    {"scaled_dot_product_attention_forward", "q:fNTHD k:fNSHD v:fNSHM mask:n causal:b=0 out:FNTHM",
+     FASTNN_BOTH(AttentionForward), nullptr},
+    {"scaled_dot_product_attention_backward",
+     "dout:fNTHM q:fNTHD k:fNSHD v:fNSHM mask:n causal:b=0 dq:FNTHD dk:FNSHD dv:FNSHM", FASTNN_BOTH(AttentionBackward),
+     nullptr},
+    {"add_arrays", "a:f* b:f* out:G*", FASTNN_BOTH(AddArrays), nullptr},
+    {"concatenate", "a:fNA b:fNB out:FNC", FASTNN_BOTH(Concatenate), check_columns},
+    {"split", "x:fNC columns:i a:FNA b:FNB", FASTNN_BOTH(Split), check_split},
     {"moving_average", "arrays:U values:L momentum:r factor:r=1", FASTNN_BOTH(MovingAverage), nullptr},
     {"sgd_update", "params:U grads:L lr:r" FASTNN_TAIL, FASTNN_BOTH(Sgd), nullptr},
     {"momentum_update", "params:U grads:L v:U lr:r momentum:r" FASTNN_TAIL, FASTNN_BOTH(Momentum), nullptr},

@@ -10,7 +10,6 @@ template <class T> constexpr AttentionKernels<T> kernels() {
 }
 }  // namespace
 void fill_attention(KernelTable& table) {
-  table.share_work = share_work;
   table.f32.attention = kernels<float>();
   table.f64.attention = kernels<double>();
 }

@@ -82,10 +82,5 @@ template <class T> void attention_total(Mat<T> out, const T* parts, idx count, i
     });
 }
 
-inline void share_work(idx count, idx work, team::BlockBody body, const void* f) {
-  const int threads = team(work);
-  team::run_blocks(count, threads < count ? threads : int(count), body, f);
-}
-
 }  // namespace
 }  // namespace FASTNN_NS

@@ -211,6 +211,11 @@ template <class T> struct AttentionKernels {  // see attention.h
   void (*total)(Mat<T> out, const T* parts, idx count, idx stride);
 };
 
+template <class T> struct BranchKernels {
+  void (*add)(Vec<const T> a, const T* b, T* out);  // out may be a or b
+  void (*copy)(Mat<const T> x, Mat<T> out);         // columns side by side
+};
+
 template <class T> struct Kernels {
   AffineKernels<T> affine;
   ActivationKernels<T> activation;
@@ -223,6 +228,7 @@ template <class T> struct Kernels {
   RnnKernels<T> rnn;
   ConvKernels<T> conv;
   AttentionKernels<T> attention;
+  BranchKernels<T> branch;
 };
 
 struct KernelTable {
@@ -230,14 +236,13 @@ struct KernelTable {
   double
       chunk_work;  // scalar operations that take about 50 ms on one thread of this ISA: Ctrl-C is looked for in between
   void (*widen)(const float* from, idx n, double* to);  // a float32 operand beside float64 ones
-  // body(f, i) for i in [0, count), by as many threads as the work is worth.
-  void (*share_work)(idx count, idx work, void (*body)(const void* f, idx i), const void* f);
   Kernels<float> f32;
   Kernels<double> f64;
 };
 
 #define FASTNN_FAMILIES(X) \
-  X(affine) X(activation) X(softmax) X(norm) X(random) X(optim) X(embedding) X(conv) X(pool) X(rnn) X(attention)
+  X(affine)                \
+  X(activation) X(softmax) X(norm) X(random) X(optim) X(embedding) X(conv) X(pool) X(rnn) X(attention) X(branch)
 
 extern const KernelTable* active_table;
 template <class T> const Kernels<T>& active();

@@ -14,13 +14,13 @@ import numpy as np
 from fastnn import backends
 from fastnn.backends import OPS, numpy_backend
 
-from . import activation, affine, attention, conv, embedding, norm, optim, pool, random, rnn, softmax
+from . import activation, affine, attention, branch, conv, embedding, norm, optim, pool, random, rnn, softmax
 from ._common import SIZES as SIZES
 
 DTYPES = np.float32, np.float64
 TARGETS = "numpy", "numba", "native-baseline", "native-avx2", "native-avx512"
 
-_FAMILIES = affine, activation, softmax, norm, random, optim, conv, pool, embedding, rnn, attention
+_FAMILIES = affine, activation, softmax, norm, random, optim, conv, pool, embedding, rnn, attention, branch
 
 
 def _merged(name):

@@ -228,3 +228,100 @@ class BookAttentionStep(Workload):
     def fastnn(self, fastnn):
         layer = fastnn.time_layers.Attention()
         return lambda hs, h, dc: [layer.forward(hs, h), *layer.backward(dc)]
+
+
+class TransformerStep(Workload):
+    """gradient and SGD update of a block x + attention(norm(x)), x + relu network(norm(x)), and scores of each step
+
+    x (N, T, D), a hidden layer of 4 D, V classes; what is compared is the loss. fastnn runs `Network.step`.
+    """
+
+    name = "transformer_step"
+    cases = (
+        {"N": 8, "T": 128, "D": 128, "heads": 4, "V": 100},
+        {"N": 32, "T": 32, "D": 64, "heads": 4, "V": 20},
+        {"N": 2, "T": 16, "D": 32, "heads": 2, "V": 10},
+    )
+    without = ("torch-compile",)
+    stateful = trains = True
+    LR = 0.01
+
+    def inputs(self, rng):
+        D = self.D
+        shapes = dict.fromkeys(("Wq", "Wk", "Wv", "Wo"), (D, D)) | {"W1": (D, 4 * D), "W2": (4 * D, D)}
+        weights = {name: self.normal(rng, *s, scale=s[0] ** -0.5) for name, s in (shapes | {"W": (D, self.V)}).items()}
+        return {"x": self.normal(rng, self.N, self.T, D), "t": rng.integers(0, self.V, (self.N, self.T))} | weights
+
+    def flops(self):
+        N, T, D = self.N, self.T, self.D
+        return 6 * N * T * (12 * D * D + D * self.V) + 12 * N * T * T * D // 2
+
+    def reference(self, x, t, *params):
+        return self.numpy(np)(x, t, *params)
+
+    def numpy(self, np):
+        """The loss alone."""
+
+        def norm(x):
+            c = x - x.mean(axis=-1, keepdims=True)
+            return c / np.sqrt(np.square(c).mean(axis=-1, keepdims=True) + 1e-5)
+
+        def loss(x, t, Wq, Wk, Wv, Wo, W1, W2, W):
+            N, T, D = x.shape
+            a = norm(x)
+            q, k, v = ((a @ w).reshape(N, T, self.heads, -1).swapaxes(1, 2) for w in (Wq, Wk, Wv))
+            score = q @ k.swapaxes(2, 3) / np.sqrt(np.asarray(D // self.heads, x.dtype))
+            score = np.where(np.tri(T, dtype=bool), score, -np.inf)
+            x = x + (_softmax(score) @ v).swapaxes(1, 2).reshape(N, T, D) @ Wo
+            x = x + np.maximum(norm(x) @ W1, 0) @ W2
+            p = _softmax(x @ W).reshape(N * T, -1)
+            return [np.array(-np.log(p[np.arange(N * T), t.reshape(-1)]).mean())]
+
+        return loss if self.dtype == np.float64 else None
+
+    def torch(self, torch):
+        F, made = torch.nn.functional, []
+
+        def step(x, t, *params):
+            if not made:
+                zeros = [torch.zeros(p.shape[1], dtype=p.dtype) for p in params]
+                norms = [f(self.D, dtype=x.dtype) for f in (torch.ones, torch.zeros) for _ in range(2)]
+                made.append([p.clone().requires_grad_() for p in (*params, *zeros, *norms)])
+                made.append(torch.optim.SGD(made[0], self.LR))
+            Wq, Wk, Wv, Wo, W1, W2, W, bq, bk, bv, bo, b1, b2, b, g1, g2, c1, c2 = made[0]
+            N, T, D = x.shape
+            made[1].zero_grad()
+            a = F.layer_norm(x, (D,), g1, c1)
+            projected = (torch.addmm(c, a.reshape(N * T, D), w) for w, c in ((Wq, bq), (Wk, bk), (Wv, bv)))
+            q, k, v = (y.reshape(N, T, self.heads, -1).transpose(1, 2) for y in projected)
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(N * T, D)
+            x = x.reshape(N * T, D) + torch.addmm(bo, y, Wo)
+            x = x + torch.addmm(b2, torch.relu(torch.addmm(b1, F.layer_norm(x, (D,), g2, c2), W1)), W2)
+            loss = F.cross_entropy(torch.addmm(b, x, W), t.reshape(-1))
+            loss.backward()
+            made[1].step()
+            return [loss.detach()]
+
+        return step
+
+    def fastnn(self, fastnn):
+        from fastnn import layers, network, optimizer, time_layers
+
+        made, rule = [], optimizer.SGD(self.LR)
+
+        def step(x, t, *params):
+            if not made:
+                copies = [(p.copy(), np.zeros(p.shape[1], p.dtype)) for p in params]
+                *four, hidden, back, scores = copies
+                ones = [(np.ones(self.D, x.dtype), np.zeros(self.D, x.dtype)) for _ in range(2)]
+                attention = time_layers.MultiHeadAttention(*(a for pair in four for a in pair), self.heads, True)
+                ahead = [time_layers.TimeAffine(*hidden), layers.Relu(), time_layers.TimeAffine(*back)]
+                net = [
+                    layers.Add([], [layers.LayerNorm(*ones[0]), attention]),
+                    layers.Add([], [layers.LayerNorm(*ones[1]), *ahead]),
+                    time_layers.TimeAffine(*scores),
+                ]
+                made.append(network.Network(net, time_layers.TimeSoftmaxWithLoss()))
+            return [np.array(made[0].step(x, t, rule))]
+
+        return step

@@ -10,6 +10,7 @@ One module a family; the public functions of all of them are the list of operati
 from .activation import *
 from .affine import *
 from .attention import *
+from .branch import *
 from .conv import *
 from .embedding import *
 from .norm import *
