@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import backends, layers, time_layers
+from ..layers.base import Layer
 from ..layers.branch import Branches
 from . import lowering
 from .plan import Plan, native_plan
@@ -240,4 +241,11 @@ def _frozen(layer, dtype):
             setattr(twin, name, None)
         elif name == "stateful":
             twin.stateful = False
+    parts = {name: value for name, value in vars(layer).items() if isinstance(value, Layer) or name == "projections"}
+    if parts:  # a layer of layers, whose arrays are theirs
+        twin.params = []
+        for name, value in parts.items():
+            copies = [_frozen(part, dtype) for part in (value if isinstance(value, list) else [value])]
+            setattr(twin, name, copies if isinstance(value, list) else copies[0])
+            twin.params += [p for part in copies for p in part.params]
     return twin

@@ -147,6 +147,9 @@ def _flops(program, op, args):
         return 2 * math.prod(W[1:]) * math.prod(out)
     if op in ("lstm_forward", "gru_forward", "rnn_forward"):
         return 2 * shapes[0][0] * (math.prod(shapes[1]) + math.prod(shapes[2]))
+    if op == "scaled_dot_product_attention_forward":
+        (T, heads, D), (S, *_), (*_, M) = shapes[:3]
+        return 2 * T * S * heads * (D + M)
     if op in ("embedding_forward", "moving_average"):
         return 0
     return max((r * math.prod(s) for r, s in zip(rows, shapes, strict=True)), default=0)

@@ -199,6 +199,11 @@ class TimeBiLSTM(Layer):
         dxs += more
         return dxs
 
+    def reset_state(self):
+        """Both directions start from zeros again."""
+        self.forward_lstm.reset_state()
+        self.backward_lstm.reset_state()
+
     def _pays(self, steps):
         """Whether the directions are long enough, and their steps small enough, for a thread each."""
         Wh = self.params[1]

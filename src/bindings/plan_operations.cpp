@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "attention.h"
+#include "branch.h"
 #include "mask.h"
 #include "optim.h"
 #include "plan.h"
@@ -732,29 +733,21 @@ template <class T> struct AddArrays {
   }
   static Need need(const Call& c) { return {0, pass<T>(c.axis('*'))}; }
 };
-// Columns of x (N, C): the first ones are a (N, A), the others b (N, B).
-template <class T> Mat<T> columns(const Call& c, T* x, bool others) {
-  const idx A = c.axis('A'), C = c.axis('C');
-  return {others ? x + A : x, c.axis('N'), others ? C - A : A, C, 1};
-}
-template <class T> struct Concatenate {
+template <class T, bool joins> struct Columns {
   static void run(const Call& c) {
-    const auto copy = c.kernels<T>().branch.copy;
-    const idx N = c.axis('N');
-    copy(row_major(c.data<const T>(0), N, c.axis('A')), columns(c, c.data<T>(2), false));
-    copy(row_major(c.data<const T>(1), N, c.axis('B')), columns(c, c.data<T>(2), true));
+    const idx size = sizeof(T);
+    const SideBySide s{c.axis('N'),
+                       c.axis('C') * size,
+                       c.axis('A') * size,
+                       c.data<char>(joins ? 2 : 0),
+                       c.data<char>(joins ? 0 : 2),
+                       c.data<char>(joins ? 1 : 3)};
+    joins ? s.join() : s.part();
   }
   static Need need(const Call& c) { return {0, pass<T>(c.axis('N') * c.axis('C'))}; }
 };
-template <class T> struct Split {
-  static void run(const Call& c) {
-    const auto copy = c.kernels<T>().branch.copy;
-    const idx N = c.axis('N');
-    copy(columns(c, c.data<const T>(0), false), row_major(c.data<T>(2), N, c.axis('A')));
-    copy(columns(c, c.data<const T>(0), true), row_major(c.data<T>(3), N, c.axis('B')));
-  }
-  static Need need(const Call& c) { return {0, pass<T>(c.axis('N') * c.axis('C'))}; }
-};
+template <class T> using Concatenate = Columns<T, true>;
+template <class T> using Split = Columns<T, false>;
 const char* check_columns(const Call& c, const std::vector<Buffer>&) {
   return c.axis('A') + c.axis('B') == c.axis('C') ? nullptr : "the columns of a and b are not those of both";
 }

@@ -2,7 +2,7 @@
 
 namespace FASTNN_NS {
 namespace {
-template <class T> constexpr BranchKernels<T> kernels() { return {.add = add_arrays<T>, .copy = copy_rows<T>}; }
+template <class T> constexpr BranchKernels<T> kernels() { return {.add = add_arrays<T>}; }
 }  // namespace
 void fill_branch(KernelTable& table) {
   table.f32.branch = kernels<float>();

@@ -22,7 +22,8 @@ template <class T> struct AffineKernels {
   void (*product)(Mat<const T> a, Mat<const T> b, Mat<T> out, bool accumulate, void* scratch);
   idx (*forward_workspace)(idx N, idx D, idx M);
   void (*forward)(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha, Mat<T> out, void* scratch);
-  // With W packed once, to zeroed memory of packed_elements. skip_zeros: those of a single row x; same bits for finite W.
+  // With W packed once, to zeroed memory of packed_elements. skip_zeros: those of a single row x; same bits for finite
+  // W.
   idx (*packed_elements)(idx D, idx M);
   void (*pack)(Mat<const T> W, T* packed);
   void (*forward_packed)(Mat<const T> x, Mat<const T> W, const T* packed, const T* b, Activation kind, T alpha,
@@ -213,7 +214,6 @@ template <class T> struct AttentionKernels {  // see attention.h
 
 template <class T> struct BranchKernels {
   void (*add)(Vec<const T> a, const T* b, T* out);  // out may be a or b
-  void (*copy)(Mat<const T> x, Mat<T> out);         // columns side by side
 };
 
 template <class T> struct Kernels {
