@@ -11,6 +11,7 @@ __all__: list[str] = [
     "activation_forward",
     "adagrad_update",
     "adam_update",
+    "add_arrays",
     "affine_backward",
     "affine_forward",
     "affine_softmax_cross_entropy",
@@ -21,6 +22,7 @@ __all__: list[str] = [
     "batch_norm_forward",
     "batch_norm_inference",
     "col2im",
+    "concatenate",
     "conv2d_backward",
     "conv2d_forward",
     "conv_transpose2d_backward",
@@ -73,6 +75,7 @@ __all__: list[str] = [
     "softmax_cross_entropy_backward",
     "softmax_cross_entropy_forward",
     "softmax_forward",
+    "split",
     "squared_error_backward",
     "squared_error_forward",
     "trim",
@@ -145,6 +148,7 @@ def adam_update(
     clip_norm: typing.Any = 0.0,
     clip_value: typing.Any = 0.0,
 ) -> typing.Any: ...
+def add_arrays(a: typing.Any, b: typing.Any, out: typing.Any = None) -> typing.Any: ...
 def affine_backward(
     dout: typing.Any, x: typing.Any, W: typing.Any, dW: typing.Any = None, db: typing.Any = None, dx: typing.Any = None
 ) -> typing.Any: ...
@@ -231,6 +235,7 @@ def col2im(
     padding: typing.Any = (0, 0),
     out: typing.Any = None,
 ) -> typing.Any: ...
+def concatenate(a: typing.Any, b: typing.Any, out: typing.Any = None) -> typing.Any: ...
 def conv2d_backward(
     dout: typing.Any,
     x: typing.Any,
@@ -584,6 +589,7 @@ def softmax_cross_entropy_forward(
     y: typing.Any = None,
 ) -> typing.Any: ...
 def softmax_forward(x: typing.Any, out: typing.Any = None) -> typing.Any: ...
+def split(x: typing.Any, columns: typing.Any, a: typing.Any = None, b: typing.Any = None) -> typing.Any: ...
 def squared_error_backward(y: typing.Any, t: typing.Any, scale: typing.Any, dx: typing.Any = None) -> typing.Any: ...
 def squared_error_forward(y: typing.Any, t: typing.Any) -> typing.Any: ...
 def trim() -> None:
@@ -658,4 +664,7 @@ operations: list = [
     "gru_backward",
     "scaled_dot_product_attention_forward",
     "scaled_dot_product_attention_backward",
+    "add_arrays",
+    "concatenate",
+    "split",
 ]
