@@ -247,6 +247,28 @@ def test_subclasses_of_the_reader(rng):
 
 # ---- what stays the reader's ---------------------------------------------------------------------------------------
 
+
+def test_other_names_of_arguments_and_abstract_bases(tmp_path):
+    fastnn.patch()
+    base = "class Layer(abc.ABC):\n    @abc.abstractmethod\n    def forward(self, X):\n        pass\n\n\n"
+    text = {
+        "from common.functions import *": "import abc\n\nfrom common.functions import *",
+        "class Relu:": base + "class Relu(Layer):",
+        "def forward(self, x):\n        self.mask = x <= 0": "def forward(self, X: np.ndarray) -> np.ndarray:\n"
+        "        x = X\n        self.mask = x <= 0",
+        "def backward(self, dout):\n        dout[self.mask] = 0\n        return dout": "def backward(self, d_out):\n"
+        "        d_out[self.mask] = 0\n        return d_out",
+        "x.shape[0], -1)\n        return": "x.shape[0], -1)\n        return",
+    }
+    text.popitem()
+    layers = variation(tmp_path, "book1", "layers", text)
+    assert session.active.replacements.kept == {} and replaced(layers.Relu)
+    layer, x = layers.Relu(), np.array([[-1.0, 2.0]])
+    assert (layer.forward(X=x) == [[0, 2]]).all() and (layer.backward(d_out=x) == [[0, 2]]).all()
+    with pytest.raises(TypeError):
+        layer.forward(x=x)
+
+
 OLD_DROPOUT = """    def __init__(self, dropout_ratio=0.5):
         self.dropout_ratio = dropout_ratio
         self.mask = None

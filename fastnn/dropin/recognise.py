@@ -125,6 +125,9 @@ CALLED = "__init__", "forward", "backward", "update", "get_batch", "loss", "grad
 CALLING = "RnnlmTrainer", "MultiLayerNet", "MultiLayerNetExtend"  # that these are the reader's costs little
 
 
+_PLAIN_BASES = "builtins", "abc", "typing"  # metaclasses and bases without an effect: ABC, Protocol, Generic
+
+
 # ---- candidates ----------------------------------------------------------------------------------------------------
 
 
@@ -151,6 +154,32 @@ def members(ours: type) -> dict[str, Any]:
     return found
 
 
+def fitted(original: type, ours: type) -> dict[str, Any]:
+    """`members`, with the reader's names for arguments where he has other ones."""
+    found = members(ours)
+    for name in found.keys() & CALLED:
+        theirs = getattr(original, name, None)
+        if isinstance(theirs, types.FunctionType) and _names(theirs) != _names(found[name])[: len(_names(theirs))]:
+            code = calling(found[name], theirs)
+            found[name] = types.FunctionType(code, found[name].__globals__, name, theirs.__defaults__)
+    return found
+
+
+def calling(ours, function) -> types.CodeType:
+    """The code of a function that has the arguments of `function` and calls `ours`, which is a constant of the code."""
+    names = ", ".join(_names(function))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "'str' object is not callable": it will not be one
+        made = compile(f"lambda {names}: ''({names})", __file__, "eval")
+    code = next(value for value in made.co_consts if isinstance(value, types.CodeType))
+    constants = tuple(ours if value == "" else value for value in code.co_consts)
+    return code.replace(co_consts=constants, co_name=function.__name__, co_qualname=function.__qualname__)
+
+
+def _names(function):
+    return list(inspect.signature(function).parameters)
+
+
 def match(original, module) -> tuple[Any, str]:
     """(what replaces it, ""), or (None, why nothing does)."""
     reasons = []
@@ -170,15 +199,16 @@ def match(original, module) -> tuple[Any, str]:
 def _unlike_by_code(original, candidate, module) -> str:
     if isinstance(original, types.FunctionType):
         return _signature_differs(original, candidate.ours) or _foreign(original, candidate, module)
-    if type(original) is not type:
+    if type(original).__module__ not in _PLAIN_BASES:
         return f"its metaclass is {type(original).__name__}"
+    own = [owner for owner in original.__mro__[:-1] if owner.__module__ not in _PLAIN_BASES]
     for special in ("__setattr__", "__getattribute__", "__getattr__", "__new__", "__slots__"):
-        if any(special in vars(owner) for owner in original.__mro__[:-1]):
+        if any(special in vars(owner) for owner in own):
             return f"it defines {special}"
     for name in CALLED:
         ours, theirs = getattr(candidate.ours, name, None), getattr(original, name, None)
         if name == "__init__":
-            functions = [f for owner in original.__mro__[:-1] if (f := vars(owner).get(name)) is not None]
+            functions = [f for owner in own if (f := vars(owner).get(name)) is not None]
         elif ours is None or name not in members(candidate.ours):
             continue
         elif theirs is None:
@@ -197,12 +227,12 @@ def _unlike_by_code(original, candidate, module) -> str:
 
 
 def _signature_differs(theirs, ours) -> str:
-    """Ours must take the same arguments in the same order; it may take more, with defaults."""
+    """Ours must take as many arguments with the same defaults, whatever their names, or more with defaults."""
     if theirs.__closure__ and "__class__" not in theirs.__code__.co_freevars:
         return f"{theirs.__name__} is decorated or a closure"
     a, b = (list(inspect.signature(f).parameters.values()) for f in (theirs, ours))
     same = len(a) <= len(b) and all(
-        (p.name, p.kind) == (q.name, q.kind) and (p.default is q.default or p.default == q.default)
+        p.kind == q.kind == p.POSITIONAL_OR_KEYWORD and (p.default is q.default or p.default == q.default)
         for p, q in zip(a, b, strict=False)
     )
     if same and all(q.default is not q.empty for q in b[len(a) :]):
@@ -265,7 +295,7 @@ def _unlike_by_trial(original, candidate) -> str:
     ours = candidate.ours
     if isinstance(original, type):
         # A subclass of the reader's class with our methods: his constructor, as it will be.
-        ours = type(original.__name__, (original,), members(ours))
+        ours = type(original)(original.__name__, (original,), fitted(original, ours))
     states = np.random.get_state(), random.getstate()
     try:
         runs = []

@@ -2,9 +2,7 @@
 
 import contextlib
 import gc
-import inspect
 import types
-import warnings
 from typing import Any
 
 import fastnn
@@ -89,7 +87,7 @@ class Replacements:
     def _replace_methods(self, cls, ours):
         before = self.methods[cls] = {}
         original = self.recorder and self.recorder.pristine(cls)
-        for name, value in recognise.members(ours).items():
+        for name, value in recognise.fitted(cls, ours).items():
             if self.recorder is not None and name in recognise.CALLED:
                 value = self.recorder.wrap(f"{cls.__name__}.{name}", value, original, name)
             before[name] = vars(cls).get(name, _ABSENT)
@@ -102,7 +100,7 @@ class Replacements:
             original.__defaults__, original.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
             ours = self.recorder.wrap(function.__name__, ours, original)
         self.functions[function] = function.__code__
-        function.__code__ = _calling(ours, function)
+        function.__code__ = recognise.calling(ours, function)
 
     def restore(self):
         """Everything as it was. Attributes that our methods compute only when read are computed now."""
@@ -122,17 +120,6 @@ class Replacements:
         if self.recorder is not None:
             self.recorder.close()
         fastnn.backends._set(*self._backend)
-
-
-def _calling(ours, function) -> types.CodeType:
-    """The code of a function that has the signature of `function` and calls `ours`, which is a constant of the code."""
-    names = ", ".join(inspect.signature(function).parameters)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "'str' object is not callable": it will not be one
-        made = compile(f"lambda {names}: ''({names})", __file__, "eval")
-    code = next(value for value in made.co_consts if isinstance(value, types.CodeType))
-    constants = tuple(ours if value == "" else value for value in code.co_consts)
-    return code.replace(co_consts=constants, co_name=function.__name__, co_qualname=function.__qualname__)
 
 
 def _instances(classes):
