@@ -86,13 +86,17 @@ template <class T> struct Swish {
     return dout * fma(x, e * r * r, (x < 0 ? e : V{} + 1) * r);
   }
 };
-template <class T> struct Gelu {
+template <class T> struct Gelu {  // x times the normal distribution function = max(x, 0) - |x| erfc(|x| / sqrt(2)) / 2
   using V = Simd<T>;
   static constexpr bool kLong = true;
-  V forward(V x) const { return x * normal_cdf(x); }
+  V forward(V x) const {
+    const V a = at_most(abs(x), MathConstants<T>::erfc_high);
+    return fma(a * T(-0.5), erfc_of_scaled(a), at_least(x, 0));
+  }
   V backward(V dout, V x) const {
+    const V tail = erfc_of_scaled(at_most(abs(x), MathConstants<T>::erfc_high)) * T(0.5);
     const V density = exp_of_negative(x * x * T(-0.5)) * T(0.39894228040143267794);  // 1 / sqrt(2 pi)
-    return dout * fma(x, density, normal_cdf(x));
+    return dout * fma(x, density, x < 0 ? tail : 1 - tail);
   }
 };
 template <class T> struct GeluTanh {  // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u = a (x + b x^3)

@@ -19,11 +19,15 @@ template <> struct MathConstants<float> {
                                   0x1.1228180000000p-7f, 0x1.6d99640000000p-10f};
   // (log((1 + s) / (1 - s)) / s - 2) / s^2 in s^2, |s| <= 0.1716: 9e-10 of the logarithm
   static constexpr float log[] = {0x1.5555760000000p-1f, 0x1.9961820000000p-2f, 0x1.31a44c0000000p-2f};
-  // -log(erfc(z)) / z = P(z) / Q(z), 0 <= z <= 4: 2.6e-9; goes on growing like z. Scaled so that float holds them well.
-  static constexpr float erfc_p[] = {1.417145013809204f, 1.9394851922988892f, 1.1886563301086426f, 0.3720099627971649f,
-                                     0.05070894584059715f};
-  static constexpr float erfc_q[] = {1.2559120655059814f, 1.010251760482788f, 0.3690539002418518f,
-                                     0.05076337233185768f};
+  // 2^r, |r| <= 1/2: 5e-9
+  static constexpr float exp2[] = {1.0f,           0.693147188f,   0.240226508f,   0.0555035711f,
+                                   0.00961808256f, 0.00133908639f, 0.000154531629f};
+  // -log2(erfc(a / sqrt(2))) / a = P(a) / Q(a), 0 <= a <= 5.7: 3.4e-9; goes on growing like a
+  static constexpr float erfc_high = 15;  // 2^-160 there
+  static constexpr float erfc_p[] = {0x1.8f44880000000p+0f, 0x1.8241fa0000000p+0f, 0x1.4ea6120000000p-1f,
+                                     0x1.2815620000000p-3f, 0x1.c83e960000000p-7f};
+  static constexpr float erfc_q[] = {0x1.5adb360000000p+0f, 0x1.8a5b660000000p-1f, 0x1.9734e00000000p-3f,
+                                     0x1.3c95060000000p-6f};
 };
 template <> struct MathConstants<double> {
   static constexpr int bits = 52, bias = 1023;
@@ -38,19 +42,33 @@ template <> struct MathConstants<double> {
   // 1.6e-18
   static constexpr double log[] = {0.6666666666666698, 0.3999999999961189,  0.285714287038647, 0.2222220213971996,
                                    0.1818339414965188, 0.15318097212014986, 0.1475797411264621};
-  // 0 <= z <= 6: 6.4e-17
+  // 8.0e-18
+  static constexpr double exp2[] = {1.0,
+                                    0.6931471805599453,
+                                    0.24022650695910097,
+                                    0.0555041086648216,
+                                    0.009618129107606888,
+                                    0.001333355814641695,
+                                    0.0001540353044173605,
+                                    1.525273382982163e-05,
+                                    1.321544258792169e-06,
+                                    1.0178062451641066e-07,
+                                    7.072585949269223e-09,
+                                    4.454959755234878e-10};
+  // 0 <= a <= 8.4: 1.1e-16
+  static constexpr double erfc_high = 40;  // 2^-1160 there
   static constexpr double erfc_p[] = {
-      1.1283791670955126,  2.6476734894964973,  2.9442722723777046,  1.9983514223443282,     0.8976897765208148,
-      0.27172744466939064, 0.05396794525406028, 0.00647405050755805, 0.00038732830030272235, 7.633427739693525e-06};
+      1.1511040990721624,   1.9098927065948867,   1.5017841432868317,    0.7207529217423921,    0.2289421879588849,
+      0.049002479612245006, 0.006881853725680361, 0.0005837550351074172, 2.469555487013089e-05, 3.44147135782503e-07};
   static constexpr double erfc_q[] = {1.0,
-                                      1.7822499526514834,
-                                      1.5126866568363115,
-                                      0.772175871586815,
-                                      0.25252634935574186,
-                                      0.05248025837254813,
-                                      0.006433314698954312,
-                                      0.00038724445900614133,
-                                      7.633804624011417e-06};
+                                      1.2602410272892672,
+                                      0.7563433284181558,
+                                      0.2730053975338348,
+                                      0.06313158733893547,
+                                      0.009277286643412718,
+                                      0.000804164337369289,
+                                      3.422789786751982e-05,
+                                      4.771127890007136e-07};
 };
 
 template <class V> using ElementOf = std::remove_cvref_t<decltype(V{}[0])>;
@@ -154,19 +172,13 @@ template <class V> FASTNN_INLINE V tanh(V x) {
   return with_sign(m / (m + 2), x);
 }
 
-// -log(erfc(z)) for z >= 0.
-template <class V> FASTNN_INLINE V erfc_exponent(V z) {
-  using C = MathConstants<ElementOf<V>>;
-  z = at_most(z, 30);
-  return z * polynomial(z, C::erfc_p) / polynomial(z, C::erfc_q);
-}
-// 3.8 ULP.
-template <class V> FASTNN_INLINE V erf(V x) { return with_sign(expm1_of_negative(-erfc_exponent(abs(x))), x); }
-
-// The normal distribution function, erfc(-x / sqrt(2)) / 2; small results are accurate.
-template <class V> FASTNN_INLINE V normal_cdf(V x) {
-  const V tail = exp_of_negative(-erfc_exponent(abs(x) * ElementOf<V>(0.70710678118654752440))) * ElementOf<V>(0.5);
-  return x < 0 ? tail : 1 - tail;
+// erfc(a / sqrt(2)) for 0 <= a <= erfc_high, twice the tail of the normal distribution; small results are accurate.
+template <class V> FASTNN_INLINE V erfc_of_scaled(V a) {
+  using T = ElementOf<V>;
+  using C = MathConstants<T>;
+  constexpr T magic = T(3) * T(idx(1) << (C::bits - 1));  // adding it rounds to a whole number
+  const V x = a * polynomial(a, C::erfc_p) / polynomial(a, C::erfc_q), n = (x + magic) - magic;
+  return scale_by_power(polynomial(n - x, C::exp2), -n);
 }
 
 }  // namespace
