@@ -14,9 +14,13 @@ template <> struct MathConstants<float> {
   static constexpr float min_normal = 0x1p-126f;
   static constexpr float exp_low = -104.0f, exp_high = 88.73f;                // exp is 0 below, inf above
   static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;  // n * ln2_high is exact
+  static constexpr float log2e = 0x1.715476p+0f, log2e_low = 1.92596299e-8f;
   // (exp(r) - 1 - r) / r^2, |r| <= ln(2)/2: 6.5e-9 of exp(r)
   static constexpr float exp[] = {0x1.0000000000000p-1f, 0x1.5554b00000000p-3f, 0x1.5554860000000p-5f,
                                   0x1.1228180000000p-7f, 0x1.6d99640000000p-10f};
+  // (exp(2 h) - 1) / h from the same
+  static constexpr float expm1_of_double[] = {0x1.0000000000000p+1f, 0x1.0000000000000p+1f, 0x1.5554b00000000p+0f,
+                                              0x1.5554860000000p-1f, 0x1.1228180000000p-2f, 0x1.6d99640000000p-4f};
   // (log((1 + s) / (1 - s)) / s - 2) / s^2 in s^2, |s| <= 0.1716: 9e-10 of the logarithm
   static constexpr float log[] = {0x1.5555760000000p-1f, 0x1.9961820000000p-2f, 0x1.31a44c0000000p-2f};
   // 2^r, |r| <= 1/2: 5e-9
@@ -34,11 +38,23 @@ template <> struct MathConstants<double> {
   static constexpr double min_normal = 0x1p-1022;
   static constexpr double exp_low = -746.0, exp_high = 709.79;
   static constexpr double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
+  static constexpr double log2e = 0x1.71547652b82fep+0, log2e_low = 2.0355273740931033e-17;
   // 8.8e-18
   static constexpr double exp[] = {0.5000000000000006,    0.16666666666666685,    0.04166666666657379,
                                    0.008333333333314333,  0.001388888893237862,   0.00019841269903613808,
                                    2.480150441030243e-05, 2.7557227412722905e-06, 2.7626350177566355e-07,
                                    2.5114650370683963e-08};
+  static constexpr double expm1_of_double[] = {2.0,
+                                               2.000000000000002,
+                                               1.3333333333333348,
+                                               0.6666666666651806,
+                                               0.26666666666605865,
+                                               0.08888888916722316,
+                                               0.025396825476625674,
+                                               0.0063491851290374225,
+                                               0.0014109300435314128,
+                                               0.00028289382581827947,
+                                               5.1434803959160756e-05};
   // 1.6e-18
   static constexpr double log[] = {0.6666666666666698, 0.3999999999961189,  0.285714287038647, 0.2222220213971996,
                                    0.1818339414965188, 0.15318097212014986, 0.1475797411264621};
@@ -80,11 +96,6 @@ template <class V> FASTNN_INLINE V abs(V x) {
   using I = SimdMask<ElementOf<V>>;
   return (V)((I)x & ~(I)(-V{}));
 }
-template <class V> FASTNN_INLINE V with_sign(V size, V sign) {
-  using I = SimdMask<ElementOf<V>>;
-  const I bit = (I)(-V{});
-  return (V)(((I)size & ~bit) | ((I)sign & bit));
-}
 
 // c[0] + c[1] x + ... + c[N-1] x^(N-1)
 template <class V, class T, int N> FASTNN_INLINE V polynomial(V x, const T (&c)[N]) {
@@ -93,12 +104,17 @@ template <class V, class T, int N> FASTNN_INLINE V polynomial(V x, const T (&c)[
   return p;
 }
 
+// The whole number nearest to x * y, for |x y| < 2^(bits - 1).
+template <class V> FASTNN_INLINE V round_product(V x, ElementOf<V> y) {
+  using T = ElementOf<V>;
+  constexpr T magic = T(3) * T(idx(1) << (MathConstants<T>::bits - 1));  // what is added to it is rounded
+  return fma(x, V{} + y, V{} + magic) - magic;
+}
+
 // x = n ln(2) + r with |r| <= ln(2)/2; returns exp(r) - 1.
 template <class V> FASTNN_INLINE V reduced_expm1(V x, V& n) {
-  using T = ElementOf<V>;
-  using C = MathConstants<T>;
-  constexpr T magic = T(3) * T(idx(1) << (C::bits - 1));  // adding it rounds to a whole number
-  n = fma(x, V{} + T(1.44269504088896340736), V{} + magic) - magic;
+  using C = MathConstants<ElementOf<V>>;
+  n = round_product(x, C::log2e);
   const V r = fma(n, V{} - C::ln2_low, fma(n, V{} - C::ln2_high, x));
   return fma(r * r, polynomial(r, C::exp), r);
 }
@@ -160,24 +176,29 @@ template <class V> FASTNN_INLINE V softplus(V x) {
   return (x <= 0 ? V{} : x) + log1p_of_unit(exp_of_negative(-abs(x)));
 }
 
-// 1 / (1 + exp(-x)) from exp(-|x|): nothing overflows, small results are accurate. 2.4 ULP.
+// 1 / (1 + exp(-x)) as 2^n / (2^n + 2^r), x log2(e) = n - r: nothing overflows, small results are accurate. 2.4 ULP.
 template <class V> FASTNN_INLINE V sigmoid(V x) {
-  const V e = exp_of_negative(-abs(x));
-  return (x < 0 ? e : V{} + 1) / (e + 1);
+  using C = MathConstants<ElementOf<V>>;
+  const V z = at_most(at_least(x, C::exp_low), 40);  // exactly 1 from there on
+  const V n = round_product(z, C::log2e), r = fma(z, V{} - C::log2e_low, fma(z, V{} - C::log2e, n));
+  const V power = scale_by_power(V{} + 1, n);
+  return power / (power + polynomial(r, C::exp2));
 }
 
-// -expm1(-2|x|) / (2 + expm1(-2|x|)) with the sign of x, 2.6 ULP.
+// m / (m + 1), m = (exp(2 x) - 1) / 2 from the half of its reduced argument; tanh(-0) is 0. 3.2 ULP.
 template <class V> FASTNN_INLINE V tanh(V x) {
-  const V m = expm1_of_negative(abs(x) * -2);
-  return with_sign(m / (m + 2), x);
+  using C = MathConstants<ElementOf<V>>;
+  const V z = at_most(at_least(x, -20), 20);  // exactly 1 from there on
+  const V n = round_product(z, 2 * C::log2e), h = fma(n, V{} - C::ln2_low / 2, fma(n, V{} - C::ln2_high / 2, z));
+  const V half = scale_by_power(V{} + ElementOf<V>(0.5), n);
+  const V m = fma(half, h * polynomial(h, C::expm1_of_double), half - ElementOf<V>(0.5));
+  return m / (m + 1);
 }
 
 // erfc(a / sqrt(2)) for 0 <= a <= erfc_high, twice the tail of the normal distribution; small results are accurate.
 template <class V> FASTNN_INLINE V erfc_of_scaled(V a) {
-  using T = ElementOf<V>;
-  using C = MathConstants<T>;
-  constexpr T magic = T(3) * T(idx(1) << (C::bits - 1));  // adding it rounds to a whole number
-  const V x = a * polynomial(a, C::erfc_p) / polynomial(a, C::erfc_q), n = (x + magic) - magic;
+  using C = MathConstants<ElementOf<V>>;
+  const V x = a * polynomial(a, C::erfc_p) / polynomial(a, C::erfc_q), n = round_product(x, 1);
   return scale_by_power(polynomial(n - x, C::exp2), -n);
 }
 
