@@ -372,7 +372,7 @@ def test_softmax_with_loss_errors(rng):
         layer.forward(np.zeros((2, 10)), np.array([3, 10]))
     with pytest.raises(ValueError, match="labels must have shape"):
         layer.forward(np.zeros((2, 10)), np.array([3, 1, 2]))
-    with pytest.raises(ValueError, match="targets must be \(2, 10\)"):
+    with pytest.raises(ValueError, match=r"targets must be \(2, 10\)"):
         layer.forward(np.zeros((2, 10)), np.zeros((10, 2)))
     with pytest.raises(TypeError, match="labels are integers"):
         layer.forward(np.zeros((2, 10)), np.array([3.0, 1.0]))
