@@ -242,6 +242,14 @@ def test_bad_input_is_explained(rng):
     with pytest.raises(ValueError, match=r"x.shape\[2\] must equal"):
         layer.forward(np.zeros((N, T, D + 1)))
     assert layer.forward(np.zeros((0, T, D))).shape == (0, T, H)
+    x = np.zeros((N, T, D))
+    x[1, 2, 0] = np.nan
+    places = np.isnan(layer.forward(x)).any(axis=2)
+    assert places[1, 2:].all() and places.sum() == T - 2
+    carried = TimeLSTM(*weights(rng, 4), stateful=True)
+    carried.set_state(np.zeros((N + 1, H)), np.zeros((N + 1, H)))
+    with pytest.raises(ValueError, match=r"h0 is \(4, 2\) but x is \(3, 4, 5\)"):
+        carried.forward(np.zeros((N, T, D)))
     with pytest.raises(ValueError, match="merge 'mean'"):
         TimeBiLSTM(*weights(rng, 4), *weights(rng, 4), merge="mean")
 

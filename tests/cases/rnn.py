@@ -96,10 +96,11 @@ def _named(*cases):
     }  # fmt: skip
 
 
-# single steps and sequences; sizes around vectors, tiles of rows and blocks of units; D or H of 0
+# single steps and sequences; sizes around vectors, tiles of rows and blocks of units; x of few columns and of many, and
+# more rows than a block of its gradients has; D or H of 0
 _SHAPES = [
     (0, 3, 2, 4), (1, 1, 1, 1), (3, 1, 5, 17), (4, 3, 6, 6), (1, 4, 3, 33), (2, 3, 0, 5), (2, 3, 4, 0), (7, 5, 9, 31),
-    (13, 3, 4, 65), (97, 2, 3, 8), (2, 2, 3, 520),
+    (13, 3, 4, 65), (97, 2, 3, 8), (2, 2, 3, 520), (5, 4, 33, 18), (130, 8, 2, 6),
 ]  # fmt: skip
 _OPTIONS = [
     {"bias": False},
