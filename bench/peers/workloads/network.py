@@ -6,6 +6,8 @@ import time
 import numpy as np
 from workload import Workload
 
+from .training import idx
+
 NETWORKS = {
     "784-50-10": (784, 50, 10),
     "784-625-10 sigmoid": (784, 625, 10),
@@ -300,11 +302,16 @@ class Inference(Workload):
     """probabilities of a 784-50-100-10 sigmoid network (book 1 ch. 3)"""
 
     name = "inference"
-    cases = tuple({"N": N} for N in (1, 32, 100, 1024))
+    cases = (*({"N": N} for N in (1, 32, 100, 1024)), {"N": 1, "image": "MNIST"})
     sizes_of_layers = 784, 50, 100, 10
+    image = ""  # "MNIST": a test image of which as much is not 0 as of the median one; else a half of the numbers are 0
 
     def inputs(self, rng):
         inputs = {"x": np.clip(self.normal(rng, self.N, 784), 0, 1)}
+        if self.image:
+            images = idx("t10k-images").reshape(-1, 784)
+            place = np.argsort(np.count_nonzero(images, axis=1))[len(images) // 2]
+            inputs["x"] = (images[place : place + 1] / 255).astype(self.dtype)
         for i, (D, M) in enumerate(itertools.pairwise(self.sizes_of_layers), 1):
             inputs |= {f"W{i}": self.normal(rng, D, M, scale=D**-0.5), f"b{i}": self.normal(rng, M)}
         return inputs

@@ -23,8 +23,8 @@ class Training(Workload):
 
     def inputs(self, rng):
         rng = np.random.default_rng(self.seed)
-        x, t = _idx("train-images"), _idx("train-labels")
-        self.test = _idx("t10k-images"), _idx("t10k-labels")
+        x, t = idx("train-images"), idx("train-labels")
+        self.test = idx("t10k-images"), idx("t10k-labels")
         self.parameters = {
             "W1": 0.01 * rng.standard_normal((784, 50)), "b1": np.zeros(50),
             "W2": 0.01 * rng.standard_normal((50, 10)), "b2": np.zeros(10),
@@ -150,7 +150,7 @@ class Training(Workload):
         return {"accuracy": float((scores.argmax(axis=1) == t).mean())}
 
 
-def _idx(name):
+def idx(name):
     """One idx file of MNIST from the folder FASTNN_DATA, or from mnist/ in it."""
     data = os.environ.get("FASTNN_DATA")
     if data is None:
