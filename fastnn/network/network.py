@@ -137,6 +137,13 @@ class Network:
                 names.append(f"{name}{counts[name]}")
         return names
 
+    def __getstate__(self):
+        """For copies and pickles: without the plans, which are made anew."""
+        return {k: v for k, v in vars(self).items() if k != "_lock"} | {"_plans": {}, "_pending": None}
+
+    def __setstate__(self, state):
+        vars(self).update(state, _lock=threading.RLock())
+
     # ---- passes ----------------------------------------------------------------------------------------------------
 
     def predict(self, x, train_flg=False):
