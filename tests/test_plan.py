@@ -322,6 +322,21 @@ def test_packed_weights_and_skipped_zeros_change_no_bit(D, M, dtype, isa):
                 assert plan.run_frozen(n, (x,)).tobytes() == ops.affine_forward(x, W, b, "relu").tobytes()
 
 
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "winograd"])
+@pytest.mark.parametrize("C, F, size", [(8, 8, 5), (16, 33, 14), (40, 20, 9), (4, 8, 7)])
+def test_transformed_filters_change_no_bit(C, F, size, algorithm, isa):
+    rng = np.random.default_rng(C)
+    W, b = make(rng, (F, C, 3, 3), np.float32), make(rng, F, np.float32)
+    p = Program(np.float32, 9)
+    y, pairs = p.arena((F, size, size)), ((1, 1), (1, 1), (1, 1))
+    p.emit("conv2d_forward", p.input(0, (C, size, size)), p.array(W), p.array(b), *pairs, 1, "tanh", 0.0, algorithm, y)
+    plan = p.plan(frozen=True)
+    for n in 1, 9:
+        x = make(rng, (n, C, size, size), np.float32)
+        expected = ops.conv2d_forward(x, W, b, *pairs, 1, "tanh", 0.0, algorithm)
+        assert plan.run_frozen(n, (x,)).tobytes() == expected.tobytes()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("V", [1, 2, 10, 64, 1000])
 def test_largest_scores(V, dtype, isa):

@@ -16,6 +16,8 @@ using std::string;
 constexpr idx kAlign = 64;
 constexpr idx kMost = idx(1) << 48;  // elements of an array, bytes of the arena
 
+constexpr idx kSparseWeights = 1 << 14;  // so many that a look for zeros in a hidden layer's input pays
+
 idx aligned(idx bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 bool multiply(idx a, idx b, idx& product) { return !__builtin_mul_overflow(a, b, &product) && product <= kMost; }
 
@@ -524,24 +526,38 @@ class Plan {
                  !std::strcmp(current_->name, "squared_error_forward");
   }
 
-  // Weights that never change: packed once; of products with an input zeros need not be multiplied where they are
+  // Weights that never change: packed once. Zeros of a single row need not be multiplied with them where they are
   // finite.
   template <class T> void pack_weights(const Kernels<T>& kernels) {
+    const auto take = [&](idx elements) {
+      packed_.emplace_back(pool::take(size_t(elements) * sizeof(T)));
+      if (!packed_.back()) throw std::bad_alloc();
+      return static_cast<T*>(std::memset(packed_.back().get(), 0, size_t(elements) * sizeof(T)));
+    };
     for (Instruction& instruction : instructions_) {
-      if (!instruction.operation || std::strcmp(instruction.operation->name, "affine_forward")) continue;
+      const string name = instruction.operation ? instruction.operation->name : "";
+      if (writes_arrays_ || (name != "affine_forward" && name != "conv2d_forward")) continue;
       const Buffer &x = buffers_[size_t(instruction.arguments[0].buffer)],
                    &W = buffers_[size_t(instruction.arguments[1].buffer)];
-      if (W.kind != Kind::array || writes_arrays_) continue;
+      if (W.kind != Kind::array) continue;
       const T* const data = reinterpret_cast<const T*>(reinterpret_cast<const ArrayProxy*>(W.array.ptr())->data);
-      const Mat<const T> view = row_major(data, W.first.fixed, W.row);
-      const size_t bytes = size_t(kernels.affine.packed_elements(view.rows, view.cols)) * sizeof(T);
-      packed_.emplace_back(pool::take(bytes));
-      if (!packed_.back()) throw std::bad_alloc();
-      std::memset(packed_.back().get(), 0, bytes);
-      kernels.affine.pack(view, static_cast<T*>(packed_.back().get()));
-      instruction.packed = packed_.back().get();
-      instruction.skips_zeros = x.kind == Kind::input &&
-                                std::all_of(data, data + view.rows * view.cols, [](T v) { return std::isfinite(v); });
+      if (name == "conv2d_forward") {
+        State state;
+        state.n = 1;
+        const ConvShape s = conv2d_shape({instruction, state, table_});
+        const ConvAlgorithm algorithm = ConvAlgorithm(instruction.arguments[kConvAlgorithm].sizes[0]);
+        if (kernels.conv.choose(s, algorithm) != ConvAlgorithm::winograd) continue;
+        T* const to = take(kernels.conv.transformed_elements(s));
+        kernels.conv.transform(s, data, to);
+        instruction.packed = to;
+      } else {
+        const Mat<const T> view = row_major(data, W.first.fixed, W.row);
+        T* const to = take(kernels.affine.packed_elements(view.rows, view.cols));
+        kernels.affine.pack(view, to);
+        instruction.packed = to;
+        instruction.skips_zeros = (x.kind == Kind::input || view.rows * view.cols >= kSparseWeights) &&
+                                  std::all_of(data, data + view.rows * view.cols, [](T v) { return std::isfinite(v); });
+      }
     }
   }
 

@@ -147,6 +147,8 @@ struct Operation {
   const char* (*check)(const Call&, const std::vector<Buffer>&);
 };
 const Operation* find_operation(const char* name);
+ConvShape conv2d_shape(const Call& c);  // of conv2d_forward
+constexpr size_t kConvAlgorithm = 9;    // its argument
 std::vector<const char*> operation_names();
 
 }  // namespace fastnn::plan

@@ -193,11 +193,13 @@ ConvShape conv_shape(const Call& c) {
   s.sh = c[3].sizes[0], s.sw = c[3].sizes[1], s.ph = c[4].sizes[0], s.pw = c[4].sizes[1];
   return s;
 }
+}  // namespace
 ConvShape conv2d_shape(const Call& c) {
   ConvShape s = conv_shape(c);
   s.dh = c[5].sizes[0], s.dw = c[5].sizes[1], s.groups = c.whole(6);
   return s;
 }
+namespace {
 // Of a transposed convolution: that whose gradient it is.
 ConvShape transposed_conv_shape(const Call& c) {
   ConvShape s = conv_shape(c);
@@ -236,8 +238,10 @@ template <class T> struct ConvForward {
   static void run(const Call& c) {
     const ConvShape s = conv2d_shape(c);
     const auto& kernels = c.kernels<T>().conv;
-    kernels.forward(s, kernels.choose(s, ConvAlgorithm(c.whole(9))), c.data<const T>(0), c.data<const T>(1),
-                    c.data<const T>(2), c.activation(7), T(c.real(8)), c.data<T>(10), c.scratch<void>());
+    const T* const packed = static_cast<const T*>(c.instruction.packed);
+    kernels.forward(s, packed ? ConvAlgorithm::transformed : kernels.choose(s, ConvAlgorithm(c.whole(kConvAlgorithm))),
+                    c.data<const T>(0), packed ? packed : c.data<const T>(1), c.data<const T>(2), c.activation(7),
+                    T(c.real(8)), c.data<T>(10), c.scratch<void>());
   }
   static Need need(const Call& c) { return conv_need<T>(c, conv2d_shape(c), ConvAlgorithm(c.whole(9)), 1); }
 };

@@ -6,6 +6,8 @@ template <class T> constexpr ConvKernels<T> kernels() {
   return {.choose = conv_choose<T>,
           .workspace = conv_workspace<T>,
           .forward = conv_forward<T>,
+          .transformed_elements = transformed_elements<T>,
+          .transform = transform_weights<T>,
           .backward_input = conv_backward_input<T>,
           .backward_weight = conv_backward_weight<T>,
           .channel_sums = channel_sums<T>,

@@ -398,7 +398,8 @@ template <class T> struct ForwardPlan {
 template <class T> void conv_forward(const ConvShape& s, ConvAlgorithm algorithm, const T* x, const T* W, const T* b,
                                      Activation kind, T alpha, T* out, void* scratch) {
   if constexpr (kWinograd<T>)
-    if (algorithm == ConvAlgorithm::winograd) return winograd::forward<T>(s, x, W, b, kind, alpha, out, scratch);
+    if (algorithm == ConvAlgorithm::winograd || algorithm == ConvAlgorithm::transformed)
+      return winograd::forward<T>(s, x, W, algorithm == ConvAlgorithm::transformed, b, kind, alpha, out, scratch);
   const ForwardPlan<T> plan(s);
   const Axis &h = plan.h, &w = plan.w;
   idx* const offset = static_cast<idx*>(scratch);
@@ -827,6 +828,13 @@ template <class T> ConvAlgorithm conv_choose(const ConvShape& s, ConvAlgorithm w
   const bool fits = kWinograd<T> && winograd::applies(s),
              pays = wanted == ConvAlgorithm::automatic && winograd::pays(s);
   return fits && (pays || wanted == ConvAlgorithm::winograd) ? ConvAlgorithm::winograd : ConvAlgorithm::direct;
+}
+template <class T> idx transformed_elements(const ConvShape& s) {
+  return kWinograd<T> ? winograd::filter_points<T>(s.F, s.C) : 0;
+}
+template <class T> void transform_weights(const ConvShape& s, const T* W, T* transformed) {
+  if constexpr (kWinograd<T>)
+    winograd::transform_filters<T>(W, s.F, s.C, 9 * s.C, 9, false, transformed, 0, winograd::filter_items<T>(s.F, s.C));
 }
 template <class T> idx conv_workspace(const ConvShape& s, ConvAlgorithm algorithm) {
   if constexpr (kWinograd<T>)

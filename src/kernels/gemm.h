@@ -482,14 +482,20 @@ inline idx put_places(uint32_t bits, idx first, int* to) {
   return __builtin_popcount(bits);
 }
 // Places of the elements of a[begin, end) that are not 0 -> how many there are.
-constexpr idx kMostPlaces = 4096;
+constexpr idx kMostPlaces = 6144;
 template <class T> idx find_places(const T* a, idx begin, idx end, int* at) {
   idx n = 0;
   for (idx k = begin; k < end; k += lanes<T>)
     n += put_places(to_bits(load_partial(a + k, min_of(end - k, lanes<T>)) != Simd<T>{}), k, at + n);
   return n;
 }
-constexpr bool few(idx n, idx all) { return 10 * n <= 9 * all; }
+// Whether some of a (K) are 0, by a look at its middle; else finding the places is in vain (784 columns: 0.07 us).
+template <class T> bool has_zeros(const T* a, idx K) {
+  const idx n = min_of(K, 4 * lanes<T>);
+  int at[4 * lanes<T> + 16];
+  const T* const middle = a + (K - n) / 2;
+  return 10 * find_places(middle, 0, n, at) <= 9 * n;
+}
 // One chain of a packed row of which only n places count: the same bits where B is finite. y += it, or y = it.
 template <class T, int NV> void sparse_chain(const NarrowRow<T>& r, const int* at, idx n, bool add, T* y) {
   constexpr idx L = lanes<T>;
@@ -653,7 +659,7 @@ template <class T> bool gemm_row(Mat<const T> A, Mat<const T> B, Mat<T> C, bool 
   constexpr idx L = lanes<T>;
   const idx N = C.cols, K = A.cols, vectors = (N + L - 1) / L, last = N - (vectors - 1) * L;
   int places[kMostPlaces + 16];
-  skip_zeros = skip_zeros && packed.panels && A.cs == 1 && K <= kMostPlaces;
+  skip_zeros = skip_zeros && packed.panels && A.cs == 1 && K <= kMostPlaces && has_zeros(A.data, K);
   if (skip_zeros)  // who goes through samples one by one takes the next one then
     for (idx k = 0; k < K; k += 64 / idx(sizeof(T))) __builtin_prefetch(A.data + K + k);
   if (vectors <= 8) {
@@ -662,10 +668,9 @@ template <class T> bool gemm_row(Mat<const T> A, Mat<const T> B, Mat<T> C, bool 
                                ? narrow_row_of(A, packed, 0, N)
                                : NarrowRow<T>{K, A.cs, A.data, B.data, B.data + (N - last), B.rs, kNR<T>, B.rs, last};
     const idx chains = 8 / vectors;
-    idx n = skip_zeros ? find_places(A.data, 0, chain_start(K, chains, 1), places) : K;
-    if (skip_zeros && few(n, chain_start(K, chains, 1))) {
+    if (skip_zeros) {
       for (idx p = 0; p < chains; ++p) {
-        if (p) n = find_places(A.data, chain_start(K, chains, p), chain_start(K, chains, p + 1), places);
+        const idx n = find_places(A.data, chain_start(K, chains, p), chain_start(K, chains, p + 1), places);
         pick_sparse_chain<T>(vectors)(r, places, n, p, y);
       }
     } else if (packed.panels || (B.cs == 1 && (kMaskedLoads || last == L))) {
@@ -705,8 +710,8 @@ template <class T> bool gemm_row(Mat<const T> A, Mat<const T> B, Mat<T> C, bool 
     return true;
   }
   if ((B.cs != 1 && B.rs != 1) || C.cs != 1 || K == 0) return false;
-  const idx n = skip_zeros ? find_places(A.data, 0, K, places) : K;
-  if (skip_zeros && few(n, K)) {  // a wide row is one chain
+  if (skip_zeros) {  // a wide row is one chain
+    const idx n = find_places(A.data, 0, K, places);
     constexpr idx kColumns = 2 * kNR<T>;
     for (idx j = 0; j < N; j += kColumns) {
       T y[kColumns];

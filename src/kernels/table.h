@@ -114,7 +114,8 @@ template <class T> struct RandomKernels {
   void (*channel_dropout)(const T* dout, idx first, idx channels, idx S, const uint64_t* mask, T scale, T* dx);
 };
 
-enum class ConvAlgorithm : int { automatic, direct, winograd };
+// transformed: winograd whose W was transformed before.
+enum class ConvAlgorithm : int { automatic, direct, winograd, transformed };
 template <class T> struct ConvKernels {
   // Direct or Winograd: what is wanted, or what is faster; direct where Winograd's does not apply.
   ConvAlgorithm (*choose)(const ConvShape& s, ConvAlgorithm wanted);
@@ -122,6 +123,9 @@ template <class T> struct ConvKernels {
   idx (*workspace)(const ConvShape& s, ConvAlgorithm algorithm);
   void (*forward)(const ConvShape& s, ConvAlgorithm algorithm, const T* x, const T* W, const T* b, Activation kind,
                   T alpha, T* out, void* scratch);
+  // The W of ConvAlgorithm::transformed, for any N, where `choose` gives winograd.
+  idx (*transformed_elements)(const ConvShape& s);
+  void (*transform)(const ConvShape& s, const T* W, T* transformed);
   // dx (+ b of every channel, if not null), which is also the forward pass of a transposed convolution.
   void (*backward_input)(const ConvShape& s, ConvAlgorithm algorithm, const T* dout, const T* W, const T* b, T* dx,
                          void* scratch);

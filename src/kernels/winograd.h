@@ -359,18 +359,21 @@ template <class T> idx convolve_workspace(const ConvShape& s) {
   return (filter_points<T>(s.F, s.C) + plan.parts_total) * idx(sizeof(T));
 }
 // out (N, F, OH, OW) from x (N, C, H, W); element (f, c) of W is 9 numbers at W + f * fs + c * cs, back to front if
-// `flip`.
+// `flip`. transformed: W is what transform_filters makes of it.
 template <class T> void convolve(const ConvShape& s, const T* x, const T* W, idx fs, idx cs, bool flip,
-                                 const Epilogue<T>& end, T* out, void* scratch) {
+                                 const Epilogue<T>& end, T* out, void* scratch, bool transformed = false) {
   constexpr idx L = lanes<T>;
   const Plan<T> plan(s, false);
   const TileGrid& g = plan.grid;
   const idx wide = plan.others;
-  T *const filters = static_cast<T*>(scratch), *const own = filters + filter_points<T>(s.F, s.C);
+  T *const points = static_cast<T*>(scratch), *const own = points + filter_points<T>(s.F, s.C);
+  const T* const filters = transformed ? W : points;
   const idx items = filter_items<T>(s.F, s.C);
   parallel_region(plan.threads(s), [&](int thread, int team) {
-    transform_filters<T>(W, s.F, s.C, fs, cs, flip, filters, items * thread / team, items * (thread + 1) / team);
-    barrier();
+    if (!transformed) {
+      transform_filters<T>(W, s.F, s.C, fs, cs, flip, points, items * thread / team, items * (thread + 1) / team);
+      barrier();
+    }
     T *const in = own + thread * plan.total, *const products = in + kPoints * plan.in,
              *const pixels = products + kPoints * plan.out, *const patch = pixels + plan.pixels;
     const Simd<T> floor = broadcast(end.relu ? T(0) : -T(INFINITY));
@@ -490,11 +493,11 @@ inline ConvShape input_gradient_shape(ConvShape s) {
   t.C = s.F, t.F = s.C, t.H = s.OH, t.W = s.OW, t.OH = s.H, t.OW = s.W, t.ph = 2 - s.ph, t.pw = 2 - s.pw;
   return t;
 }
-template <class T>
-void forward(const ConvShape& s, const T* x, const T* W, const T* b, Activation kind, T alpha, T* out, void* scratch) {
+template <class T> void forward(const ConvShape& s, const T* x, const T* W, bool transformed, const T* b,
+                                Activation kind, T alpha, T* out, void* scratch) {
   Epilogue<T> end{.bias = b, .relu = kind == Activation::relu, .kind = int(kind), .alpha = alpha};
   if (kind != Activation::identity && kind != Activation::relu) end.activate = activation_row<T>;
-  convolve<T>(s, x, W, 9 * s.C, 9, false, end, out, scratch);
+  convolve<T>(s, x, W, 9 * s.C, 9, false, end, out, scratch, transformed);
 }
 template <class T>  // b (C) is added to every channel, if not null
 void input_gradients(const ConvShape& s, const T* dout, const T* W, const T* b, T* dx, void* scratch) {
