@@ -157,7 +157,7 @@ class RnnlmTrainer:
         """The next time_size words from batch_size places of x and t (n,): two int32 (batch_size, time_size)."""
         places = _first_places(len(x), batch_size, time_size) + self.time_idx
         self.time_idx += time_size
-        if places[-1, -1] >= len(x):
+        if places.size and places[-1, -1] >= len(x):
             places %= len(x)
         return np.asarray(x)[places].astype(np.int32), np.asarray(t)[places].astype(np.int32)
 

@@ -258,9 +258,7 @@ def test_other_names_of_arguments_and_abstract_bases(tmp_path):
         "        x = X\n        self.mask = x <= 0",
         "def backward(self, dout):\n        dout[self.mask] = 0\n        return dout": "def backward(self, d_out):\n"
         "        d_out[self.mask] = 0\n        return d_out",
-        "x.shape[0], -1)\n        return": "x.shape[0], -1)\n        return",
     }
-    text.popitem()
     layers = variation(tmp_path, "book1", "layers", text)
     assert session.active.replacements.kept == {} and replaced(layers.Relu)
     layer, x = layers.Relu(), np.array([[-1.0, 2.0]])
@@ -643,6 +641,66 @@ def test_the_report_says_what_was_not_replaced_and_what_was_copied(tmp_path, cap
     assert "common.layers.Relu is the reader's own: forward uses print, unlike the book's" in text
     assert re.search(r"Affine.forward at test_dropin.py:\d+, 1 times: affine_forward: x not contiguous", text)
     assert "test_dropin.py:" in text
+
+
+def test_float32_of_operations_whose_results_are_in_another_order(rng):
+    from fastnn import layers, ops
+    from fastnn.network import Network
+
+    W, x, t = rng.normal(size=(4, 2500)), rng.normal(size=(6, 4)), rng.integers(2500, size=6)
+    q = rng.normal(size=(2, 3, 4))
+
+    def results():
+        net = Network([layers.Affine(W, np.zeros(2500))], layers.SoftmaxWithLoss())
+        net.gradient(x, t)
+        loss, dx, dW, db = ops.affine_softmax_cross_entropy(
+            x, W, np.zeros(2500), t, dW=np.empty_like(W), db=np.empty(2500), dx=np.empty_like(x)
+        )
+        y = np.empty_like(x)
+        ops.softmax_cross_entropy_forward(x, t % 4, y=y)
+        halves = ops.split(x, 1, np.empty((6, 1)), np.empty((6, 3)))
+        attended = ops.scaled_dot_product_attention_forward(q, q, q, causal=True)
+        return [*net.grads, np.array(loss), dx, dW, db, y, *halves, attended]
+
+    with fastnn.use_backend("numpy"):
+        expected = results()
+        with fastnn.patched(float32=True):
+            got = results()
+    for a, b in zip(expected, got, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6)
+
+
+def test_unpatch_restores_the_number_of_threads(tmp_path):
+    before = fastnn.get_num_threads()
+    fastnn.set_num_threads(2)
+    try:
+        with fastnn.patched(threads=1):
+            variation(tmp_path, "book1", "layers", {})
+            assert fastnn.get_num_threads() == 1
+        assert fastnn.get_num_threads() == 2
+    finally:
+        fastnn.set_num_threads(before)
+
+
+def test_arrays_with_a_dtype_object_of_their_own_are_not_converted(rng):
+    """As unpickled arrays have it: equal to NumPy's, but another object."""
+    from fastnn.compat import book1, book2, notice
+
+    def own(*shape):
+        return rng.normal(size=shape).astype("f").view(copy.deepcopy(np.dtype("f")))
+
+    notices = []
+    notice.listener = lambda *reason: notices.append(reason)
+    try:
+        for layer in book1.Affine(own(3, 2), own(2)), book2.MatMul(own(3, 2)), book2.Affine(own(3, 2), own(2)):
+            assert layer.forward(np.ones((4, 3), "f")).dtype == np.float32
+            assert layer.backward(np.ones((4, 2), "f")).dtype == np.float32
+        embedding = book2.Embedding(own(5, 2))
+        embedding.forward(np.array([1, 1, 4]))
+        embedding.backward(np.ones((3, 2), "f"))
+    finally:
+        notice.listener = None
+    assert not notices and embedding.grads[0][1, 0] == 2
 
 
 def test_float32(run):

@@ -99,6 +99,18 @@ def test_classes_of_scores_that_are_not_numbers():
     )
     out = np.zeros(300, np.int64)
     assert predictor.predict_classes(x, out=out) is out and out[4] == x[4].argmax()
+    for n in 0, 256, 300, 1024:
+        with pytest.raises(ValueError, match=rf"Predictor: out is \(1025,\); it must be \({n},\)"):
+            predictor.predict_classes(normal(n, 4), out=np.zeros(1025, np.int64))
+
+
+def test_unaligned_input():
+    net = Network([layers.Affine(normal(4, 3), np.zeros(3))])
+    x = np.frombuffer(bytearray(8 * 8 + 1), np.uint8)[1:].view(np.float64).reshape(2, 4)
+    x[:] = normal(2, 4)
+    assert x.flags.c_contiguous and not x.flags.aligned
+    for predict in net.predict, fastnn.compile(net).predict:
+        np.testing.assert_array_equal(predict(x), predict(x.copy()))
 
 
 def test_out_may_be_x():

@@ -256,7 +256,7 @@ class SoftmaxWithLoss(layers.SoftmaxWithLoss):
     def backward(self, dout=1):
         y, t = self.y, self.t
         if t.size == y.size:
-            if t.dtype is y.dtype:
+            if t.dtype == y.dtype:
                 return ops.squared_error_backward(y, t, 1 / len(t))
             notice("NumPy subtracts targets of another dtype than y's", (y, t))
             return (y - t) / len(t)

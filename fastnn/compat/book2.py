@@ -110,7 +110,7 @@ class MatMul(layers.MatMul):
     def forward(self, x):
         W = self.params[0]
         self.x = x
-        if x.dtype is W.dtype and x.ndim == 2:
+        if x.dtype == W.dtype and x.ndim == 2:
             return ops.matmul(x, W)
         if notices.listener is not None:
             notice("NumPy multiplies x and W", (x, W))
@@ -118,7 +118,7 @@ class MatMul(layers.MatMul):
 
     def backward(self, dout):
         x, W, dW = self.x, self.params[0], self.grads[0]
-        if dout.dtype is dW.dtype and x.dtype is dW.dtype and dout.ndim == 2:
+        if dout.dtype == dW.dtype and x.dtype == dW.dtype and dout.ndim == 2:
             ops.matmul(x.T, dout, dW)
             return ops.matmul(dout, W.T)
         notice("NumPy multiplies dout and x", (dout, x))
@@ -151,7 +151,7 @@ class Affine(layers.Affine):
             x = book1.floats(x)
         flat = dout if getattr(dout, "ndim", 0) == 2 else rows(dout)
         W, (dW, db) = self.params[0], self.grads
-        if flat.dtype is dW.dtype and x.dtype is dW.dtype and db.ndim == 1:
+        if flat.dtype == dW.dtype and x.dtype == dW.dtype and db.ndim == 1:
             dx = ops.affine_backward(flat, x, W, dW, db)[0]
         else:  # a wider operand: the promoted dtype, then cast
             notice("gradients are computed in the wider dtype, then cast", (flat, x, dW))
@@ -229,7 +229,7 @@ class Embedding(layers.Embedding):
 
     def backward(self, dout):
         dW, V = self.grads[0], len(self.params[0])
-        if dout.dtype is dW.dtype:
+        if dout.dtype == dW.dtype:
             ops.embedding_backward(dout, _whole(self.idx), V, dW)
         else:
             notice("the gradient is cast", (dout, dW))
@@ -264,7 +264,7 @@ class _Recurrent(time_layers.TimeRNN):
     def _gradients(self, backward, args, dhs, hs):
         # backward(*args), its gradients written into grads -> (dxs, dh)
         grads = self.grads
-        if dhs.dtype is hs.dtype and all(g.dtype is hs.dtype for g in grads):
+        if dhs.dtype == hs.dtype and all(g.dtype == hs.dtype for g in grads):
             dxs, *_, self.dh = backward(*args, None, *grads)[:5]
         else:
             notice("gradients are cast", (dhs, hs, *grads))
@@ -285,7 +285,7 @@ class _Step:
 
     def _gradients(self, backward, args):
         # backward(*args), its gradients written into grads -> (dx (N, D), dh_prev, and dc_prev of LSTM)
-        if all(g.dtype is args[0].dtype for g in self.grads):
+        if all(g.dtype == args[0].dtype for g in self.grads):
             dx, _, _, _, *states = backward(*args, None, *self.grads)
         else:
             notice("gradients are cast", (args[0], *self.grads))
@@ -445,7 +445,7 @@ class TimeEmbedding(layers.Embedding):
 
     def backward(self, dout):
         dW, V = self.grads[0], len(self.params[0])
-        if dout.dtype is dW.dtype:
+        if dout.dtype == dW.dtype:
             ops.embedding_backward(dout, self._saved, V, dW)
         else:
             notice("the gradient is cast", (dout, dW))
@@ -473,7 +473,7 @@ class TimeDropout(time_layers.TimeDropout):
         if not self.train_flg:
             return xs
         scale = 1 / (1.0 - self.dropout_ratio)
-        if xs.dtype is not _FLOAT32:
+        if xs.dtype != _FLOAT32:
             scale = float(np.float32(scale))  # the book's mask is float32
         out, mask = book1.dropout(xs, self.dropout_ratio, scale)
         self._saved = mask, xs.shape, scale

@@ -6,7 +6,32 @@ from fastnn import backends, ops
 
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _OPTIMIZERS = "grads", "arrays", "state"  # first or second arguments: parameters and random states keep their dtype
-_RESULTS = {"affine_backward": ["dx", "dW", "db"]}  # where results come in another order than the output arguments
+# Output arguments that layers give in float64, by name; and the results where these come in another order, or where the
+# name is an input elsewhere.
+_OUTPUTS = {
+    "out",
+    "dx",
+    "dW",
+    "db",
+    "dgamma",
+    "dbeta",
+    "dWx",
+    "dWh",
+    "dh0",
+    "dc0",
+    "dpeephole",
+    "db_h",
+    "dq",
+    "dk",
+    "dv",
+}
+_RESULTS = {
+    "affine_backward": ["dx", "dW", "db"],
+    "affine_softmax_cross_entropy": ["loss", "dx", "dW", "db"],
+    "softmax_cross_entropy_forward": ["loss", "y"],
+    "sigmoid_cross_entropy_forward": ["loss", "y"],
+    "split": ["a", "b"],
+}
 
 
 def install() -> dict:
@@ -26,23 +51,20 @@ def remove(before: dict) -> None:
 
 
 def _cast(function, names, results):
-    # Outputs are last; batch_norm_forward's mean and var are outputs too, never given in float64 by the layers.
-    outputs = [name for name in names if name in _OUTPUTS]
-    first = names.index(outputs[0]) if outputs else len(names)
-    results = outputs if results is None else results
+    results = results or [name for name in names if name in _OUTPUTS]
 
-    def cast(*args):
+    def cast(*args, **named):
         given = {}  # output arguments in float64: the results are copied into them
-        cast_args = []
-        for i, a in enumerate(args):
-            if type(a) is np.ndarray and a.dtype is _FLOAT64 and a.ndim:
-                if i >= first:
-                    given[names[i]] = a
+        cast_args = {}
+        for name, a in [*zip(names, args, strict=False), *named.items()]:
+            if type(a) is np.ndarray and a.dtype == _FLOAT64 and a.ndim:
+                if name in results:
+                    given[name] = a
                     a = None
                 else:
                     a = a.astype(_FLOAT32)
-            cast_args.append(a)
-        made = function(*cast_args)
+            cast_args[name] = a
+        made = function(**cast_args)
         if not given:
             return made
         several = isinstance(made, tuple)
@@ -58,6 +80,3 @@ def _cast(function, names, results):
 def _filled(array, value):
     array[...] = value
     return array
-
-
-_OUTPUTS = {"out", "dx", "dW", "db", "dgamma", "dbeta", "dWx", "dWh", "dh0", "dc0", "dpeephole", "db_h"}

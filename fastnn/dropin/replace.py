@@ -24,12 +24,13 @@ class Replacements:
         self.kept: dict[str, str] = {}  # "module.name" -> why it stays the reader's
         self._backend = fastnn.backends._state()
         self._casts: dict[str, Any] = {}
-        if options.threads:
-            fastnn.set_num_threads(options.threads)
+        self._threads = fastnn.get_num_threads() if options.threads else None
         if options.backend:
             fastnn.use_backend(options.backend)
         elif options.strict and fastnn.backends.active_name != "native":
             raise StrictError(f"the {fastnn.backends.active_name} backend is in use: {fastnn.backends.why}")
+        if options.threads:
+            fastnn.set_num_threads(options.threads)
         self.recorder: Any = None
         if options.report or options.report_json or options.verify or options.time or options.strict:
             from .report import Recorder
@@ -115,6 +116,8 @@ class Replacements:
         for function, code in self.functions.items():
             function.__code__ = code
         self.methods, self.functions = {}, {}
+        if self._threads:
+            fastnn.set_num_threads(self._threads)
         if self._casts:
             float32.remove(self._casts)
         if self.recorder is not None:

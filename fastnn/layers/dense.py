@@ -90,7 +90,7 @@ class MatMul(Layer):
     def backward(self, dout):
         W, dW = self.params[0], self.grads[0]
         x, dy = rows(self.x), rows(dout)
-        if dy.dtype is dW.dtype and x.dtype is dW.dtype:
+        if dy.dtype == dW.dtype and x.dtype == dW.dtype:
             ops.matmul(x.T, dy, dW)
         else:  # a wider operand: computed in the promoted dtype, then cast
             dW[...] = ops.matmul(x.T, dy)
@@ -134,7 +134,7 @@ class Affine(Layer):
 
     def _backward(self, dout, x, W):
         dW, db = self.grads
-        if dout.dtype is dW.dtype and x.dtype is dW.dtype:
+        if dout.dtype == dW.dtype and x.dtype == dW.dtype:
             return ops.affine_backward(dout, x, W, dW, db)[0]
         dx, dW[...], db[...] = ops.affine_backward(dout, x, W)  # a wider operand: the promoted dtype, then cast
         return dx

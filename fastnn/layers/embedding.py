@@ -33,7 +33,7 @@ class Embedding(Layer):
         if isinstance(dW, ops.RowGradient):
             dW.rows, values = ops.embedding_backward_rows(dout, self.idx, V)
             dW.values = values.astype(dW.dtype, copy=False)
-        elif dout.dtype is dW.dtype:
+        elif dout.dtype == dW.dtype:
             ops.embedding_backward(dout, self.idx, V, dW)
         else:
             dW[...] = ops.embedding_backward(dout, self.idx, V)

@@ -143,6 +143,8 @@ class Network:
 
     def __setstate__(self, state):
         vars(self).update(state, _lock=threading.RLock())
+        self.dtype = np.dtype(self.dtype.str)  # NumPy's own object: a pickled one is only equal to it
+        self._plain = None if self._plain is None else self.dtype
 
     # ---- passes ----------------------------------------------------------------------------------------------------
 
@@ -305,7 +307,7 @@ class Network:
 
     def _input(self, x):
         """x as (N, ...): contiguous, integers as they are where the first layer looks rows up, else in `dtype`."""
-        if type(x) is np.ndarray and x.dtype is self._plain and x.flags.c_contiguous and x.ndim > 1:
+        if type(x) is np.ndarray and x.dtype is self._plain and x.flags.carray and x.ndim > 1:
             return x
         x = np.asarray(x)
         if self._plain is None:

@@ -182,6 +182,8 @@ class _Frozen:
         n, block = len(x), self.block
         if out is None:
             out = np.empty((n, *self.shape[:-1]), np.int64)
+        elif np.shape(out) != (n, *self.shape[:-1]):
+            raise ValueError(f"Predictor: out is {np.shape(out)}; it must be {(n, *self.shape[:-1])}")
         for i in range(0, n, block):
             np.argmax(self(x[i : i + block]), axis=-1, out=out[i : i + block])
         return out
@@ -192,7 +194,7 @@ class _Frozen:
         if x.shape[1:] != self.input_shape:
             takes = ", ".join(["N", *map(str, self.input_shape)])
             raise ValueError(f"Predictor: x is {x.shape} but the network takes ({takes})")
-        return np.ascontiguousarray(x)
+        return np.require(x, None, ["C_CONTIGUOUS", "ALIGNED"])
 
     def _part(self, x, out):
         n = len(x)

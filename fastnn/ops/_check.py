@@ -49,7 +49,7 @@ class Call:
         given = [value for value in values.values() if value is not None]
         dtype = getattr(given[0], "dtype", None)
         if dtype in _COMPUTED and all(
-            type(a) is np.ndarray and a.dtype is dtype and a.flags.c_contiguous and a.flags.aligned for a in given
+            type(a) is np.ndarray and a.dtype == dtype and a.flags.c_contiguous and a.flags.aligned for a in given
         ):  # nothing to convert: the common case of the numba and numpy backends
             self.dtype = dtype
             return list(values.values())

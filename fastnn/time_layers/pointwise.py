@@ -41,7 +41,7 @@ class TimeAffine(Layer):
     def backward(self, dout):
         W, (dW, db) = self.params[0], self.grads
         x, dout = rows(self.x), rows(dout)
-        fits = x.dtype is dW.dtype and dout.dtype is dW.dtype
+        fits = x.dtype == dW.dtype and dout.dtype == dW.dtype
         if W.flags.c_contiguous:
             if fits:
                 dx = ops.affine_backward(dout, x, W, dW, db)[0]

@@ -12,6 +12,7 @@ namespace {
 
 // rows of `bytes` bytes
 void copy_rows(const char* from, idx from_row, char* to, idx to_row, idx bytes, idx rows) {
+  if (bytes == 0) return;
   struct Copy {
     const char* from;
     char* to;

@@ -653,7 +653,10 @@ class Plan {
     state.scratch.reset();
     state.scratch_bytes = 0;
     state.scratch.reset(pool::take(size_t(most)));
-    if (!state.scratch) throw std::bad_alloc();
+    if (!state.scratch) {
+      state.n = -1;  // nothing is prepared
+      throw std::bad_alloc();
+    }
     state.scratch_bytes = most;
   }
   Need need_of(const Instruction& instruction, State& state) const {

@@ -157,6 +157,11 @@ template <class T> struct AffineLoss {
   }
 };
 
+const char* check_gradients(const Call& c, const std::vector<Buffer>&) {
+  const bool more = c[10].buffer >= 0 || c[11].buffer >= 0;
+  return more && !(c.flag(8) && c[9].buffer >= 0) ? "db and dx come with dW only" : nullptr;
+}
+
 template <class T> struct SigmoidLossForward {
   static void run(const Call& c) {
     const idx n = c.axis('*');
@@ -799,7 +804,7 @@ const Operation operations[] = {
     {"affine_softmax_cross_entropy",
      "x:fND W:fDV b:f?V t:tNV weight:f?V ignore_index:i? label_smoothing:r=0 epsilon:r=0 gradient:b=1 dW:F?DV db:F?V "
      "dx:F?ND",
-     FASTNN_BOTH(AffineLoss), nullptr},
+     FASTNN_BOTH(AffineLoss), check_gradients},
     {"sigmoid_cross_entropy_forward", "x:f* t:f* epsilon:r=0 y:F*", FASTNN_BOTH(SigmoidLossForward), nullptr},
     {"sigmoid_cross_entropy_backward", "y:f* t:f* dout:r=1 dx:G*", FASTNN_BOTH(SigmoidLossBackward), nullptr},
     {"squared_error_forward", "y:f* t:f*", FASTNN_BOTH(SquaredErrorForward), nullptr},

@@ -88,9 +88,12 @@ double AffineCrossEntropy<T>::run(const Kernels<T>& kernels, void* scratch, bool
     fastnn::run(work() / double(cut.blocks), [&] { block(i); });
     if (work() > active_table->chunk_work && PyErr_CheckSignals() != 0) throw py::error_already_set();
   }
-  if (dW.data && rest)
+  const auto last_columns = [&] {
     kernels.affine.backward(row_major<const T>(last, N, rest), x, {}, {}, part(dW, 0, D, whole, rest),
                             db ? db + whole : nullptr, false, at);
+  };
+  if (dW.data && rest)
+    interruptible ? fastnn::run(2.0 * double(N) * double(D) * double(rest), last_columns) : last_columns();
   double loss = 0;
   for (idx i = 0; i < kernels.softmax.row_blocks(N, V); ++i) loss += partial[i];
   return divisor != 0 ? loss / divisor : std::nan("");

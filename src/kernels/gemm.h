@@ -340,7 +340,7 @@ template <class T> void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx t
                                  const Epilogue<T>& end, T* panels, const Packed<T>& packed = {}) {
   constexpr idx L = lanes<T>;
   const idx M = C.rows, N = C.cols, K = A.cols, depths = depths_of<T>(K);
-  const bool pack_a = A.cs != 1 && A.rs != 1, rows = A.cs == 1 || pack_a, whole = pack_all(M, K);
+  const bool pack_a = A.cs != 1 && (A.rs != 1 || A.cs == 0), rows = A.cs == 1 || pack_a, whole = pack_all(M, K);
   // Where the rows of C share sets of the caches and B stays in L1, C is made row by row (one row of x, dW 1024x1024,
   // float32: 198 us -> 81; rows 2500 bytes apart lose 14 % by it).
   const bool shallow = !whole && B.cs == 1 && K * N * idx(sizeof(T)) <= 32 << 10 && C.rs * idx(sizeof(T)) % 4096 == 0;

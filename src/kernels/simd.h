@@ -161,6 +161,11 @@ FASTNN_INLINE Simd<double> load_joined(const double* p, const double* q, idx n, 
 }
 
 // a * b + c, fused where the ISA has it (contraction is off, so this is the only place).
+#if defined(__x86_64__) && !defined(__AVX2__)
+constexpr bool kFused = false;
+#else
+constexpr bool kFused = true;
+#endif
 #if defined(__AVX512F__)
 FASTNN_INLINE Simd<float> fma(Simd<float> a, Simd<float> b, Simd<float> c) {
   return (Simd<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);

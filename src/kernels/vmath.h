@@ -180,7 +180,9 @@ template <class V> FASTNN_INLINE V softplus(V x) {
 template <class V> FASTNN_INLINE V sigmoid(V x) {
   using C = MathConstants<ElementOf<V>>;
   const V z = at_most(at_least(x, C::exp_low), 40);  // exactly 1 from there on
-  const V n = round_product(z, C::log2e), r = fma(z, V{} - C::log2e_low, fma(z, V{} - C::log2e, n));
+  const V n = round_product(z, C::log2e);
+  const V r = kFused ? fma(z, V{} - C::log2e_low, fma(z, V{} - C::log2e, n))
+                     : fma(n, V{} + C::ln2_low, fma(n, V{} + C::ln2_high, -z)) * C::log2e;  // n * ln2_high is exact
   const V power = scale_by_power(V{} + 1, n);
   return power / (power + polynomial(r, C::exp2));
 }

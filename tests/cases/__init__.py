@@ -119,7 +119,7 @@ def copied(args):
 
     def copy(value):
         if isinstance(value, np.ndarray):
-            return value.copy(order="K")
+            return value.copy(order="K") if value.flags.writeable else value  # repeated elements stay repeated
         return type(value)(copy(v) for v in value) if isinstance(value, (list, tuple)) else value
 
     return {name: copy(value) for name, value in args.items()}

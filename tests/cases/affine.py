@@ -7,9 +7,16 @@ from fastnn.backends.numpy_backend import ACTIVATIONS
 from ._common import matrix_cases, normal, sprinkle
 
 
-def _matmul(rng, dtype, M, K, N, transpose="", pairs=None):
+def _repeated(a):
+    """The first column of a, K times, with strides of one element and none."""
+    return np.broadcast_to(np.ascontiguousarray(a[..., 0])[..., None], a.shape)
+
+
+def _matmul(rng, dtype, M, K, N, transpose="", repeat="", pairs=None):
     first = () if pairs is None else (pairs,)
     a, b = normal(rng, dtype, *first, M, K), normal(rng, dtype, *first, K, N, scale=K**-0.5 if K else 1)
+    if repeat:
+        return {"a": _repeated(a) if "a" in repeat else a, "b": _repeated(b) if "b" in repeat else b}
     return {
         "a": np.ascontiguousarray(a.swapaxes(-1, -2)).swapaxes(-1, -2) if "a" in transpose else a,
         "b": np.ascontiguousarray(b.swapaxes(-1, -2)).swapaxes(-1, -2) if "b" in transpose else b,
@@ -57,6 +64,8 @@ BUILD = {
 CASES = {
     "matmul": matrix_cases(
         "MKN", _AFFINE[0], [*_AFFINE[1], *(((33, 65, 18), {"transpose": t}) for t in ("a", "b", "ab")),
+         *((size, {"repeat": r}) for size in ((5, 1, 7), (33, 65, 18)) for r in ("a", "b", "ab")),
+         ((40, 9, 11), {"pairs": 3, "repeat": "a"}),
          *(((1, 65, 515), {"transpose": t}) for t in ("", "b")), ((515, 131, 1027),),
          *((size,) for size in ((1, 5, 203), (1, 1, 300), (1, 3, 417), (1, 9, 839))),
          *((size, {"pairs": pairs}) for pairs, *size in ((0, 2, 3, 4), (3, 2, 0, 4), (1, 5, 6, 7), (5, 29, 31, 1),
