@@ -11,8 +11,9 @@ def scaled_dot_product_attention_forward(q, k, v, mask=None, causal=False, out=N
 
     Or for heads side by side: q (N, T, heads, D), k (N, S, heads, D), v (N, S, heads, M) -> (N, T, heads, M). mask
     (N, S), True where a key may be looked at (padding is False); causal: query t looks at keys 0 ... t + S - T. A query
-    that may look at no key gives 0. What is not looked at has the weight 0; a NaN or inf in v may still show through, in
-    queries of the same block, whose size depends on the backend. Raises ValueError for shapes that do not fit. Vaswani et al. 2017; ONNX Attention.
+    that may look at no key gives 0. What is not looked at has the weight 0; a NaN or inf in v may still show through,
+    in queries of the same block, whose size depends on the backend. Raises ValueError for shapes that do not fit.
+    Vaswani et al. 2017; ONNX Attention.
     """
     result = backends.active.scaled_dot_product_attention_forward(q, k, v, mask, causal, out)
     return _forward(q, k, v, mask, causal, out) if result is None else result
