@@ -375,7 +375,7 @@ print("after")
         path.write_text(script.format(caught))
         done = subprocess.run(
             [sys.executable, "-m", "fastnn", "run", "--strict", str(path)], capture_output=True, text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(READERS / "book1"), *sys.path])},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(READERS / "book1"), *sys.path])}, cwd=tmp_path,
         )  # fmt: skip
         assert done.stdout == "before\n" + after and done.returncode == 1
         assert done.stderr.count("\n") == 1 and done.stderr.startswith(f"fastnn run: --strict: {layer} at {path}:9: ")
