@@ -8,6 +8,7 @@ import importlib.util
 import os
 import sys
 import threading
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,6 +122,8 @@ def test_the_sample_is_balanced_and_real():
     for start in range(0, 4000, 10):  # every prefix is balanced
         assert sorted(t[start : start + 10]) == list(range(10))
     assert x.min() == 0 and x.max() == 1 and 0.12 < x.mean() < 0.14  # MNIST's mean: 0.1307
+    pixels = np.round(np.concatenate([x, x_test]) * 255).astype(np.uint8)
+    assert zlib.crc32(pixels.tobytes()) == 854199217  # the coding is exact
     rows = {row.tobytes() for row in np.concatenate([x, x_test])}
     assert len(rows) == 5000
     x[...] = 0
@@ -141,7 +144,7 @@ def test_the_sample_is_part_of_mnist():
 def test_a_damaged_sample_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(mnist, "_SAMPLE", tmp_path / "mnist_5k.xz")
     (tmp_path / "mnist_5k.xz").write_bytes(b"\xfd7zXZ\x00")
-    mnist._sample.cache_clear()
+    mnist._digits.cache_clear()
     with pytest.raises(ValueError, match=r"mnist_5k\.xz: is damaged"):
         mnist.load_mnist_sample()
 

