@@ -20,6 +20,9 @@ import time
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
+sys.path.insert(1, str(Path(__file__).parent / "peers"))
+import environment
+
 READERS = Path(__file__).resolve().parents[1] / "tests" / "dropin"
 # script -> goals in float64 and with --float32 (None: book 2 is float32 as it is)
 SCRIPTS = {
@@ -45,10 +48,8 @@ SCRIPTS = {
 def measure(name: str, how: str) -> dict:
     """{"seconds", "values"} of one run in a process of its own; how: plain, float64, float32; more: timed inside."""
     command = [sys.executable, __file__, "--child", name, "--how", how]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    result = subprocess.run(
-        command, env=environment, capture_output=True, text=True, cwd=READERS / name.rsplit("/", 1)[0]
-    )
+    where, variables = READERS / name.rsplit("/", 1)[0], environment.variables(threads=1)
+    result = subprocess.run(command, env=variables, capture_output=True, text=True, cwd=where)
     if result.returncode:
         raise SystemExit(result.stderr)
     return json.loads(result.stdout)

@@ -7,11 +7,15 @@ the way of the books. Prints the table, and draws it where a file is given.
 import itertools
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
 import fastnn
 from fastnn import layers, models, time_layers
+
+sys.path.insert(1, str(Path(__file__).parent / "peers"))
+import environment
 
 BATCHES = 1, 3, 10, 32, 100, 320, 1000
 MOST = 0.6  # s for one point, about
@@ -130,7 +134,7 @@ def draw(found, path):
 
 
 def main(path=None):
-    fastnn.set_num_threads(1)
+    environment.enter(threads=1)
     found = measure()
     print(table(found))
     if path is not None:

@@ -4,16 +4,17 @@ taskset -c 1 python bench/sweep.py [NAME ...]       # ratios of median times, fo
 """
 
 import importlib
-import os
 import statistics
 import sys
 import time
 from pathlib import Path
 
-os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 import numpy as np
 
 import fastnn
+
+sys.path.insert(1, str(Path(__file__).parent / "peers"))
+import environment
 
 READERS = Path(__file__).resolve().parents[1] / "tests" / "dropin"
 BATCHES = 1, 2, 3, 5, 8, 10, 15, 16, 17, 30, 32, 50, 64, 100, 128, 200, 300, 500, 700, 1000
@@ -130,6 +131,7 @@ def seconds(f):
 
 
 def main():
+    environment.enter(threads=1)
     wanted = sys.argv[1:]
     originals = {book: layers(book) for book in ("book1", "book2")}
     fastnn.patch()

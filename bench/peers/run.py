@@ -24,6 +24,7 @@ import threading
 import time
 from pathlib import Path
 
+import environment
 import machine
 import report
 from peers import PEERS
@@ -72,8 +73,6 @@ class Worker:
         return answer
 
     def _start(self):
-        limits = ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB", "BLIS")
-        environment = os.environ | {f"{name}_NUM_THREADS": str(self.threads) for name in limits}
         self.process = subprocess.Popen(
             [sys.executable, "-P", HERE / "worker.py", self.name, str(self.threads)],
             stdin=subprocess.PIPE,
@@ -81,7 +80,7 @@ class Worker:
             stderr=subprocess.DEVNULL,
             text=True,
             cwd=tempfile.gettempdir(),
-            env=environment,
+            env=environment.variables(self.threads),
             preexec_fn=lambda: machine.pin(self.processors),
         )
 
