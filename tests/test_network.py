@@ -271,7 +271,7 @@ def test_same_numbers_as_the_layers(name):
     """Bit for bit in float64: predictions, losses, gradients, parameters after steps, running statistics, states."""
     make, make_loss, x, t = NETWORKS[name]
     own, other, loss = make(), make(), make_loss()
-    net, rule, like = Network(own, make_loss()), optimizer.Momentum(0.1), optimizer.Momentum(0.1)
+    net, rule, like = Network(own, make_loss(), None, True), optimizer.Momentum(0.1), optimizer.Momentum(0.1)
     expected = gradient(other, loss, x, t)
     assert net.gradient(x, t) is not None
     assert_same(own, other, "grads")
@@ -283,11 +283,42 @@ def test_same_numbers_as_the_layers(name):
     np.testing.assert_array_equal(net.predict(x), forward(other, x, False))
     assert net.loss(x, t) == loss.forward(forward(other, x, False), t)
     assert net.forward(x, t) == loss.forward(forward(other, x, True), t)
-    net.backward()
-    dout = loss.backward()
+    dx, dout = net.backward(), loss.backward()
     for layer in reversed(other):
         dout = layer.backward(dout)
     assert_same(own, other, "grads")
+    if x.dtype.kind == "f":
+        np.testing.assert_array_equal(dx, dout)
+    else:
+        assert dx is None is dout
+
+
+class Noted(Doubled):
+    """Writes down the mode it runs in."""
+
+    def __init__(self):
+        self.train_flg, self.modes = None, []
+
+    def forward(self, x):
+        self.modes.append(self.train_flg)
+        return super().forward(x)
+
+
+def test_the_mode_of_layers_in_python():
+    noted = Noted()
+    net = Network([*dense(), noted], softmax_loss())
+    net.forward(X, T), net.loss(X, T)
+    noted.modes.clear()
+    for run in net.forward, net.loss, net.gradient:
+        run(X, T)
+    assert noted.modes == [True, False, True]
+
+
+def test_few_plans_are_kept():
+    net = Network([time_layers.TimeEmbedding(normal(11, 4)), time_affine(4, 11)], time_layers.TimeSoftmaxWithLoss())
+    for T in range(1, 40):
+        assert net.predict(np.ones((2, T), int)).shape == (2, T, 11)
+    assert len(net._plans) < 20
 
 
 @pytest.mark.parametrize("rule", OPTIMIZERS)

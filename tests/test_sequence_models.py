@@ -1,5 +1,6 @@
 """The models of book 2: gradients, training, files of weights, generation."""
 
+import copy
 import re
 
 import numpy as np
@@ -49,6 +50,66 @@ def test_language_models(rng, name):
 
     check_gradients(model, loss)
     assert model.predict(xs).shape == (2, 5, 11)
+
+
+LANGUAGE_MODELS = {
+    "SimpleRnnlm": lambda **options: models.SimpleRnnlm(2100, 6, 5, rng=1, **options),
+    "Rnnlm": lambda **options: models.Rnnlm(90, 6, 5, rng=1, **options),
+    "Rnnlm, many words": lambda **options: models.Rnnlm(2100, 6, 5, rng=1, **options),
+    "sparse": lambda **options: models.Rnnlm(2100, 6, 5, rng=1, sparse=True, **options),
+    "BetterRnnlm": lambda **options: models.BetterRnnlm(2100, 5, 5, rng=1, **options),
+}
+
+
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
+def test_language_models_are_networks(rng, name):
+    """The plan of the whole gives what the layers one by one give, bit for bit; so do copies and other batch sizes."""
+    model = LANGUAGE_MODELS[name](dtype="float64")
+    other = copy.deepcopy(model)
+    other._passes_are_ours = False
+    for N, dout in (2, 1), (2, 0.5), (3, 1):
+        xs, ts = rng.integers(0, 90, (2, N, 5))
+        for m in model, other:
+            m.reset_state()
+        for _ in range(2):
+            assert model.forward(xs, ts) == other.forward(xs, ts)
+            assert model.network._pending is not None and other._network is None
+            for m in model, other:
+                assert m.backward(dout) is None
+            for g, h in zip(model.grads, other.grads, strict=True):
+                np.testing.assert_array_equal(np.asarray(g), np.asarray(h))
+            for m in model, other:
+                trainer.training_step(m, optimizer.SGD(0.1), xs, ts, 0.25)
+            for p, q in zip(model.params, other.params, strict=True):
+                np.testing.assert_array_equal(p, q)
+        assert model.forward(xs, ts, train_flg=False) == other.forward(xs, ts, train_flg=False)
+        for m in model, other:  # the gradient without dropout
+            m.backward()
+        for g, h in zip(model.grads, other.grads, strict=True):
+            np.testing.assert_array_equal(np.asarray(g), np.asarray(h))
+    twin = copy.deepcopy(model)
+    assert twin.forward(xs, ts) == model.forward(xs, ts)
+    for m in model, twin:
+        m.backward()
+    for g, h in zip(model.grads, twin.grads, strict=True):
+        np.testing.assert_array_equal(np.asarray(g), np.asarray(h))
+    with pytest.raises(RuntimeError, match="needs a forward before it"):
+        model.backward()
+    with pytest.raises(IndexError):
+        model.forward(xs + 2100, ts)
+
+
+class Cooled(models.Rnnlm):
+    def predict(self, xs, train_flg=False):
+        return 0.5 * super().predict(xs, train_flg)
+
+
+def test_passes_of_a_subclass_count(rng):
+    model = Cooled(11, 3, 4, rng=1)
+    xs, ts = rng.integers(0, 11, (2, 2, 5))
+    loss = model.forward(xs, ts)
+    model.reset_state()
+    assert loss == model.loss_layer.forward(0.5 * models.Rnnlm.predict(model, xs), ts)
 
 
 @pytest.mark.parametrize("name", ["Seq2seq", "PeekySeq2seq", "AttentionSeq2seq"])

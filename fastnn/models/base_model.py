@@ -8,6 +8,7 @@ import numpy as np
 from .. import time_layers as fastnn_layers
 from ..pickles import load_pickle, to_pickle
 from ..weights import load_weights, save_weights, write_atomically
+from .planned import Planned
 
 
 class BaseModel:
@@ -78,3 +79,70 @@ class BaseModel:
             raise ValueError(f"load_params: {path} holds {shapes} but {type(self).__name__} has {wanted}")
         for p, a in zip(self.params, arrays, strict=True):
             p[...] = a
+
+
+class Layered(Planned, BaseModel):
+    """A model of `layers` in order and a `loss_layer`, which subclasses make.
+
+    `forward` and `backward` are planned as a whole (`network`), so that a large vocabulary's scores are never stored.
+    """
+
+    layers: Any = None
+    loss_layer: Any = None
+    _input_gradient = True
+    _running: Any = None  # the Network that backward continues
+    _evaluated: Any = None  # (x, t, states before) where only the loss was computed
+
+    def _chain(self):
+        return [*self.layers, self.loss_layer]
+
+    def predict(self, x, train_flg=False):
+        """What the last layer gives, layer by layer: scores (N, ..., V). train_flg: whether dropout drops."""
+        self._set_mode(train_flg)
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def forward(self, x, t, train_flg=True):
+        """The mean loss of x and t. train_flg False: without dropout, and without preparing gradients."""
+        self._running = self._evaluated = None
+        self._set_mode(train_flg)
+        if train_flg:
+            loss = self._by_plan("forward", x, t)
+            self._running = None if loss is None else self._network[1]
+        else:
+            states = self._states()
+            loss = self._by_plan("loss", x, t)
+            self._evaluated = None if loss is None else (x, t, states)
+        return self.loss_layer.forward(self.predict(x, train_flg), t) if loss is None else loss
+
+    def backward(self, dout=1):
+        """Fill `grads`, times dout, once after each `forward` -> the gradient of x; None where x are indices."""
+        if self._running is not None:
+            return self._running.backward(dout)
+        if self._evaluated is not None:
+            x, t, states = self._evaluated
+            self._evaluated = None
+            for layer, state in states:
+                vars(layer).update(state)
+            self.loss_layer.forward(self.predict(x), t)
+        dout = self.loss_layer.backward(dout)
+        for layer in reversed(self.layers):
+            dout = layer.backward(dout)
+        return dout
+
+    def reset_state(self):
+        """Stateful recurrent layers start from zeros again."""
+        for layer in self.layers:
+            if hasattr(layer, "reset_state"):
+                layer.reset_state()
+
+    def _set_mode(self, train_flg):
+        for layer in self.layers:
+            if hasattr(layer, "train_flg"):
+                layer.train_flg = train_flg
+
+    def _states(self):
+        """[(recurrent layer, {"h": ...})]"""
+        stateful = [layer for layer in self.layers if getattr(layer, "stateful", False)]
+        return [(layer, {name: getattr(layer, name) for name in "hc" if hasattr(layer, name)}) for layer in stateful]

@@ -3,10 +3,10 @@
 import numpy as np
 
 from ..functions import softmax
-from .base_model import BaseModel
+from .base_model import Layered
 
 
-class SimpleRnnlm(BaseModel):
+class SimpleRnnlm(Layered):
     """TimeEmbedding, TimeRNN (stateful), TimeAffine, softmax loss. Book 2 ch. 5.
 
     `predict(xs)`: scores (N, T, V) of the words after xs (N, T); `forward(xs, ts)`: the mean loss; `reset_state()`.
@@ -28,23 +28,6 @@ class SimpleRnnlm(BaseModel):
     def _recurrent_layer(self, Wx, Wh, b):
         return self.layer_types.TimeRNN(Wx, Wh, b, stateful=True)
 
-    def predict(self, xs):
-        for layer in self.layers:
-            xs = layer.forward(xs)
-        return xs
-
-    def forward(self, xs, ts):
-        return self.loss_layer.forward(self.predict(xs), ts)
-
-    def backward(self, dout=1):
-        dout = self.loss_layer.backward(dout)
-        for layer in reversed(self.layers):
-            dout = layer.backward(dout)
-        return dout
-
-    def reset_state(self):
-        self.rnn_layer.reset_state()
-
 
 class Rnnlm(SimpleRnnlm):
     """The same with a TimeLSTM, `lstm_layer`. Book 2 ch. 6."""
@@ -61,7 +44,7 @@ class Rnnlm(SimpleRnnlm):
         return self.layer_types.TimeLSTM(Wx, Wh, b, stateful=True)
 
 
-class BetterRnnlm(BaseModel):
+class BetterRnnlm(Layered):
     """Two TimeLSTMs with dropout before, between and after; the output layer's W is the embedding's. Book 2 ch. 6.
 
     wordvec_size must equal hidden_size. `predict(xs, train_flg=False)`, `forward(xs, ts, train_flg=True)`. The tied
@@ -87,25 +70,10 @@ class BetterRnnlm(BaseModel):
         self.loss_layer = types.TimeSoftmaxWithLoss()
         self._collect(*self.layers)
 
-    def predict(self, xs, train_flg=False):
-        for layer in self.drop_layers:
-            layer.train_flg = train_flg
-        for layer in self.layers:
-            xs = layer.forward(xs)
-        return xs
-
-    def forward(self, xs, ts, train_flg=True):
-        return self.loss_layer.forward(self.predict(xs, train_flg), ts)
-
-    def backward(self, dout=1):
-        dout = self.loss_layer.backward(dout)
-        for layer in reversed(self.layers):
-            dout = layer.backward(dout)
-        return dout
-
-    def reset_state(self):
-        for layer in self.lstm_layers:
-            layer.reset_state()
+    def __setstate__(self, state):
+        """Copies and pickles are of arrays, not of views: the weights are tied again."""
+        vars(self).update(state)
+        self.layers[-1].params[0] = self.params[-2] = self.layers[0].params[0].T
 
 
 class RnnlmGen(Rnnlm):

@@ -850,8 +850,8 @@ def _in_python(program, layer, x):
     name = f"layer {program.layer} ({type(layer).__name__})"
     program.in_python.append((program.layer, layer))
     takes_flag = takes_train_flag(layer)
-    options = (program.train,) if takes_flag else ()
-    if hasattr(layer, "train_flg"):
+    options, has_flag = (program.train,) if takes_flag else (), hasattr(layer, "train_flg")
+    if has_flag:
         layer.train_flg = program.train
     dtype = program.records[x.buffer].numpy_dtype(program.dtype) if program.records[x.buffer].dtype != "labels" else int
     try:
@@ -868,6 +868,8 @@ def _in_python(program, layer, x):
     params = list(getattr(layer, "params", None) or [])
 
     def forward(x, y):
+        if has_flag:
+            layer.train_flg = program.train
         y[...] = layer.forward(x, *options)
 
     program.emit(forward, x.buffer, y)

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 
-from .. import backends
+from .. import backends, ops
 from ..layers import Embedding, SoftmaxCrossEntropy
 from ..layers.base import param
 from ..optimizer import Adam
@@ -20,6 +20,7 @@ from .updates import Updates, structure
 
 _BLOCK_BYTES = 4 << 20  # of memory for what lies between the layers: larger inputs of predict go through in blocks
 _BLOCK = 1024  # samples, the smallest block that is cut
+_KEPT = 16  # plans, each with its memory: sequences of many lengths are so many shapes
 
 
 class Parameters(list):
@@ -69,18 +70,20 @@ class Network:
 
     layers: a list; a layer's arrays are used as they are, in one dtype (`dtype`: float32 or float64; the inputs are
     converted to it). loss: a loss layer, forward(x, t) and backward(), or None for a network that only predicts. rng:
-    None, a seed or a numpy.random.Generator, from which `fit` draws. Each pass is planned for the shape of a sample
-    when it is first seen: memory that is reused within the pass, activations in the products before them, no gradient
-    that nobody needs. Layers that the plan does not know run in Python, as they are; `summary()` names them.
+    None, a seed or a numpy.random.Generator, from which `fit` draws. input_gradient: whether `backward` also gives the
+    gradient of x, if that is numbers. Each pass is planned for the shape of a sample when it is first seen: memory that
+    is reused within the pass, activations in the products before them, no gradient that nobody needs. Layers that the
+    plan does not know run in Python, as they are; `summary()` names them.
 
     The results are those of the layers one by one; the layers' own records of a pass (`x`, `mask`, `out`) are not kept.
     Raises ValueError where shapes do not chain, with the layer's number (from 1), class and both shapes.
     """
 
-    def __init__(self, layers, loss=None, rng=None):
+    def __init__(self, layers, loss=None, rng=None, input_gradient=False):
         self.layers = list(layers)
         self.loss_layer = loss
         self.rng = np.random.default_rng(rng)
+        self.input_gradient = input_gradient
         self.history: dict = {}
         self.input_shape = None  # of the samples seen last
         self._plans: dict = {}
@@ -97,7 +100,7 @@ class Network:
     def _set_dtype(self):
         self.dtype = self._dtype()
         indices = lowering.LAYERS.get(type(self.layers[0])) is lowering.LAYERS[Embedding]
-        self._plain = None if indices else self.dtype  # of an input that is taken as it is
+        self.input_dtype = None if indices else self.dtype  # of x; None: integers of any kind
 
     def _dtype(self):
         dtypes = {np.asarray(p).dtype for layer in self.layers for p in getattr(layer, "params", None) or []}
@@ -144,7 +147,7 @@ class Network:
     def __setstate__(self, state):
         vars(self).update(state, _lock=threading.RLock())
         self.dtype = np.dtype(self.dtype.str)  # NumPy's own object: a pickled one is only equal to it
-        self._plain = None if self._plain is None else self.dtype
+        self.input_dtype = None if self.input_dtype is None else self.dtype
 
     # ---- passes ----------------------------------------------------------------------------------------------------
 
@@ -194,15 +197,16 @@ class Network:
             return lowered.scale(loss, n)
 
     def backward(self, dout=1):
-        """Fill `grads` after `forward`, times dout."""
+        """Fill `grads` after `forward`, times dout -> the gradient of x with `input_gradient`, else None."""
         with self._lock:
             if self._pending is None:
                 raise RuntimeError("Network.backward: needs a forward before it, and each time a new one")
             (lowered, n, inputs), self._pending = self._pending, None
             lowered.plan.run(n, inputs, lowered.split)
+            dx = None if lowered.dx is None else lowered.plan.view(lowered.dx, n).copy()
             if dout != 1:
-                for g in self.grads:
-                    g *= dout
+                ops.scale_arrays(list({id(g): g for g in [*self.grads, dx] if g is not None}.values()), dout)
+            return dx
 
     def step(self, x, t, optimizer):
         """Gradients of x (N, ...) and t, and the optimizer's update -> the loss before it.
@@ -307,10 +311,10 @@ class Network:
 
     def _input(self, x):
         """x as (N, ...): contiguous, integers as they are where the first layer looks rows up, else in `dtype`."""
-        if type(x) is np.ndarray and x.dtype is self._plain and x.flags.carray and x.ndim > 1:
+        if type(x) is np.ndarray and x.dtype is self.input_dtype and x.flags.carray and x.ndim > 1:
             return x
         x = np.asarray(x)
-        if self._plain is None:
+        if self.input_dtype is None:
             if x.dtype.kind not in "iu":
                 first = type(self.layers[0]).__name__
                 raise TypeError(f"Network: x has dtype {x.dtype}; layer 1 ({first}) takes indices")
@@ -361,6 +365,8 @@ class Network:
             self._plans = {k: v for k, v in self._plans.items() if k[0] != "step"}
         self._set_dtype()
         self.input_shape = shape
+        if len(self._plans) >= _KEPT and key not in self._plans:
+            del self._plans[next(iter(self._plans))]
         lowered = self._plans[key] = Lowered(self, kind, train, shape, dtype, max(n, 1), rule)
         return lowered
 
@@ -410,7 +416,9 @@ class Lowered:
         if rule is not None:
             updates = Updates(program, rule, [p for layer in net._with_params() for p in layer.params])
             program.ready = updates.ready
-        self.y, backward = lowering.chain(program, net.layers, lowering.Value(x, shape, False, "the input"))
+        wanted = kind == "gradient" and net.input_gradient and net.input_dtype is not None
+        self.dx = None  # the gradient of x, where that is wanted
+        self.y, backward = lowering.chain(program, net.layers, lowering.Value(x, shape, wanted, "the input"))
         self.in_arena = program.records[self.y.buffer].kind == "arena"
         if kind == "predict":
             if self.in_arena:
@@ -423,8 +431,9 @@ class Lowered:
         self.split = len(program.instructions)
         if kind in ("gradient", "step"):
             dy = self.loss.backward()
-            if self.y.wanted:
-                backward(dy)
+            dx = backward(dy) if self.y.wanted else None
+            if wanted and dx is not None:
+                self.dx = program.pin(dx)
             if updates is not None:
                 updates.finish(net._with_params())
         self.plan = make_plan(program)

@@ -43,7 +43,7 @@ class Predictor:
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"compile: dtype is {self.dtype}; it must be float32 or float64")
         self.layers = [_frozen(layer, self.dtype) for layer in net.layers]
-        self._indices = net._plain is None
+        self._indices = net.input_dtype is None
         self._to_probabilities = _probabilities(net)
         self.input_shape: Any = None
         self._results: list[Any] = [None, None]

@@ -55,7 +55,7 @@ def summary(net, x, batch_size, repeats):
         return Summary(rows, "Network", "shapes and times follow once the network has seen an input")
     if x is None:
         x = np.random.default_rng(0).random((batch_size, *shape)).astype(net.dtype)
-        if net._plain is None:
+        if net.input_dtype is None:
             x = (x * len(net.layers[0].params[0])).astype(np.int64)
     x = net._input(x)
     lowered = net._plan("predict", True, shape, x.dtype, len(x))
