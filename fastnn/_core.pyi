@@ -95,9 +95,9 @@ class Plan:
         buffers: list,
         arena_bytes: typing.SupportsInt | typing.SupportsIndex,
         capacity: typing.SupportsInt | typing.SupportsIndex,
-        frozen: bool = False,
+        frozen: typing.SupportsInt | typing.SupportsIndex = -1,
     ) -> None: ...
-    def function(self, otherwise: typing.Any, classes: bool = False) -> typing.Any: ...
+    def function(self, otherwise: typing.Any = None, classes: bool = False) -> typing.Any: ...
     def run(
         self,
         n: typing.SupportsInt | typing.SupportsIndex,
@@ -105,9 +105,6 @@ class Plan:
         scalars: tuple = (),
         begin: typing.SupportsInt | typing.SupportsIndex = 0,
         end: typing.Any = None,
-    ) -> typing.Any: ...
-    def run_frozen(
-        self, n: typing.SupportsInt | typing.SupportsIndex, inputs: tuple, out: typing.Any = None
     ) -> typing.Any: ...
     def view(
         self, buffer: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex

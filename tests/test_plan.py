@@ -49,7 +49,7 @@ class Program:
     def emit(self, op, *args):
         self.instructions.append((op, args))
 
-    def plan(self, frozen=False):
+    def plan(self, frozen=-1):
         program = self.instructions, self.buffers, self.arena_bytes, self.capacity
         return _core.Plan(self.dtype.name, *program, frozen)
 
@@ -273,25 +273,129 @@ def test_frozen_runs(dtype):
     h, y = p.arena((5,)), p.arena((3,))
     p.emit("affine_forward", p.input(0, (9,)), p.array(W1), None, "relu", 0.0, h)
     p.emit("affine_forward", h, p.array(W2), None, "identity", 0.0, y)
-    plan = p.plan()
+    plan = p.plan(frozen=y)
+    function = plan.function()
     for n in 6, 1, 4:
         x = make(rng, (n, 9), dtype)
         expected = ops.affine_forward(ops.affine_forward(x, W1, None, "relu"), W2, None)
         out = np.empty((n, 3), dtype)
-        assert plan.run_frozen(n, (x,), out) is out
-        assert out.tobytes() == plan.run_frozen(n, (x,)).tobytes() == expected.tobytes()
-        with pytest.raises(ValueError, match=r"out must be a C-contiguous array \(N, 3\)"):
-            plan.run_frozen(n, (x,), np.empty((n, 4), dtype))
+        assert function(x, out) is out
+        assert out.tobytes() == function(x).tobytes() == expected.tobytes()
     assert plan.run(6, (make(rng, (6, 9), dtype),)) is None
     view = plan.view(y, 6)
     del plan
     assert view.shape == (6, 3) and np.isfinite(view).all()
 
 
-def test_a_plan_that_changes_something_is_not_frozen():
+def misaligned(shape, dtype):
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return np.zeros(size + 1, np.uint8)[1:].view(dtype).reshape(shape)
+
+
+def read_only(a):
+    a.flags.writeable = False
+    return a
+
+
+class Own(np.ndarray):
+    pass
+
+
+def test_frozen_runs_take_and_change_nothing_else():
+    p = Program(np.float32, 4)
+    y = p.arena((3,))
+    p.emit("affine_forward", p.input(0, (3,)), p.array(np.eye(3, dtype=np.float32)), None, "identity", 0.0, y)
+    function, classes = (p.plan(frozen=y).function(classes=c) for c in (False, True))
+    memory = np.arange(24, dtype=np.float32)
+    x, before = memory[6:12].reshape(2, 3), memory.copy()
+    bad_x = [
+        misaligned((2, 3), "f4"), np.zeros((2, 3)), np.zeros((2, 3), "i4"), np.zeros((2, 3), ">f4"), x.view(Own),
+        np.asfortranarray(x), x[:, ::-1], x[0], x[None], x[:0], np.zeros((5, 3), "f4"), np.zeros((2, 4), "f4"),
+        [[1, 2, 3]], None, 5,
+    ]  # fmt: skip
+    for wrong in bad_x:
+        assert function(wrong) is None and classes(wrong) is None
+    bad_out = [
+        misaligned((2, 3), "f4"), np.zeros((2, 3)), np.zeros((2, 3), ">f4"), np.zeros((2, 3), "f4").view(Own),
+        read_only(np.zeros((2, 3), "f4")), np.zeros((3, 2), "f4").T, np.zeros((2, 4), "f4"), np.zeros((3, 3), "f4"),
+        np.zeros(6, "f4"), [[0, 0, 0]] * 2, 5,
+        *[memory[i : i + 6].reshape(2, 3) for i in range(1, 12)],  # in x
+    ]  # fmt: skip
+    for wrong in bad_out:
+        kept = np.array(wrong)
+        assert function(x, wrong) is None and (np.array(wrong) == kept).all()
+    for wrong in (
+        misaligned(2, "i8"), np.zeros(2, "i4"), np.zeros(2, ">i8"), np.zeros((2, 1), int), np.zeros(3, int),
+        read_only(np.zeros(2, int)), np.zeros(4, int)[::2], *[memory[i : i + 4].view(int) for i in (4, 6, 8, 10)],
+    ):  # fmt: skip
+        assert classes(x, wrong) is None
+    np.testing.assert_array_equal(memory, before)
+    for i in 0, 12:  # next to x
+        assert function(x, memory[i : i + 6].reshape(2, 3)) is not None
+    np.testing.assert_array_equal(memory.reshape(4, 6)[:3], before.reshape(4, 6)[[1, 1, 1]])
+    np.testing.assert_array_equal(memory[18:], before[18:])
+
+
+INDICES = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", np.longlong, np.ulonglong]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_frozen_runs_of_indices(dtype):
+    rng = np.random.default_rng(0)
+    V, D, T = 11, 4, 3
+    W, A = make(rng, (V, D), dtype), make(rng, (D, 5), dtype)
+    p = Program(dtype, 6)
+    h, y = p.arena((T, D)), p.arena((5,), T)
+    rows = p._add("arena", "float", T, (D,), p.buffers[h][-1])
+    p.emit("embedding_forward", p.array(W), p.input(0, (T,), "labels"), h)
+    p.emit("affine_forward", rows, p.array(A), None, "identity", 0.0, y)
+    result = p._add("arena", "float", 1, (T, 5), p.buffers[y][-1])
+    plan = p.plan(frozen=result)
+    function, classes = (plan.function(classes=c) for c in (False, True))
+    index = rng.integers(0, V, (6, T))
+    for kind in INDICES:
+        for n in 6, 1, 4:
+            x = index[:n].astype(kind)
+            if x.dtype.kind == "i":
+                x[0, 0] = -V
+            expected = ops.affine_forward(W[x].reshape(-1, D), A, None).reshape(n, T, 5)
+            out, places = np.empty((n, T, 5), dtype), np.empty((n, T), int)
+            assert function(x, out) is out and out.tobytes() == function(x).tobytes() == expected.tobytes()
+            assert classes(x, places) is places
+            np.testing.assert_array_equal(places, expected.argmax(-1))
+    for outside in V, -V - 1, 2**62, -(2**62):
+        x = index.copy()
+        x[3, 1] = outside
+        out = np.full((6, T, 5), 7, dtype)
+        assert function(x, out) is None and classes(x) is None and (out == 7).all()
+    x = index.astype("u8")
+    x[5, 2] = 2**64 - 1
+    assert function(x) is None
+    for wrong in index[:, :2], index[0], index.astype(dtype), index > 3, index.astype(">i8"), index[::-1]:
+        assert function(wrong) is None
+
+
+def test_plans_that_are_not_frozen():
     p, _ = two_layers(np.float32, 5, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="run_frozen"):
-        p.plan().run_frozen(5, ())
+    y = p.program_buffers["h"]
+    assert p.plan().function() is None and p.plan(frozen=y).function() is None  # which changes arrays
+    q = Program(np.float32, 4)
+    x, y, other = q.input(0, (3,)), q.arena((3,)), q.arena((3,))
+    q.emit("activation_forward", x, "identity", 0.0, y)
+    assert q.plan(frozen=y).function() is not None
+    for not_written in x, other, 99, q._add("arena", "float", 1, (2,), 0), q._add("arena", "float", 3, (), 0):
+        assert q.plan(frozen=not_written).function() is None
+    assert q.plan().function() is None
+    q.instructions.append(None)
+    assert q.plan(frozen=y).function() is None
+    q = Program(np.float32, 4)  # two inputs
+    y = q.arena((3,))
+    q.emit("activation_backward", q.input(0, (3,)), q.input(1, (3,)), "tanh", 0.0, y)
+    assert q.plan(frozen=y).function() is None
+    q = Program(np.float32, 4)  # another number of indices than x has
+    y = q.arena((3,), 2)
+    q.emit("embedding_forward", q.array(np.eye(3, dtype="f4")), q.input(0, (), "labels"), y)
+    assert q.plan(frozen=q._add("arena", "float", 1, (2, 3), 0)).function() is None
 
 
 @pytest.fixture(params=_core.available_isas())
@@ -314,12 +418,12 @@ def test_packed_weights_and_skipped_zeros_change_no_bit(D, M, dtype, isa):
         p = Program(dtype, 600)
         y = p.arena((M,))
         p.emit("affine_forward", p.input(0, (D,)), p.array(W), p.array(b), "relu", 0.0, y)
-        plan = p.plan(frozen=True)
+        function = p.plan(frozen=y).function()
         for zeros in 0, 0.5, 0.8, 1:
             for n in (1, 2) if zeros else (1, 2, 7, 15, 16, 33, 100, 600):
                 x = np.where(rng.random((n, D)) < zeros, 0, rng.standard_normal((n, D))).astype(dtype)
                 x[0, D // 2] = -0.0 if zeros else np.nan
-                assert plan.run_frozen(n, (x,)).tobytes() == ops.affine_forward(x, W, b, "relu").tobytes()
+                assert function(x).tobytes() == ops.affine_forward(x, W, b, "relu").tobytes()
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "direct", "winograd"])
@@ -330,11 +434,11 @@ def test_transformed_filters_change_no_bit(C, F, size, algorithm, isa):
     p = Program(np.float32, 9)
     y, pairs = p.arena((F, size, size)), ((1, 1), (1, 1), (1, 1))
     p.emit("conv2d_forward", p.input(0, (C, size, size)), p.array(W), p.array(b), *pairs, 1, "tanh", 0.0, algorithm, y)
-    plan = p.plan(frozen=True)
+    function = p.plan(frozen=y).function()
     for n in 1, 9:
         x = make(rng, (n, C, size, size), np.float32)
         expected = ops.conv2d_forward(x, W, b, *pairs, 1, "tanh", 0.0, algorithm)
-        assert plan.run_frozen(n, (x,)).tobytes() == expected.tobytes()
+        assert function(x).tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -342,8 +446,9 @@ def test_transformed_filters_change_no_bit(C, F, size, algorithm, isa):
 def test_largest_scores(V, dtype, isa):
     rng = np.random.default_rng(V)
     p = Program(dtype, 50)
-    p.emit("activation_forward", p.input(0, (V,)), "identity", 0.0, p.arena((V,)))
-    function = p.plan(frozen=True).function(None, True)
+    y = p.arena((V,))
+    p.emit("activation_forward", p.input(0, (V,)), "identity", 0.0, y)
+    function = p.plan(frozen=y).function(None, True)
     x = make(rng, (50, V), dtype)
     x[10:20] = rng.integers(-1, 1, (10, V))  # several of the same size
     x[20:30] = -np.inf
@@ -359,8 +464,9 @@ def test_largest_scores(V, dtype, isa):
 
 def test_function_leaves_the_rest_to_another():
     p = Program(np.float32, 4)
-    p.emit("activation_forward", p.input(0, (3,)), "identity", 0.0, p.arena((3,)))
-    plan = p.plan(frozen=True)
+    y = p.arena((3,))
+    p.emit("activation_forward", p.input(0, (3,)), "identity", 0.0, y)
+    plan = p.plan(frozen=y)
     calls = []
     function = plan.function(lambda *args, **named: calls.append((args, named)))
     x, out = np.ones((2, 3), np.float32), np.empty((2, 3), np.float32)
@@ -371,6 +477,3 @@ def test_function_leaves_the_rest_to_another():
         assert all(a is b for a, b in zip(calls.pop()[0], args, strict=True))
     assert function(x=x) is None and calls.pop() == ((), {"x": x})
     assert function(x, o=1) is None and len(calls.pop()[1]) == 1
-    q = Program(np.float32, 4)  # two inputs
-    q.emit("activation_backward", q.input(0, (3,)), q.input(1, (3,)), "tanh", 0.0, q.arena((3,)))
-    assert q.plan(frozen=True).function(None) is None

@@ -102,8 +102,53 @@ def test_classes_of_scores_that_are_not_numbers():
     out = np.zeros(300, np.int64)
     assert predictor.predict_classes(x, out=out) is out and out[4] == x[4].argmax()
     for n in 0, 256, 300, 1024:
-        with pytest.raises(ValueError, match=rf"Predictor: out is \(1025,\); it must be \({n},\)"):
+        with pytest.raises(ValueError, match=rf"out is int64 \(1025,\); it must be an array of int64 \({n},\)"):
             predictor.predict_classes(normal(n, 4), out=np.zeros(1025, np.int64))
+
+
+@pytest.mark.parametrize("n", [1, 6, 300])
+def test_indices(n):
+    net = Network(recurrent(lstm()), time_layers.TimeSoftmaxWithLoss())
+    x = np.random.default_rng(n).integers(-11, 11, (n, 7))
+    predictor, expected = fastnn.compile(net), net.predict(x)
+    native = fastnn.backends.active_name == "native"
+    for kind in "i1", "i2", "i4", "i8", "u1", "u8", ">i4":
+        given = (x % 11).astype(kind)
+        scores = predictor(given)
+        np.testing.assert_allclose(scores, expected, 0, 0 if native else 1e-12)
+        np.testing.assert_array_equal(predictor.predict_classes(given), scores.argmax(-1))
+    np.testing.assert_allclose(predictor(x), expected, 0, 0 if native else 1e-12)
+    np.testing.assert_allclose(predictor(x.tolist()), expected, 0, 0 if native else 1e-12)
+    np.testing.assert_allclose(predictor(np.asfortranarray(x)), expected, 0, 0 if native else 1e-12)
+    out, places = np.empty((n, 7, 11)), np.empty((n, 7), np.int64)
+    assert predictor(x, out=out) is out and predictor.predict_classes(x, places) is places
+    np.testing.assert_array_equal(places, out.argmax(-1))
+    proba = predictor.predict_proba(x)
+    np.testing.assert_allclose(proba, softmax(expected), 1e-12)
+    for outside in 11, -12:
+        x[n - 1, 3] = outside
+        where = rf"x\[{n - 1}, 3\] is {outside}, but layer 1 \(TimeEmbedding\) has 11 rows"
+        for call in predictor, predictor.predict_classes, predictor.predict_proba:
+            with pytest.raises(IndexError, match=where):
+                call(x)
+    with pytest.raises(TypeError, match="dtype float64; the network takes indices"):
+        predictor(x * 1.0)
+    with pytest.raises(ValueError, match=r"x is \(7,\) but the network takes \(N, 7\); one sample is x\[None\]"):
+        predictor(x[0])
+    assert predictor(x[:0]).shape == (0, 7, 11) and predictor(np.empty((0, 7))).shape == (0, 7, 11)
+
+
+def test_rows_of_a_table():
+    """A network of one index a sample."""
+    net = Network([layers.Embedding(normal(9, 4)), *dense(sizes=(4, 3))])
+    x = np.arange(700) % 9
+    predictor = fastnn.compile(net)
+    np.testing.assert_allclose(predictor(x), net.predict(x), 1e-12)
+    assert predictor(x[:1]).shape == (1, 3) and predictor.predict_classes(x[:300]).shape == (300,)
+    with pytest.raises(ValueError, match=r"x is \(\) but the network takes \(N,\)"):
+        predictor(5)
+    with pytest.raises(IndexError, match=r"x\[600\] is 9"):
+        predictor(np.where(np.arange(700) == 600, 9, x))
 
 
 def test_unaligned_input():
@@ -151,12 +196,12 @@ def test_bad_input():
     predictor = fastnn.compile(net)
     with pytest.raises(ValueError, match=r"Predictor: x is \(8, 19\) but the network takes \(N, 20\)"):
         predictor(X[:, 1:])
-    with pytest.raises(ValueError, match=r"Predictor: x is \(1, 7\)"):
+    with pytest.raises(ValueError, match=r"Predictor: x is \(7,\) but the network takes \(N, 20\)"):
         predictor.predict_classes(X[0, :7])
     with pytest.raises(TypeError, match="complex128"):
         predictor(X * 1j)
     for out in (np.empty((8, 4)), np.empty((8, 3), np.float32), np.empty((3, 8)).T, [1]):
-        with pytest.raises(ValueError, match=r"Predictor: out is .*; it must be float64 \(8, 3\)"):
+        with pytest.raises(ValueError, match=r"Predictor: out is .*; it must be an array of float64 \(8, 3\)"):
             predictor(X, out=out)
     with pytest.raises(TypeError, match="dtype is float16"):
         fastnn.compile(net, "float16")

@@ -36,11 +36,11 @@ def native_instructions(program):
     return [type(op) is str and op in operations for op, _ in program.instructions]
 
 
-def native_plan(program, frozen=False):
+def native_plan(program, frozen=-1):
     """The native executor of a placed program; None under another backend, or where it does not know all of it.
 
-    frozen: its arrays never change, so weights are packed once, and products with an input of one sample leave its
-    zeros out where the weights are finite.
+    frozen: the buffer of the result of a program whose arrays never change, so that weights are packed once, and
+    products with an input of one sample leave its zeros out where the weights are finite.
     """
     if backends.active_name != "native" or not all(native_instructions(program)):
         return None

@@ -89,7 +89,7 @@ class Predictor:
 
     def _result(self, which, x):
         if self.input_shape is None:
-            self._prepare(_as_input(x, self.dtype, self._indices).shape[1:])
+            self._prepare(_samples(_as_array(x, self._indices), self._indices).shape[1:])
         if self._results[which] is None:
             raise self._to_probabilities
         return self._results[which]
@@ -109,16 +109,18 @@ class Predictor:
         return {"p50": p50, "p90": p90, "p99": p99, "mean": float(np.mean(times)) * 1e-9}
 
 
-def _as_input(x, dtype, indices):
-    """x as an array of at least two dimensions that a network of this dtype, or one that takes indices, can take."""
+def _as_array(x, indices):
+    """x as an array of a dtype that a network, or one that takes indices, can take."""
     x = np.asarray(x)
-    if x.dtype.kind not in ("iu" if indices else "biuf"):
+    if x.dtype.kind not in ("iu" if indices else "biuf") and not (indices and x.size == 0):
         wants = "indices" if indices else "real numbers"
         raise TypeError(f"Predictor: x has dtype {x.dtype}; the network takes {wants}")
-    if not indices:
-        x = np.require(x, dtype, ["C_CONTIGUOUS", "ALIGNED"])
-        x = x.reshape(1, -1) if x.ndim < 2 else x
     return x
+
+
+def _samples(x, indices):
+    """One sample of real numbers without its N as (1, ...)."""
+    return x if indices or x.ndim > 1 else x.reshape(1, -1)
 
 
 class _Frozen:
@@ -126,19 +128,23 @@ class _Frozen:
 
     def __init__(self, predictor, shape, last):
         self.dtype, self._indices, self.input_shape = predictor.dtype, predictor._indices, shape
+        self._first = predictor.layers[0]
         program = self._lower(predictor, shape, last, 1)
         self.block = max(1, min(_BLOCK, _CACHE_BYTES // max(program.arena_bytes, 1)))
         self._program = self._lower(predictor, shape, last, self.block)
-        self._native = native_plan(self._program, frozen=True) if self._writes_last else None
+        self._native = native_plan(self._program, frozen=self.y.buffer)
+        # (x, out) of up to `block` samples, plain arrays -> out, None where an index is outside
+        self._block_of_scores = self._native and self._native.function()
+        self._block_of_classes = self._native and self._native.function(classes=True)
+        if self._block_of_scores is None:
+            self._native, self._block_of_scores, self._block_of_classes = None, self._in_python, self._argmax
         self._local = threading.local()  # plans in Python: one a thread
         self._one_at_a_time = threading.Lock() if self._program.in_python else contextlib.nullcontext()
 
     def function(self, classes):
         """(x, out=None) -> scores or classes: one native call where up to `block` samples are as that takes them."""
         own = self.classes if classes else self
-        if self._native is None or (self._result.rows, self._result.shape) != (1, self.shape):
-            return own
-        return self._native.function(own, classes) or own
+        return own if self._native is None else self._native.function(own, classes)
 
     def _lower(self, predictor, shape, last, capacity):
         program = Program(self.dtype, capacity, train=False, backward=False)
@@ -152,55 +158,72 @@ class _Frozen:
             program.pin(y.buffer)
         program.place()
         self.y, self.shape = y, y.shape
-        self._result = program.result()
-        self._writes_last = self._result is not None and self._result.where is program.records[y.buffer].where
         return program
 
     def __call__(self, x, out=None):
-        x = self._input(x)
-        n = len(x)
-        if out is None:
-            out = np.empty((n, *self.shape), self.dtype)
-        elif (
-            type(out) is not np.ndarray
-            or out.shape != (n, *self.shape)
-            or out.dtype != self.dtype
-            or not (out.flags.c_contiguous and out.flags.writeable)
-        ):
-            found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-            raise ValueError(f"Predictor: out is {found}; it must be {self.dtype} {(n, *self.shape)}, C-contiguous")
-        elif np.may_share_memory(out, x):
-            out[...] = self(x)
-            return out
-        block = self.block
-        for i in range(0, n, block):
-            self._part(x[i : i + block], out[i : i + block])
-        return out
+        return self._in_blocks(self._block_of_scores, x, out, self.shape, self.dtype)
 
     def classes(self, x, out=None):
+        return self._in_blocks(self._block_of_classes, x, out, self.shape[:-1], np.dtype(np.int64))
+
+    def _in_blocks(self, function, x, out, shape, dtype):
+        """`function` of x, converted block by block, into out (N, *shape)."""
         x = self._input(x)
         n, block = len(x), self.block
-        if out is None:
-            out = np.empty((n, *self.shape[:-1]), np.int64)
-        elif np.shape(out) != (n, *self.shape[:-1]):
-            raise ValueError(f"Predictor: out is {np.shape(out)}; it must be {(n, *self.shape[:-1])}")
-        for i in range(0, n, block):
-            np.argmax(self(x[i : i + block]), axis=-1, out=out[i : i + block])
-        return out
+        result = self._output(out, (n, *shape), dtype)
+        into = np.empty_like(result) if out is not None and np.may_share_memory(result, x) else result
+        wanted = x.dtype.newbyteorder("=") if self._indices else self.dtype
+        plain = x.dtype == wanted and x.flags.c_contiguous and x.flags.aligned
+        try:
+            for i in range(0, n, block):
+                part = x[i : i + block]
+                if not plain:
+                    part = np.require(part, wanted, ["C_CONTIGUOUS", "ALIGNED"])
+                if function(part, into[i : i + block]) is None:
+                    raise IndexError
+        except IndexError:
+            self._refuse_indices(x)
+            raise
+        if into is not result:
+            result[...] = into
+        return result if out is None else out
 
     def _input(self, x):
-        if self._indices or type(x) is not np.ndarray or x.dtype is not self.dtype or x.ndim < 2:
-            x = _as_input(x, self.dtype, self._indices)
-        if x.shape[1:] != self.input_shape:
-            takes = ", ".join(["N", *map(str, self.input_shape)])
-            raise ValueError(f"Predictor: x is {x.shape} but the network takes ({takes})")
-        return np.require(x, None, ["C_CONTIGUOUS", "ALIGNED"])
+        """x (N, ...) as an array of any dtype and layout."""
+        x = _as_array(x, self._indices)
+        samples = _samples(x, self._indices)
+        if samples.shape[1:] != self.input_shape or samples.ndim == 0:
+            takes = ", ".join(["N", *map(str, self.input_shape)]) + ("" if self.input_shape else ",")
+            hint = "; one sample is x[None]" if x.shape == self.input_shape else ""
+            raise ValueError(f"Predictor: x is {x.shape} but the network takes ({takes}){hint}")
+        return samples if samples.size or not self._indices else samples.astype(np.int64)
 
-    def _part(self, x, out):
-        n = len(x)
-        if self._native is not None:
-            self._native.run_frozen(n, (x,), self._as_written(out, n))
+    def _output(self, out, shape, dtype):
+        """`out`, or a new array, as a plain one."""
+        if out is None:
+            return np.empty(shape, dtype)
+        array = type(out) in (np.ndarray, np.memmap)
+        if not array or out.shape != shape or out.dtype != dtype or not out.flags.carray:
+            found = f"{out.dtype} {out.shape}" if array else type(out).__name__
+            wants = f"{dtype} {shape}, C-contiguous, aligned and writable"
+            raise ValueError(f"Predictor: out is {found}; it must be an array of {wants}")
+        return out.view(np.ndarray)
+
+    def _refuse_indices(self, x):
+        """IndexError with the first index that the table does not have, if there is one."""
+        if not self._indices:
             return
+        V = len(self._first.params[0])
+        bad = (x < -V) | (x >= V)
+        if bad.any():
+            at = tuple(map(int, np.unravel_index(int(bad.argmax()), x.shape)))
+            place, name = ", ".join(map(str, at)), type(self._first).__name__
+            raise IndexError(
+                f"Predictor: x[{place}] is {x[at]}, but layer 1 ({name}) has {V} rows: indices lie in [{-V}, {V})"
+            )
+
+    def _in_python(self, x, out):
+        n = len(x)
         plans = self._local.__dict__
         plan = plans.get(backends.active_name)
         if plan is None:
@@ -210,11 +233,11 @@ class _Frozen:
             plan.run(n, inputs)
         y = self._program.records[self.y.buffer]
         out[...] = x.reshape(out.shape) if y.kind == "input" else plan.view(self.y.buffer, n)
+        return out
 
-    def _as_written(self, out, n):
-        """`out` in the shape in which the last instruction writes it."""
-        shape = self._result.shape_for(n)
-        return out if out.shape == shape else out.reshape(shape)
+    def _argmax(self, x, out):
+        scores = self._in_python(x, np.empty((len(x), *self.shape), self.dtype))
+        return np.argmax(scores, axis=-1, out=out)
 
 
 def _probabilities(net):

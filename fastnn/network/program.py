@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backends import OPS
-
 ALIGNMENT = 64
 ITEMSIZES = {"uint8": 1, "int32": 4, "int64": 8}
 
@@ -209,15 +207,6 @@ class Program:
             else (r.kind, r.dtype, r.rows, r.shape, r.where.offset)
             for r in self.records
         ]
-
-    def result(self):
-        """The record of what the last instruction writes first; None if that is Python's."""
-        op, args = self.instructions[-1] if self.instructions else (None, ())
-        if type(op) is str:
-            for name, arg in zip(OPS[op].parameters, args, strict=False):
-                if name in ("out", "hs"):
-                    return self.records[arg]
-        return None
 
     def stale(self):
         """Whether something that the program refers to has been replaced."""

@@ -50,9 +50,8 @@ bool parse_whole(py::handle h, idx& n) {
 
 class Plan {
  public:
-  // frozen: the arrays never change.
-  Plan(const string& dtype, const py::list& program, const py::list& buffers, idx arena_bytes, idx capacity,
-       bool frozen)
+  // frozen: the arrays never change, and this buffer is the result; -1: neither.
+  Plan(const string& dtype, const py::list& program, const py::list& buffers, idx arena_bytes, idx capacity, idx frozen)
       : table_(*active_table), wide_(dtype == "float64"), arena_bytes_(arena_bytes), capacity_(capacity) {
     if (dtype != "float32" && dtype != "float64")
       throw py::type_error("Plan: dtype is '" + dtype + "'; it must be float32 or float64");
@@ -61,8 +60,10 @@ class Plan {
     for (py::handle record : buffers) add_buffer(record);
     refuse_unknown(program);
     for (py::handle instruction : program) add_instruction(instruction);
-    find_result();
-    if (frozen) wide_ ? pack_weights(table_.f64) : pack_weights(table_.f32);
+    if (frozen >= 0) {
+      find_result(size_t(frozen));
+      wide_ ? pack_weights(table_.f64) : pack_weights(table_.f32);
+    }
     own_ = new_state();
     prepare(own_, capacity_);
   }
@@ -92,56 +93,49 @@ class Plan {
     return has_loss_ ? py::object(py::float_(own_.loss)) : py::none();
   }
 
-  // out: the last instruction's result; None: a new array.
-  py::object run_frozen(idx n, const py::tuple& inputs, py::handle out) {
-    if (!frozen_)
-      throw py::value_error(
-          "Plan.run_frozen: the program changes arrays, reads scalars, or does not end with a result");
-    check_n(n, "run_frozen");
-    const Buffer& b = buffers_[size_t(result_)];
-    ssize_t shape[16] = {b.first.at(n)};
-    std::copy(b.rest.begin(), b.rest.end(), shape + 1);
-    const py::object array = wide_ ? result<double>(out, b, shape) : result<float>(out, b, shape);
-    auto state = take_state();
-    read_inputs(*state, n, inputs);
-    compute(*state, n, reinterpret_cast<const ArrayProxy*>(array.ptr())->data);
-    states_.push_back(std::move(state));
-    return array;
-  }
-
-  // The same for n samples x, the only input; null where x or out is not as it has to be. classes: the places of the
-  // largest elements along the last axis, as np.argmax has them, int64.
+  // The frozen result for n samples x, the only input, in `out` or a new array; null where x or out is not as it has to
+  // be. classes: the places of the largest elements along the last axis, as np.argmax has them, int64.
   py::object predict(py::handle x, py::handle out, bool classes) {
     const Buffer &in = buffers_[size_t(input_)], &b = buffers_[size_t(result_)];
+    const bool indices = in.type == Type::labels;
     const ArrayProxy* const a = as_array(x, kPlain, in.nd());
-    if (!a || type_of(a) != (wide_ ? type_num<double> : type_num<float>)) return {};
+    if (!a || (!indices && type_of(a) != (wide_ ? type_num<double> : type_num<float>))) return {};
     const idx n = a->dimensions[0];
     if (n < 1 || n > capacity_ || !std::equal(in.rest.begin(), in.rest.end(), a->dimensions + 1)) return {};
     ssize_t shape[16] = {n};
     std::copy(b.rest.begin(), b.rest.end(), shape + 1);
-    const Range read{a->data, a->data + in.count().at(n) * itemsize()};
+    const Range read{a->data, a->data + (indices ? 0 : in.count().at(n) * itemsize())};  // indices are copied
     const py::object array = classes ? Out<int64_t>(out, b.nd() - 1, shape, {read}).object()
                              : wide_ ? Out<double>(out, b.nd(), shape, {read}).object()
                                      : Out<float>(out, b.nd(), shape, {read}).object();
     if (!array) return {};
     auto state = take_state();
+    for (size_t i = 0; i < slots_.size(); ++i)
+      if (!read_integers(*state, a, i)) return {};
     for (size_t i = 0; i < buffers_.size(); ++i)
       if (buffers_[i].kind == Kind::input) state->data[i] = a->data;
+    prepare(*state, n);
     char* const data = reinterpret_cast<const ArrayProxy*>(array.ptr())->data;
-    compute(*state, n, classes ? nullptr : data);
+    char*& place = state->data[size_t(written_)];
+    char* const planned = place;
+    if (direct_ && !classes) place = data;
+    execute(*state, 0, instructions_.size());
+    const idx count = b.count().at(n);
     if (classes) {
-      const idx V = b.rest.back(), rows = b.count().at(n) / V;
-      const char* const scores = state->data[size_t(result_)];
+      const idx V = b.rest.back();
       int64_t* const to = reinterpret_cast<int64_t*>(data);
-      wide_ ? table_.f64.softmax.argmax(row_major(reinterpret_cast<const double*>(scores), rows, V), to)
-            : table_.f32.softmax.argmax(row_major(reinterpret_cast<const float*>(scores), rows, V), to);
+      wide_ ? table_.f64.softmax.argmax(row_major(reinterpret_cast<const double*>(planned), count / V, V), to)
+            : table_.f32.softmax.argmax(row_major(reinterpret_cast<const float*>(planned), count / V, V), to);
+    } else if (!direct_) {
+      std::memcpy(data, planned, size_t(count * itemsize()));
     }
+    place = planned;
     states_.push_back(std::move(state));
     return array;
   }
 
-  // f(x, out=None), which is `predict` and, where that gives nothing, otherwise(x, out). None: the program has other
-  // inputs than x (N, ...) or another result than (N, ...).
+  // f(x, out=None), which is `predict` and, where that gives nothing, otherwise(x, out), or None without one. None: the
+  // plan is not frozen, has other inputs than x (N, ...), or its last instruction does not write the result (N, ...).
   static py::object function(const py::object& self, const py::object& otherwise, bool classes);
 
   // What is in buffer i of the arena after a run of n samples; `self` keeps the memory alive.
@@ -561,36 +555,39 @@ class Plan {
     }
   }
 
-  // The buffer that run_frozen gives to the caller: what the last instruction writes.
-  void find_result() {
+  // Whether `predict` can give buffer `result` (N, ...), which the last instruction has to write, for an input (N,
+  // ...).
+  void find_result(size_t result) {
     for (const Instruction& instruction : instructions_)
       if (!instruction.operation) return;
-    if (instructions_.empty()) return;
+    if (instructions_.empty() || result >= buffers_.size() || inputs_ != 1 || writes_arrays_ || !scalars_.empty())
+      return;
     const Instruction& last = instructions_.back();
-    string words = last.operation->arguments;
-    size_t count = 0;
-    for (size_t at = 0; at != string::npos; at = words.find(' ', at), at += at != string::npos) {
-      const char type = words[words.find(':', at) + 1];
-      if ((type == 'F' || type == 'G') && last.arguments[count].buffer >= 0 && result_ < 0)
-        result_ = last.arguments[count].buffer;
-      ++count;
+    const char* word = last.operation->arguments;
+    for (const Argument& a : last.arguments) {
+      const char type = std::strchr(word, ':')[1];
+      if ((type == 'F' || type == 'G') && written_ < 0) written_ = a.buffer;
+      word = std::strchr(word, ' ') ? std::strchr(word, ' ') + 1 : word;
     }
-    frozen_ = result_ >= 0 && buffers_[size_t(result_)].kind == Kind::arena && !writes_arrays_ && scalars_.empty() &&
-              buffers_[size_t(result_)].nd() < 16;
+    if (written_ < 0) return;
     int uses = 0;
     for (const Instruction& instruction : instructions_)
-      for (const Argument& a : instruction.arguments) uses += a.buffer == result_;
+      for (const Argument& a : instruction.arguments) uses += a.buffer == written_;
     direct_ = uses == 1;
-    for (size_t i = 0; i < buffers_.size(); ++i) {
-      const Buffer& b = buffers_[i];
-      if (b.kind != Kind::input) continue;
-      if (input_ < 0) input_ = int(i);  // others are views of it
-      frozen_function_ &= inputs_ == 1 && b.type == Type::real && b.count() == buffers_[size_t(input_)].count();
+    for (size_t i = buffers_.size(); i--;)
+      if (buffers_[i].kind == Kind::input) input_ = int(i);  // others are views of it
+    const Buffer &b = buffers_[result], &from = buffers_[size_t(written_)];
+    frozen_ = input_ >= 0 && b.kind == Kind::arena && from.kind == Kind::arena && b.where == from.where &&
+              b.type == Type::real && b.count() == from.count() && b.first == Size{0, 1} && b.nd() > 1 && b.row > 0;
+    for (const Buffer& x : buffers_) {
+      if (x.kind != Kind::input || !frozen_) continue;
+      const Buffer& first = buffers_[size_t(input_)];
+      const bool real = x.type == Type::real;
+      frozen_ = (real || x.type == Type::labels) && x.type == first.type && x.count() == first.count() &&
+                first.first == Size{0, 1} && first.nd() > int(real);
     }
-    const auto is_n = [&](int i) {
-      return i >= 0 && buffers_[size_t(i)].first == Size{0, 1} && buffers_[size_t(i)].nd() > 1;
-    };
-    frozen_function_ &= frozen_ && is_n(input_) && is_n(result_) && buffers_[size_t(result_)].row > 0;
+    for (const Slot& slot : slots_) frozen_ &= !slot.may_be_targets && slot.rows == buffers_[size_t(input_)].count();
+    result_ = int(result);
   }
 
   // ---- running
@@ -624,18 +621,6 @@ class Plan {
     states_.pop_back();
     return state;
   }
-  // A frozen run; its result goes to `data`, or stays where it is planned.
-  void compute(State& state, idx n, char* data) const {
-    prepare(state, n);
-    char*& place = state.data[size_t(result_)];
-    char* const planned = place;
-    if (direct_ && data) place = data;
-    state.loss = 0;
-    execute(state, 0, instructions_.size());
-    if (!direct_ && data) std::memcpy(data, planned, size_t(buffers_[size_t(result_)].count().at(n) * itemsize()));
-    place = planned;
-  }
-
   // Scratch and estimated work for n samples.
   void prepare(State& state, idx n) const {
     if (state.n == n) return;
@@ -699,7 +684,7 @@ class Plan {
     const ArrayProxy* a = as_array(h, kPlain, -1);
     if (!a) throw py::type_error(name + " must be a C-contiguous array of integers, or of targets");
     const idx rows = slot.rows.at(n), count = element_count(a);
-    int64_t* const to = reinterpret_cast<int64_t*>(static_cast<char*>(state.label_memory.get()) + slot.offset);
+    int64_t* const to = labels_at(state, i);
     const int type = type_of(a);
     if (type == type_num<float> || type == type_num<double>) {
       if (!slot.may_be_targets || a->nd < 2 || a->dimensions[a->nd - 1] != slot.V || count != rows * slot.V)
@@ -720,10 +705,18 @@ class Plan {
     }
     if (count != rows)
       throw py::value_error(name + " is " + text(a) + " but there are " + std::to_string(rows) + " rows");
-    if (!read_labels(a, slot.V, slot.ignores ? &slot.ignore : nullptr, to))
+    if (!read_integers(state, a, i))
       throw py::index_error(name + " must be integers in [-" + std::to_string(slot.V) + ", " + std::to_string(slot.V) +
                             ")");
-    state.labels[i] = {to, nullptr};
+  }
+  int64_t* labels_at(const State& state, size_t i) const {
+    return reinterpret_cast<int64_t*>(static_cast<char*>(state.label_memory.get()) + slots_[i].offset);
+  }
+  // False: not integers, or one is outside.
+  bool read_integers(State& state, const ArrayProxy* a, size_t i) const {
+    const Slot& slot = slots_[i];
+    state.labels[i] = {labels_at(state, i), nullptr};
+    return read_labels(a, slot.V, slot.ignores ? &slot.ignore : nullptr, labels_at(state, i));
   }
 
   void read_scalars(State& state, const py::tuple& scalars) const {
@@ -778,14 +771,6 @@ class Plan {
     }
   }
 
-  template <class T> py::object result(py::handle out, const Buffer& b, const ssize_t* shape) const {
-    const Out<T> array(out, b.nd(), shape);
-    if (!array)
-      throw py::value_error("Plan.run_frozen: out must be a C-contiguous array " + text(b) + " of " +
-                            (wide_ ? "float64" : "float32"));
-    return array.object();
-  }
-
   const KernelTable& table_;
   const bool wide_;
   const idx arena_bytes_, capacity_;
@@ -795,9 +780,8 @@ class Plan {
   std::vector<Slot> slots_;
   std::vector<char> scalars_;  // 'r' or 'k'; 0: not used
   size_t inputs_ = 0;
-  int result_ = -1, input_ = -1;
-  bool writes_arrays_ = false, has_loss_ = false, frozen_ = false, direct_ = false, busy_ = false,
-       frozen_function_ = true;
+  int result_ = -1, written_ = -1, input_ = -1;  // of frozen plans; written_: the last instruction's own of the result
+  bool writes_arrays_ = false, has_loss_ = false, frozen_ = false, direct_ = false, busy_ = false;
   const Operation* current_ = nullptr;  // being read
   State own_;
   std::vector<std::unique_ptr<void, GiveBack>> packed_;
@@ -823,12 +807,14 @@ template <bool classes> PyObject* call_predict(PyObject* self, PyObject* const* 
       return PyErr_NoMemory();
     }
   }
-  return PyObject_Vectorcall(PyTuple_GET_ITEM(self, 2), given, size_t(n), names);
+  PyObject* const otherwise = PyTuple_GET_ITEM(self, 2);
+  if (otherwise == Py_None) Py_RETURN_NONE;
+  return PyObject_Vectorcall(otherwise, given, size_t(n), names);
 }
 
 py::object Plan::function(const py::object& self, const py::object& otherwise, bool classes) {
   Plan& plan = self.cast<Plan&>();
-  if (!plan.frozen_function_) return py::none();
+  if (!plan.frozen_) return py::none();
 #define FASTNN_METHOD(name, classes, text)                                                \
   {                                                                                       \
     #name, reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(call_predict<classes>)), \
@@ -851,11 +837,10 @@ void bind_plan(py::module_& m) {
   using plan::Plan;
   using namespace py::literals;
   py::class_<Plan>(m, "Plan", "A program that is run as one call; see fastnn.network.program.")
-      .def(py::init<const std::string&, const py::list&, const py::list&, idx, idx, bool>(), "dtype"_a, "program"_a,
-           "buffers"_a, "arena_bytes"_a, "capacity"_a, "frozen"_a = false)
+      .def(py::init<const std::string&, const py::list&, const py::list&, idx, idx, idx>(), "dtype"_a, "program"_a,
+           "buffers"_a, "arena_bytes"_a, "capacity"_a, "frozen"_a = -1)
       .def("run", &Plan::run, "n"_a, "inputs"_a, "scalars"_a = py::tuple(), "begin"_a = 0, "end"_a = py::none())
-      .def("run_frozen", &Plan::run_frozen, "n"_a, "inputs"_a, "out"_a = py::none())
-      .def("function", &Plan::function, "otherwise"_a, "classes"_a = false)
+      .def("function", &Plan::function, "otherwise"_a = py::none(), "classes"_a = false)
       .def(
           "view", [](const py::object& self, idx i, idx n) { return self.cast<const Plan&>().view(self, i, n); },
           "buffer"_a, "n"_a)
