@@ -266,6 +266,24 @@ def test_every_operation_has_the_bits_of_its_own_call(op, size, case, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("B, M, K, N", [(4, 10, 29, 33), (40, 9, 10, 11), (3, 120, 110, 130), (1, 5, 6, 7)])
+def test_products_of_pairs_have_the_bits_of_matmul(B, M, K, N, dtype):
+    rng = np.random.default_rng(0)
+    for ta, tb in itertools.product((False, True), repeat=2):
+        a, b = make(rng, (B, K, M) if ta else (B, M, K), dtype), make(rng, (B, N, K) if tb else (B, K, N), dtype)
+        p = Program(dtype, B)
+        x, y, out = p.input(0, a.shape[1:]), p.input(1, b.shape[1:]), p.arena((M, N))
+        p.emit("matmul_pairs", x, y, ta, tb, out)
+        plan = p.plan()
+        plan.run(B, (a, b))
+        assert plan.view(out, B).tobytes() == ops.matmul_pairs(a, b, ta, tb).tobytes()
+        p = Program(dtype, B)
+        p.emit("matmul_pairs", p.input(0, (M, K)), p.input(1, (K + 1, N)), False, False, p.arena((M, N)))
+        with pytest.raises(ValueError, match="the sizes of a, b and out do not agree"):
+            p.plan()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_frozen_runs(dtype):
     rng = np.random.default_rng(0)
     p = Program(dtype, 6)

@@ -8,7 +8,7 @@ import pytest
 from every_backend import backend as backend
 from every_backend import on_every_backend
 
-from fastnn import models, optimizer, pickles, trainer
+from fastnn import backends, models, optimizer, pickles, time_layers, trainer
 from fastnn.text import convert_one_hot, create_contexts_target, eval_perplexity
 
 pytestmark = on_every_backend
@@ -112,15 +112,138 @@ def test_passes_of_a_subclass_count(rng):
     assert loss == model.loss_layer.forward(0.5 * models.Rnnlm.predict(model, xs), ts)
 
 
+@pytest.mark.parametrize("planned", [False, True])
 @pytest.mark.parametrize("name", ["Seq2seq", "PeekySeq2seq", "AttentionSeq2seq"])
-def test_sequence_to_sequence(rng, name):
+def test_sequence_to_sequence(rng, name, planned):
     model = getattr(models, name)(7, 3, 4, dtype="float64", rng=1)
     xs, ts = rng.integers(0, 7, (3, 5)), rng.integers(0, 7, (3, 4))
+    if planned:
+        model.forward(xs, ts)
     check_gradients(model, lambda: model.forward(xs, ts))
+    assert (model._plans[5, 4] is not None) or not planned
     together = model.generate(xs, 2, 6)
     assert together.shape == (3, 6)
     for i in range(3):
         assert model.generate(xs[i : i + 1], 2, 6) == together[i].tolist()
+
+
+SEQUENCE_MODELS = ["Seq2seq", "PeekySeq2seq", "AttentionSeq2seq"]
+
+
+def by_layers(model):
+    """The model again, which has not seen any lengths."""
+    model._plans = {}
+    return model
+
+
+@pytest.mark.parametrize("name", SEQUENCE_MODELS)
+def test_plans_have_the_bits_of_the_layers(rng, name):
+    model = getattr(models, name)(13, 5, 8, dtype="float64", rng=1)
+    twin = copy.deepcopy(model)
+    optimizers = optimizer.Adam(0.01), optimizer.Adam(0.01)
+    for n in 20, 20, 7, 31, 20:
+        xs, ts = rng.integers(-13, 13, (n, 7)).astype(np.int32), rng.integers(-1, 13, (n, 5))
+        losses = model.forward(xs, ts), by_layers(twin).forward(xs, ts)
+        assert losses[0] == losses[1] and type(losses[0]) is float
+        for each, adam in zip((model, twin), optimizers, strict=True):
+            assert each.backward() is None
+            adam.update(each.params, each.grads)
+        for g, h in zip(model.grads, twin.grads, strict=True):
+            np.testing.assert_array_equal(g, h)
+        np.testing.assert_array_equal(model.decoder.lstm.h, twin.decoder.lstm.h)
+        if name == "AttentionSeq2seq":
+            weights = [m.decoder.attention.attention_weights for m in (model, twin)]
+            np.testing.assert_array_equal(*weights)
+            assert len(weights[0]) == 4 and weights[0][0].shape == (n, 7)
+    (lowered,) = model.network._plans.values()
+    assert lowered.plan.name == ("native" if backends.active_name == "native" else "operations")
+    assert not lowered.program.in_python
+    for n in 3, 3, 1, 5:
+        xs = rng.integers(0, 13, (n, 7))
+        written, expected = model.generate(xs, 2, 6), by_layers(twin).generate(xs, 2, 6)
+        assert type(written) is type(expected)
+        np.testing.assert_array_equal(written, expected)
+        np.testing.assert_array_equal(model.decoder.lstm.c, twin.decoder.lstm.c)
+    assert model._plans[7].fits(5)
+    assert model.generate(xs[:1], 2, 0) == [] and model.generate(xs, 2, 0).shape == (5, 0)
+
+
+@pytest.mark.parametrize("name", SEQUENCE_MODELS)
+def test_a_planned_model_is_as_the_layers_in_every_other_way(rng, name):
+    model = getattr(models, name)(7, 3, 4, dtype="float64", rng=1)
+    xs, ts = rng.integers(0, 7, (3, 5)), rng.integers(0, 7, (3, 4))
+    for _ in range(2):
+        loss = model.forward(xs, ts)
+        model.backward()
+        ids = model.generate(xs, 1, 4)
+    once = [g.copy() for g in model.grads]
+    with pytest.raises(RuntimeError, match="needs a forward before it"):
+        model.backward()
+    twin = copy.deepcopy(model)
+    for _ in range(3):
+        assert twin.forward(xs, ts) == loss
+        np.testing.assert_array_equal(twin.generate(xs, 1, 4), ids)
+    model.forward(xs, ts)
+    model.backward(2)
+    for g, h in zip(model.grads, once, strict=True):
+        np.testing.assert_array_equal(g, 2 * h)
+    for p in model.params:  # in place, as by an optimizer
+        p *= 0.5
+    assert model.forward(xs, ts) == by_layers(copy.deepcopy(model)).forward(xs, ts) != loss
+    for bad, error in (np.full((3, 5), 7), IndexError), (np.ones((3, 5)), TypeError), (xs[:2], ValueError):
+        errors = []
+        for each in by_layers(copy.deepcopy(model)), model:
+            with pytest.raises(error) as caught:
+                each.forward(bad, ts)
+            errors.append(str(caught.value))
+        assert errors[0] == errors[1]
+    with pytest.raises(IndexError, match="embedding_forward"):
+        model.generate(xs, 7, 4)
+    with pytest.raises(IndexError, match="embedding_forward"):
+        model.generate(np.full((3, 5), 7), 1, 4)
+    assert model.forward(xs, ts) == by_layers(model).forward(xs, ts)
+
+
+def test_layers_that_are_replaced_in_a_sequence_model(rng):
+    model = models.Seq2seq(7, 3, 4, dtype="float64", rng=1)
+    xs, ts = rng.integers(0, 7, (3, 5)), rng.integers(0, 7, (3, 4))
+    before = [model.forward(xs, ts) for _ in range(3)]
+    lstm = model.decoder.lstm
+    lstm.params[2] = lstm.params[2] + 0.5
+    assert model.forward(xs, ts) == by_layers(copy.deepcopy(model)).forward(xs, ts) != before[0]
+    W, b = model.decoder.affine.params
+    model.decoder.affine = time_layers.TimeAffine(W + 1.0 * rng.standard_normal(W.shape), b)
+    assert model.forward(xs, ts) == by_layers(copy.deepcopy(model)).forward(xs, ts)
+    drawn = model.generate(xs, 1, 5)
+    np.testing.assert_array_equal(model.generate(xs, 1, 5), drawn)
+    calls = []
+    forward = model.decoder.forward
+    model.decoder.forward = lambda *args: calls.append(1) or forward(*args)
+    model.forward(xs, ts)
+    model.backward()
+    assert calls
+
+    class Backwards(models.seq2seq.Encoder):
+        def forward(self, xs):
+            return super().forward(xs[:, ::-1])
+
+    class Reversed(models.Seq2seq):
+        encoder_type = Backwards
+
+    reversed_, plain = Reversed(7, 3, 4, rng=1), models.Seq2seq(7, 3, 4, rng=1)
+    for _ in range(3):
+        assert reversed_.forward(xs, ts) == plain.forward(np.ascontiguousarray(xs[:, ::-1]), ts)
+        np.testing.assert_array_equal(reversed_.generate(xs, 1, 3), plain.generate(xs[:, ::-1], 1, 3))
+
+
+def test_plans_of_many_lengths_take_bounded_memory(rng, monkeypatch):
+    model = models.AttentionSeq2seq(7, 3, 4, rng=1)
+    monkeypatch.setattr(models.seq2seq, "_MOST_BYTES", 1 << 14)
+    for length in 4, 5, 6, 7, 8, 4:
+        for _ in range(2):
+            model.forward(rng.integers(0, 7, (9, length)), rng.integers(0, 7, (9, 4)))
+    kept = [plan for plan in model._plans.values() if plan is not None]
+    assert 0 < len(kept) < 5 and len(model._plans) == 5
 
 
 def test_word_vectors(rng):

@@ -1,10 +1,18 @@
 """Sequence to sequence: an encoder reads, a decoder writes. Book 2 ch. 7 and 8."""
 
+import contextlib
 from typing import Any
 
 import numpy as np
 
+from .. import time_layers as fastnn_layers
+from ..layers.branch import Branches
+from ..network import Network, sequences
+from ..network.lowering import LAYERS, OF_INDICES, Misfit
 from .base_model import BaseModel
+from .planned import Planned
+
+_MOST_BYTES = 256 << 20  # of plans that are kept
 
 
 class Encoder(BaseModel):
@@ -128,14 +136,60 @@ class AttentionDecoder(Decoder):
         return denc_hs
 
 
-class Seq2seq(BaseModel):
+class EncoderDecoder(Branches):
+    """Both as one layer of a network: ids (N, length + T'), of which the encoder reads the first -> (N, T', V)."""
+
+    def __init__(self, encoder, decoder, length):
+        super().__init__([encoder.embed, encoder.lstm], [decoder.embed, decoder.lstm, decoder.affine])
+        self.encoder = encoder
+        self.decoder = decoder
+        self.length = length
+
+    def forward(self, ids):
+        return self.decoder.forward(ids[:, self.length :], self.encoder.forward(ids[:, : self.length]))
+
+    def backward(self, dscore):
+        return self.encoder.backward(self.decoder.backward(dscore))
+
+
+# How a plan runs them: classes -> (decode, whether the decoder sees all states of the encoder).
+_KINDS = {
+    (Encoder, Decoder): (sequences.plain, False),
+    (Encoder, PeekyDecoder): (sequences.peeky, False),
+    (AttentionEncoder, AttentionDecoder): (sequences.attentive, True),
+}
+
+
+def _kind(encoder, decoder):
+    """What _KINDS has; None for other classes, and where a method has been replaced."""
+    if any(name in vars(part) for part in (encoder, decoder) for name in ("forward", "backward", "generate")):
+        return None
+    return _KINDS.get((type(encoder), type(decoder)))
+
+
+def _lowered(program, layer, x):
+    kind = _kind(layer.encoder, layer.decoder)
+    if kind is None:
+        raise Misfit("its encoder or decoder is not one that a plan knows")
+    return sequences.encoder_decoder(program, layer, x, *kind)
+
+
+LAYERS[EncoderDecoder] = _lowered
+OF_INDICES.add(_lowered)
+
+
+class Seq2seq(Planned, BaseModel):
     """Encoder, Decoder, softmax loss. Book 2 ch. 7.
 
     forward(xs (N, T), ts (N, T')) -> loss: ts[:, :-1] is what the decoder reads, ts[:, 1:] what it should write.
+
+    From the second time that lengths T and T' come, passes are planned as a whole, with the same results.
     """
 
     encoder_type: Any = Encoder
     decoder_type: Any = Decoder
+    _lengths: Any = None  # of the last batch
+    _running: Any = None  # the Network that backward continues
 
     def __init__(self, vocab_size, wordvec_size, hidden_size, dtype="float32", rng=None):
         super().__init__(dtype, rng)
@@ -144,17 +198,68 @@ class Seq2seq(BaseModel):
         self.decoder = self.decoder_type(*sizes)
         self.softmax = self.layer_types.TimeSoftmaxWithLoss()
         self._collect(self.encoder, self.decoder)
+        self._plans = {}  # lengths -> a Network or a Writer, None before they come again
+
+    @property
+    def network(self):
+        """The `Network` for the lengths of the last batch: x is xs and ts[:, :-1] side by side, t is ts[:, 1:]."""
+        if self._plans.get(self._lengths) is None:
+            self._plans[self._lengths] = Network(
+                [EncoderDecoder(self.encoder, self.decoder, self._lengths[0])], self.softmax
+            )
+        return self._plans[self._lengths]
 
     def forward(self, xs, ts):
-        score = self.decoder.forward(ts[:, :-1], self.encoder.forward(xs))
-        return self.softmax.forward(score, ts[:, 1:])
+        self._running = loss = None
+        if _ids(xs) and _ids(ts) and len(xs) == len(ts):
+            self._lengths = xs.shape[1], ts.shape[1]
+            if self._seen(self._lengths):
+                loss = self._by_plan("forward", np.concatenate([xs, ts[:, :-1]], axis=1), ts[:, 1:])
+        if loss is None:
+            score = self.decoder.forward(ts[:, :-1], self.encoder.forward(xs))
+            return self.softmax.forward(score, ts[:, 1:])
+        self._running = self.network
+        return loss
 
     def backward(self, dout=1):
+        """Fill `grads`, times dout, once after each `forward`."""
+        if self._running is not None:
+            return self._running.backward(dout)
         return self.encoder.backward(self.decoder.backward(self.softmax.backward(dout)))
 
     def generate(self, xs, start_id, sample_size):
         """The answer to xs (N, T): a list of sample_size ids if N is 1, else (N, sample_size)."""
+        kind = _kind(self.encoder, self.decoder)
+        if kind is not None and _ids(xs) and self.layer_types is fastnn_layers and self._seen(xs.shape[1]):
+            with contextlib.suppress(Misfit, ValueError, TypeError, IndexError):  # the layers explain
+                ids = self._writer(kind, xs).write(np.ascontiguousarray(xs), start_id, sample_size)
+                return ids[0].tolist() if len(ids) == 1 else ids
         return self.decoder.generate(self.encoder.forward(xs), start_id, sample_size)
+
+    def _writer(self, kind, xs):
+        n, length = xs.shape
+        writer = self._plans[length]
+        if writer is None or not writer.fits(n):
+            writer = self._plans[length] = sequences.Writer(self.encoder, self.decoder, *kind, length, n)
+        return writer
+
+    def _seen(self, lengths):
+        """Whether they came before, so that a plan pays. Forgets the plans when they take too much memory."""
+        if lengths in self._plans:
+            if self._plans[lengths] is None and sum(p.nbytes for p in self._plans.values() if p) > _MOST_BYTES:
+                self._plans = dict.fromkeys(self._plans)
+            return True
+        self._plans[lengths] = None
+        return False
+
+    def __getstate__(self):
+        """For copies and pickles: without the plans, which are made anew."""
+        return vars(self) | {"_plans": {}, "_running": None}
+
+
+def _ids(a):
+    """Whether an array is (N, T) indices."""
+    return type(a) is np.ndarray and a.ndim == 2 and a.size > 0 and a.dtype.kind in "iu"
 
 
 class PeekySeq2seq(Seq2seq):

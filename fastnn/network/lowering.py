@@ -67,8 +67,12 @@ def chain(program, net, x, numbered=True):
 def _layer(program, layer, following, x):
     """One layer, and the activation that follows it where the two make one operation -> (layers taken, y, backward)."""
     number = program.layer
-    cls = _class(program, layer)
-    at = len(program.instructions), len(program.records), len(program.scalars), len(program.statistics)
+    cls = class_of(program, layer)
+    columns = (
+        program.instructions, program.records, program.scalars, program.statistics, program.inputs, program.after,
+        program.pinned,
+    )  # fmt: skip
+    at = [len(column) for column in columns]
     try:
         if cls in FUSING:
             kind, alpha = _fusable(program, following)
@@ -80,9 +84,7 @@ def _layer(program, layer, following, x):
             raise Misfit("its class is not one that a plan knows" if cls else "it has a forward or backward of its own")
     except Misfit as misfit:
         program.reasons[number] = str(misfit) or "its arrays or options are not what the operation takes"
-        for column, length in zip(
-            (program.instructions, program.records, program.scalars, program.statistics), at, strict=True
-        ):
+        for column, length in zip(columns, at, strict=True):
             del column[length:]
         del program.layer_of[at[0] :]
         (y, back), taken = _in_python(program, layer, x), 1
@@ -99,7 +101,7 @@ def _layer(program, layer, following, x):
     return taken, y._replace(origin=f"layer {number + taken - 1} ({last})"), backward
 
 
-def _class(program, layer):
+def class_of(program, layer):
     """The layer's class; None where it has a forward or backward of its own, which runs in Python."""
     own = vars(layer) if hasattr(layer, "__dict__") else {}
     replaced = [program.hold(own, method) for method in ("forward", "backward")]
@@ -108,7 +110,7 @@ def _class(program, layer):
 
 def _fusable(program, layer):
     """(kind, alpha) of an activation that can be part of the operation before it; ("identity", 0) of anything else."""
-    cls = None if layer is None else _class(program, layer)
+    cls = None if layer is None else class_of(program, layer)
     if cls is layers.Relu:
         return "relu", 0.0
     if cls in ACTIVATION_CLASSES:
@@ -582,8 +584,8 @@ def _initial(program, layer, name, H):
         return None
     dtype = program.dtype
 
-    def state(n):
-        h = getattr(layer, name)
+    def state(x):
+        h, n = getattr(layer, name), len(x)
         if h is None:
             return np.zeros((n, H), dtype)
         if len(h) == 1 != n:
@@ -627,20 +629,29 @@ def _time_rnn(program, layer, x):
 
 
 def _time_lstm(program, layer, x):
+    H = layer.params[1].shape[0]
+    y, _, backward = lstm(program, layer, x, *(_initial(program, layer, name, H) for name in "hc"))
+    return y, backward
+
+
+def lstm(program, layer, x, h0, c0):
+    """A TimeLSTM from the states h0 and c0 (N, H), None for zeros -> (hs, cs, backward).
+
+    backward(dhs, dh0): dh0 is None or the buffer for the gradient of h0.
+    """
     (T, H), (Wx, Wh, b, peephole), (dWx, dWh, db, dpeephole) = _steps(program, layer, x)
-    h0, c0 = (_initial(program, layer, name, H) for name in "hc")
     hs, cs, gates = program.arena((T, H)), program.arena((T, H)), program.arena((T, 4 * H))
     options = peephole, None, layer.reverse, False
     program.emit("lstm_forward", x.buffer, Wx, Wh, b, h0, c0, *options, hs, cs, gates)
     _keep_state(program, layer, h=hs, c=cs)
 
-    def backward(dhs):
+    def backward(dhs, dh0=None):
         dx = program.arena(x.shape) if x.wanted else None
         inputs = dhs, None, x.buffer, Wx, Wh, h0, c0, hs, cs, gates
-        program.emit("lstm_backward", *inputs, *options, dx, dWx, dWh, db, None, None, dpeephole)
+        program.emit("lstm_backward", *inputs, *options, dx, dWx, dWh, db, dh0, None, dpeephole)
         return dx
 
-    return Value(hs, (T, H), True, ""), backward
+    return Value(hs, (T, H), True, ""), cs, backward
 
 
 def _time_gru(program, layer, x):
@@ -681,22 +692,66 @@ def _time_bilstm(program, layer, x):
         program.emit("add_arrays", one.buffer, other.buffer, y)
         shape = T, H
     else:
-        y2, shape = program.arena((2 * H,), T), (T, 2 * H)
-        program.emit("concatenate", *(program.view(v.buffer, T, (H,)) for v in (one, other)), y2)
-        y = program.view(y2, 1, shape)
+        (y, shape, *_), part = beside(program, one, other)
 
     def backward(dhs):
-        both = dhs, dhs
-        if layer.merge == "concat":
-            halves = program.arena((H,), T), program.arena((H,), T)
-            program.emit("split", program.view(dhs, T, (2 * H,)), H, *halves)
-            both = [program.view(half, 1, (T, H)) for half in halves]
+        both = part(dhs) if layer.merge == "concat" else (dhs, dhs)
         dx, more = first(both[0]), second(both[1])
         if dx is not None:
             program.emit("add_arrays", dx, more, dx)
         return dx
 
     return Value(y, shape, True, ""), backward
+
+
+def beside(program, one, other):
+    """Two values side by side along the last axis -> (y, backward: dy -> the gradients of both)."""
+    *leading, A = one.shape
+    B, rows = other.shape[-1], math.prod(leading)
+    shape, y2 = (*leading, A + B), program.arena((A + B,), rows)
+    program.emit("concatenate", program.view(one.buffer, rows, (A,)), program.view(other.buffer, rows, (B,)), y2)
+
+    def backward(dy):
+        parts = program.arena((A,), rows), program.arena((B,), rows)
+        program.emit("split", program.view(dy, rows, (A + B,)), A, *parts)
+        return [program.view(part, 1, value.shape) for part, value in zip(parts, (one, other), strict=True)]
+
+    return Value(program.view(y2, 1, shape), shape, True, ""), backward
+
+
+def time_attention(program, layer, enc, dec):
+    """A TimeAttention: sums of enc (N, S, H) for each step of dec (N, T, H) -> (y, backward: dy -> (denc, ddec))."""
+    if class_of(program, layer) is not time_layers.TimeAttention:
+        raise Misfit
+    (S, H), T = enc.shape, dec.shape[0]
+    score, y = program.arena((T, S)), program.arena((T, H))
+    program.emit("matmul_pairs", dec.buffer, enc.buffer, False, True, score)
+    a = program.arena((T, S))
+    program.emit("softmax_forward", program.view(score, T, (S,)), program.view(a, T, (S,)))
+    program.emit("matmul_pairs", a, enc.buffer, False, False, y)
+    program.pin(a)
+
+    def after(view, n):
+        layer._saved = None, None, view(a, n)
+
+    program.after.append(after)
+
+    def both(one, other, width):
+        """(N, T, width) twice as (N, 2 T, width)."""
+        y = program.arena((2 * T * width,))
+        program.emit("concatenate", *(program.view(b, 1, (T * width,)) for b in (one, other)), y)
+        return program.view(y, 1, (2 * T, width))
+
+    def backward(dy):
+        da, ds = program.arena((T, S)), program.arena((T, S))
+        program.emit("matmul_pairs", dy, enc.buffer, False, True, da)
+        program.emit("softmax_backward", *(program.view(buffer, T, (S,)) for buffer in (da, a, ds)))
+        denc, ddec = program.arena((S, H)), program.arena((T, H))
+        program.emit("matmul_pairs", both(a, ds, S), both(dy, dec.buffer, H), True, False, denc)
+        program.emit("matmul_pairs", ds, enc.buffer, False, False, ddec)
+        return denc, ddec
+
+    return Value(y, (T, H), True, ""), backward
 
 
 def _multi_head_attention(program, layer, x):
@@ -1077,6 +1132,8 @@ LAYERS = {
     time_layers.TimeBiLSTM: _time_bilstm,
     time_layers.MultiHeadAttention: _multi_head_attention,
 }
+
+OF_INDICES = {_embedding}  # what lowers layers that take indices, not numbers
 
 LOSSES = {
     layers.SoftmaxWithLoss: _softmax_loss,

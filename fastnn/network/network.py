@@ -6,7 +6,7 @@ import threading
 import numpy as np
 
 from .. import backends, ops
-from ..layers import Embedding, SoftmaxCrossEntropy
+from ..layers import SoftmaxCrossEntropy
 from ..layers.base import param
 from ..optimizer import Adam
 from ..time_layers import TimeSoftmaxWithLoss
@@ -99,7 +99,7 @@ class Network:
 
     def _set_dtype(self):
         self.dtype = self._dtype()
-        indices = lowering.LAYERS.get(type(self.layers[0])) is lowering.LAYERS[Embedding]
+        indices = lowering.LAYERS.get(type(self.layers[0])) in lowering.OF_INDICES
         self.input_dtype = None if indices else self.dtype  # of x; None: integers of any kind
 
     def _dtype(self):
@@ -148,6 +148,11 @@ class Network:
         vars(self).update(state, _lock=threading.RLock())
         self.dtype = np.dtype(self.dtype.str)  # NumPy's own object: a pickled one is only equal to it
         self.input_dtype = None if self.input_dtype is None else self.dtype
+
+    @property
+    def nbytes(self):
+        """Memory of the plans that have been made."""
+        return sum(lowered.program.arena_bytes for lowered in self._plans.values())
 
     # ---- passes ----------------------------------------------------------------------------------------------------
 
@@ -352,7 +357,7 @@ class Network:
             t = lowered.targets(t, n)
         elif not states:
             return (x,)
-        return (x, t, *[function(n) for function in states])
+        return (x, t, *[function(x) for function in states])
 
     def _plan(self, kind, train, shape, dtype, n, rule=None):
         key = kind, train, shape, dtype.kind, None if rule is None else structure(rule)

@@ -228,7 +228,7 @@ class _Frozen:
         plan = plans.get(backends.active_name)
         if plan is None:
             plan = plans[backends.active_name] = Plan(self._program)
-        inputs = (x, None, *(function(n) for function in self._program.inputs))
+        inputs = (x, None, *(function(x) for function in self._program.inputs))
         with self._one_at_a_time:  # layers in Python keep things
             plan.run(n, inputs)
         y = self._program.records[self.y.buffer]

@@ -81,7 +81,7 @@ class Program:
         self.layer_of: list = []  # number of the layer that each instruction belongs to
         self.records: list = []
         self.scalars: list = []  # functions of n
-        self.inputs: list = []  # functions of n, for the inputs after x and t
+        self.inputs: list = []  # functions of x, for the inputs after x and t
         self.after: list = []  # functions (view, n) that take results out of the arena after a run
         self.pinned: list = []  # buffers that are read after a run
         self.held: dict = {list: [], dict: [], object: []}  # (owner, index or name, value) that the program relies on
@@ -110,10 +110,10 @@ class Program:
         """Input number i of a run: 0 is x, 1 is t."""
         return self._add("input", dtype, rows, tuple(shape), i)
 
-    def state(self, function, shape):
-        """An input (N, *shape) that `function(n)` supplies at each run."""
+    def state(self, function, shape, dtype="float"):
+        """An input (N, *shape) that `function(x)` supplies at each run."""
         self.inputs.append(function)
-        return self.input(1 + len(self.inputs), shape)
+        return self.input(1 + len(self.inputs), shape, dtype)
 
     def hold(self, owner, key):
         """`owner[key]` (of a list, or a dict that may lack it) or attribute `key`: `stale` tells whether it changed."""

@@ -5,7 +5,7 @@ is wrong, and calls again. Outputs come last and may be given; results are new a
 """
 
 from .activation import activation_backward, activation_forward, relu_backward, relu_forward
-from .affine import affine_backward, affine_forward, matmul
+from .affine import affine_backward, affine_forward, matmul, matmul_pairs
 from .attention import scaled_dot_product_attention_backward, scaled_dot_product_attention_forward
 from .branch import add_arrays, concatenate, split
 from .conv import (
@@ -102,6 +102,7 @@ __all__ = [
     "lstm_backward",
     "lstm_forward",
     "matmul",
+    "matmul_pairs",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "momentum_update",

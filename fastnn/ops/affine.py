@@ -28,6 +28,14 @@ def _matmul(a, b, out):
     return call.deliver(backends.checked.matmul(a, b), out)
 
 
+def matmul_pairs(a, b, transpose_a=False, transpose_b=False, out=None):
+    """`matmul` of (B, M, K) and (B, K, N) -> (B, M, N), where a or b comes with its last two axes exchanged.
+
+    For programs of networks, whose arrays are C-contiguous; everything else passes views to `matmul`.
+    """
+    return matmul(a.swapaxes(1, 2) if transpose_a else a, b.swapaxes(1, 2) if transpose_b else b, out)
+
+
 def affine_forward(x, W, b, activation="identity", alpha=0.0, out=None):
     """activation(x @ W + b): x (N, D), W (D, M), b (M,) or None -> (N, M).
 

@@ -70,7 +70,7 @@ class TimeAttention(Layer):
     @property
     def attention_weights(self):
         """The weights (N, Te) of each decoder step, a list of Td arrays; None before the first forward."""
-        return None if self._saved is None else list(self._saved[2].swapaxes(0, 1))
+        return None if self._saved is None else list(self._saved[2].swapaxes(0, 1).copy())
 
     def forward(self, hs_enc, hs_dec):
         score = ops.matmul(hs_dec, hs_enc.swapaxes(1, 2))

@@ -1,5 +1,6 @@
 #include "families.h"
 #include "function.h"
+#include "pairs.h"
 
 namespace fastnn {
 namespace {
@@ -7,39 +8,15 @@ using namespace py::literals;
 
 template <class T> Mat<T> rows(Mat<T> m, idx begin, idx end) { return {m.row(begin), end - begin, m.cols, m.rs, m.cs}; }
 
-// Matrices in pairs. Few large ones have all threads each, one after the other.
 template <class T> py::object matmul_pairs(py::handle a_, py::handle b_, py::handle out_) {
-  constexpr idx kSlots = 32;  // most threads
   const StridedMat<T> a(a_, 3), b(b_, 3);
   if (!a || !b || a.count() != b.count() || a.mat().cols != b.mat().rows) return py::none();
-  const idx count = a.count(), M = a.mat().rows, K = a.mat().cols, N = b.mat().cols;
-  const Out<T> out(out_, {count, M, N}, {a.range(), b.range()});
+  const Out<T> out(out_, {a.count(), a.mat().rows, b.mat().cols}, {a.range(), b.range()});
   if (!out) return py::none();
-  const auto& kernels = active<T>().affine;
-  const double work = 2.0 * double(M) * double(N) * double(K) + 2.0 * sizeof(T) * double(M * K + K * N + M * N);
-  const bool one_by_one = count < kSlots && work > kReleaseWork;
-  const idx slots = std::min(count, kSlots), each = (kernels.product_workspace(M, N, K) + 63) / 64 * 64;
-  Scratch scratch(size_t(one_by_one ? kernels.matmul_workspace(M, N, K) : slots * each));
-  struct Pairs {
-    const StridedMat<T>&a, &b;
-    T* out;
-    char* scratch;
-    idx size, each, next, end;
-    Mat<T> result(idx i) const { return row_major(out + i * size, a.mat().rows, b.mat().cols); }
-  } pairs{a, b, out.data(), scratch.as<char>(), M * N, each, 0, 0};
-  run_rows(count, work * double(count), [&](idx begin, idx end) {
-    pairs.next = begin, pairs.end = end;
-    for (idx i = begin; one_by_one && i < end; ++i) kernels.matmul(a.mat(i), b.mat(i), pairs.result(i), scratch);
-    if (!one_by_one)
-      share(
-          slots, work * double(end - begin),
-          [](const void* f, idx slot) {
-            auto& p = *static_cast<Pairs*>(const_cast<void*>(f));
-            for (idx i; (i = __atomic_fetch_add(&p.next, 1, __ATOMIC_RELAXED)) < p.end;)
-              active<T>().affine.product(p.a.mat(i), p.b.mat(i), p.result(i), false, p.scratch + slot * p.each);
-          },
-          &pairs);
-  });
+  const Pairs<T> pairs{active<T>().affine, a.mat(), b.mat(), a.step(), b.step(), a.count(), out.data()};
+  Scratch scratch(size_t(pairs.workspace()));
+  run_rows(pairs.count, pairs.work() * double(pairs.count),
+           [&](idx begin, idx end) { pairs.run(begin, end, scratch); });
   return out.object();
 }
 

@@ -128,6 +128,7 @@ template <class T> class StridedMat {
   }
   explicit operator bool() const { return array_; }
   idx count() const { return array_->dimensions[0]; }
+  idx step() const { return array_->strides[0] / idx(sizeof(T)); }
   Mat<const T> mat(idx i = 0) const {
     constexpr idx size = sizeof(T);
     const int last = array_->nd - 1;

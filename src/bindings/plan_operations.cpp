@@ -7,6 +7,7 @@
 #include "branch.h"
 #include "mask.h"
 #include "optim.h"
+#include "pairs.h"
 #include "plan.h"
 #include "recurrent.h"
 #include "shapes.h"
@@ -62,6 +63,33 @@ template <class T> struct Matmul {
     return {c.kernels<T>().affine.matmul_workspace(N, M, D), 2.0 * double(N) * double(D) * double(M)};
   }
 };
+
+template <class T> struct MatmulPairs {  // a (B, I, J), b (B, K, L)
+  static Pairs<T> pairs(const Call& c) {
+    const auto side = [&](int i, idx rows, idx cols) {
+      const auto m = row_major(c.data<const T>(i), rows, cols);
+      return c.flag(2 + i) ? transposed(m) : m;
+    };
+    const idx I = c.axis('I'), J = c.axis('J'), K = c.axis('K'), L = c.axis('L');
+    return {c.kernels<T>().affine, side(0, I, J), side(1, K, L), I * J, K * L, c.axis('B'), c.data<T>(4)};
+  }
+  static void run(const Call& c) {
+    const Pairs<T> all = pairs(c);
+    all.run(0, all.count, c.scratch<void>());
+  }
+  static Need need(const Call& c) {
+    const Pairs<T> all = pairs(c);
+    return {all.workspace(), all.work() * double(all.count)};
+  }
+};
+const char* check_pairs(const Call& c, const std::vector<Buffer>&) {
+  const bool ta = c.flag(2), tb = c.flag(3);
+  const auto axis = [&](bool other, char one, char two) { return c.axis(other ? two : one); };
+  return axis(ta, 'J', 'I') == axis(tb, 'K', 'L') && axis(ta, 'I', 'J') == c.axis('M') &&
+                 axis(tb, 'L', 'K') == c.axis('N')
+             ? nullptr
+             : "the sizes of a, b and out do not agree";
+}
 
 template <class T> struct ActivationForward {
   static void run(const Call& c) {
@@ -787,6 +815,7 @@ template <class T> using GruBack = Recurrent<T, 2, true>;
 
 const Operation operations[] = {
     {"matmul", "a:fND b:fDM out:FNM", FASTNN_BOTH(Matmul), nullptr},
+    {"matmul_pairs", "a:fBIJ b:fBKL transpose_a:b=0 transpose_b:b=0 out:FBMN", FASTNN_BOTH(MatmulPairs), check_pairs},
     {"affine_forward", "x:fND W:fDM b:f?M activation:a alpha:r=0 out:FNM", FASTNN_BOTH(AffineForward), nullptr},
     {"affine_backward", "dout:fNM x:fND W:fDM dW:F?DM db:F?M dx:F?ND", FASTNN_BOTH(AffineBackward), nullptr},
     {"activation_forward", "x:f* kind:a alpha:r=0 out:G*", FASTNN_BOTH(ActivationForward), nullptr},
