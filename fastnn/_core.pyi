@@ -78,6 +78,7 @@ __all__: list[str] = [
     "split",
     "squared_error_backward",
     "squared_error_forward",
+    "threads_after_wait",
     "trim",
     "use_isa",
 ]
@@ -589,6 +590,11 @@ def softmax_forward(x: typing.Any, out: typing.Any = None) -> typing.Any: ...
 def split(x: typing.Any, columns: typing.Any, a: typing.Any = None, b: typing.Any = None) -> typing.Any: ...
 def squared_error_backward(y: typing.Any, t: typing.Any, scale: typing.Any, dx: typing.Any = None) -> typing.Any: ...
 def squared_error_forward(y: typing.Any, t: typing.Any) -> typing.Any: ...
+def threads_after_wait(ns: typing.SupportsInt | typing.SupportsIndex) -> int:
+    """
+    Threads of a large call that follows one which waited so long for another thread.
+    """
+
 def trim() -> None:
     """
     Hand recycled memory back to the system.

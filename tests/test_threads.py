@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import cases
 import numpy as np
@@ -53,6 +54,29 @@ def test_same_bits_for_transposed_views(dtype):
             a_t, b_t = np.ascontiguousarray(a.T).T, np.ascontiguousarray(b.T).T
             for left, right in (a_t, b), (a, b_t), (a_t, b_t), (a[::-1].copy()[::-1], b):
                 assert ops.matmul(left, right).tobytes() == plain.tobytes()
+
+
+@native
+def test_after_a_late_join_calls_use_one_thread_for_a_while(threads):
+    """A turn of 4 ms of another process is not late, 5 ms in all are; the bits are the same."""
+    threads(2)
+    if fastnn.get_num_threads() < 2:
+        pytest.skip("one thread")
+    after_wait = fastnn._core.threads_after_wait
+    x = np.linspace(-1, 1, 512 * 512, dtype=np.float32).reshape(512, 512)
+
+    def rested():
+        time.sleep(0.25)  # a twentieth of it, and what is left of one thread, is over
+        return after_wait(0)
+
+    assert rested() == 2
+    expected = ops.matmul(x, x)
+    assert rested() == after_wait(4_900_000) == 2
+    assert after_wait(4_900_000) == 1
+    assert ops.matmul(x, x).tobytes() == expected.tobytes()
+    assert rested() == 2
+    assert after_wait(6_000_000) == 1
+    assert rested() == 2
 
 
 def run_script(text, timeout=60, **environment):

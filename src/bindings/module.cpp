@@ -38,6 +38,8 @@ PYBIND11_MODULE(_core, m) {
   m.def("isa", [] { return active_table->isa; }, "The instruction set in use.");
   m.def("set_thread_limit", [](int n) { __atomic_store_n(&thread_limit, n < 1 ? 1 : n, __ATOMIC_RELAXED); }, "n"_a);
   m.def("max_threads", team::most, "Threads that a large call made now would use.");
+  m.def("threads_after_wait", team::size_after, "ns"_a,
+        "Threads of a large call that follows one which waited so long for another thread.");
 #if defined(_OPENMP)
   m.attr("openmp") = _OPENMP;
 #else

@@ -33,9 +33,10 @@ constexpr Time kWake = 100 * kMicrosecond;  // and this long for those that slee
 // leaves the one that its caller is on: beside a loop of low priority the kernel may put both on the other one.
 constexpr Time kYield = 1 * kMillisecond;
 constexpr Time kPatience = 50 * kMicrosecond;
-// A member that comes back this late was kept from its processor by another process. The second time within kOften the
-// next calls use one thread, for kPause.
-constexpr Time kLate = 500 * kMicrosecond, kOften = 40 * kMillisecond, kPause = 100 * kMillisecond;
+// A call waits so long for a member only if another process has its processor: for a turn of 1 to 4 ms. Some are met
+// everywhere, twice in a second and beside a loop of nice 19 too, so calls may wait kAllowance and 1 / kShare of the
+// time. What comes later than that is late: the next calls use one thread, for kPause.
+constexpr Time kLong = 500 * kMicrosecond, kAllowance = 5 * kMillisecond, kShare = 20, kPause = 100 * kMillisecond;
 constexpr int kMost = 256;  // members
 
 // Below this much work a thread does not pay: handing over takes 0.3 to 1 us while the others look for work, 70 us once
@@ -121,7 +122,8 @@ struct Team {
   alignas(64) std::atomic<idx> done{0};  // blocks that members have ever run
   alignas(64) idx expected = 0;          // of the jobs so far
   std::atomic<bool> taken{false};        // by the call of some thread
-  std::atomic<Time> late_at{0}, alone_until{0};
+  Time owed = 0, owed_at = 0;            // beyond the share of the time that calls may wait
+  std::atomic<Time> alone_until{0};
   std::atomic<int> members{0};
   std::atomic<int> callers{-1};  // processor
 
@@ -142,16 +144,20 @@ struct Team {
     r.end = end, r.body = body, r.f = f;
     r.left.store(end - begin, std::memory_order_release);
   }
-  void came_late() {
-    const Time time = now(), before = late_at.exchange(time, std::memory_order_relaxed);
-    if (time - before < kOften) alone_until.store(time + kPause, std::memory_order_relaxed);
+  void waited_long(Time waited) {
+    const Time time = now();
+    owed = std::max(Time(0), owed - (time - owed_at) / kShare) + waited;
+    owed_at = time;
+    if (owed <= kAllowance) return;
+    owed = 0;
+    alone_until.store(time + kPause, std::memory_order_relaxed);
   }
   // Waits for what others took; this thread worked itself since `begin`.
   void finish(Time begin) {
     const auto all_done = [&] { return done.load(std::memory_order_acquire) == expected; };
     if (all_done()) return;
     const Time own = now() - begin, waited = spin(all_done);
-    if (waited > kLate && waited > own) came_late();
+    if (waited > kLong && waited > own) waited_long(waited);
   }
   void wake() {
     if (sleeping.load(std::memory_order_relaxed) == 0) return;
@@ -302,6 +308,11 @@ int size(idx work) {
   }
   const idx n = work / grain, most = available();
   return int(n < most ? n : most);
+}
+
+int size_after(idx waited) {
+  if (const Hold hold; hold.held) hold.team.waited_long(waited);
+  return size(kSureWork);
 }
 
 // Of kTrials calls the first four are made in the way that is in use, four more in the other one; the medians of three

@@ -11,6 +11,8 @@ namespace team {
 int most();  // fastnn's limit and OpenMP's own (OMP_NUM_THREADS, threadpoolctl)
 // Threads for so much work, in scalar operations (a fused multiply-add counts 2).
 int size(idx work);
+// Threads for a large call that follows one that had to wait so many ns for a member: for tests.
+int size_after(idx waited);
 // Of a call that is made again and again: whether threads pay for it, on this machine and at this time.
 struct Pace {
   int calls = -16;
