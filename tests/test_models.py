@@ -1,5 +1,6 @@
 """The books' networks: structure, training on real digits, gates."""
 
+import copy
 from collections import OrderedDict
 
 import numpy as np
@@ -244,6 +245,67 @@ def test_trainer_runs_convnets():
                       optimizer_param={"lr": 0.01})  # fmt: skip
     trainer.train()
     assert len(trainer.train_loss_list) == 8 and len(trainer.test_acc_list) == 2
+
+
+DEEP = {
+    "weight_init_std": 0.3, "weight_decay_lambda": 0.1, "use_dropout": True, "use_batchnorm": True, "dtype": "float64",
+}  # fmt: skip
+IMAGES, VECTORS = images(30, 2, 9, 8, dtype=np.float64), images(30, 12, dtype=np.float64)
+CLASSIFIERS = {
+    "TwoLayerNet": (lambda: models.TwoLayerNet(12, 5, 4, 0.3, "float64", rng=0), VECTORS),
+    "MultiLayerNet": (lambda: models.MultiLayerNet(12, [5, 6, 7], 4, "tanh", 0.3, dtype="float64", rng=0), VECTORS),
+    "MultiLayerNetExtend": (lambda: models.MultiLayerNetExtend(12, [5, 6, 7], 4, rng=0, **DEEP), VECTORS),
+    "SimpleConvNet": (
+        lambda: models.SimpleConvNet(**SMALL, hidden_size=5, output_size=4, dtype="float64", rng=0), IMAGES
+    ),
+    "DeepConvNet": (
+        lambda: models.DeepConvNet((2, 9, 8), hidden_size=5, output_size=4, dtype="float64", rng=0), IMAGES
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifiers_are_networks(name):
+    """The plan of the whole gives what the layers one by one give, bit for bit, in every pass; so do copies."""
+    make, x = CLASSIFIERS[name]
+    t = np.arange(30) % 4
+    net, mine, like = make(), optimizer.Adam(), optimizer.Adam()
+    other = copy.deepcopy(net)
+    other._passes_are_ours = False
+    for n in 1, 30, 7:
+        rows = slice(n)
+        ours, theirs = net.gradient(x[rows], t[rows]), other.gradient(x[rows], t[rows])
+        for key, g in theirs.items():
+            np.testing.assert_array_equal(ours[key], g)
+        mine.update(net.params, ours)
+        like.update(other.params, theirs)
+        np.testing.assert_array_equal(net.predict(x[rows]), other.predict(x[rows]))
+        for flag in ({},) if name in ("TwoLayerNet", "SimpleConvNet") else ({}, {"train_flg": True}):
+            assert net.loss(x[rows], t[rows], **flag) == other.loss(x[rows], t[rows], **flag)
+    assert net.accuracy(x, t) == other.accuracy(x, t)
+    assert other._network is None and net.network.loss(x, t) == copy.deepcopy(net).network.loss(x, t)
+    if name in ("TwoLayerNet", "MultiLayerNet"):
+        assert max(gradient_check(net, x[:2], t[:2]).values()) < 1e-8
+    if name in ("TwoLayerNet", "MultiLayerNetExtend"):
+        for layer in net.network.layers:
+            if hasattr(layer, "dropout_ratio"):
+                layer.dropout_ratio = 0.0
+        numerical = net.numerical_gradient(x[:3], t[:3])
+        for key, g in net.gradient(x[:3], t[:3]).items():
+            np.testing.assert_allclose(g, numerical[key], 1e-4, 1e-6)
+
+
+def test_what_a_plan_does_not_take():
+    """x of another dtype or of one dimension, integers, bad labels: as the layers have it."""
+    net = models.MultiLayerNet(12, [5, 6, 7], 4, rng=0)
+    x = images(3, 12)
+    assert net.predict(x.astype(np.float64)).dtype == np.float64
+    assert net.predict(x[0]).shape == (1, 4) and net.predict(x.tolist()).shape == (3, 4)
+    assert net.predict((9 * x).astype(int)).dtype == np.float64
+    with pytest.raises(IndexError):
+        net.loss(x, np.array([0, 1, 4]))
+    with pytest.raises(ValueError, match="affine_forward"):
+        net.predict(x[:, :5])
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pkl"])

@@ -314,6 +314,27 @@ def test_the_mode_of_layers_in_python():
     assert noted.modes == [True, False, True]
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_plans_are_kept(name):
+    make, make_loss, x, t = NETWORKS[name]
+    net, rule = Network(make(), make_loss()), optimizer.SGD()
+    net.step(x, t, rule), net.gradient(x, t)
+    first = {key: lowered.plan for key, lowered in net._plans.items()}
+    net.step(x, t, rule), net.gradient(x, t)
+    assert len(first) == 2 and all(net._plans[key].plan is plan for key, plan in first.items())
+
+
+def test_options_of_layers_that_change():
+    drop, relu, loss = layers.Dropout(0.5, rng=0), layers.LeakyRelu(0.1), layers.SoftmaxWithLoss()
+    net = Network([affine(20, 9), relu, drop, affine(9, 3)], loss)
+    net.gradient(X, T), net.loss(X, T)
+    drop.dropout_ratio, relu.alpha, loss.epsilon = 0.0, 0.3, 0.25
+    net.gradient(X, T)
+    assert drop.mask.all()
+    like = Network([layers.Affine(*net.params[:2]), layers.LeakyRelu(0.3), layers.Affine(*net.params[2:])], loss)
+    assert net.loss(X, T) == like.loss(X, T) == like.loss(X, T, train_flg=True)
+
+
 def test_few_plans_are_kept():
     net = Network([time_layers.TimeEmbedding(normal(11, 4)), time_affine(4, 11)], time_layers.TimeSoftmaxWithLoss())
     for T in range(1, 40):

@@ -51,12 +51,11 @@ class DeepConvNet(ConvNet):
     def _in_order(self):
         return self.layers
 
-    def predict(self, x, train_flg=False):
-        """Scores before the softmax: x (N, C, H, W) -> (N, V); train_flg goes to the Dropout layers."""
+    def _by_layers(self, x, train_flg):
         for layer in self.layers:
             x = layer.forward(x, train_flg) if isinstance(layer, self.layer_types.Dropout) else layer.forward(x)
         return x
 
     def loss(self, x, t, train_flg=True):
         """Mean cross entropy, in training mode unless told otherwise, as in the book."""
-        return self.last_layer.forward(self.predict(x, train_flg), t)
+        return super().loss(x, t, train_flg)

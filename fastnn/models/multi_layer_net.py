@@ -53,15 +53,14 @@ class MultiLayerNetExtend(Classifier):
         layer = self.layer_types.BatchNormalization(gamma, beta)
         self._add_layer(f"BatchNorm{i}", layer, gamma=f"gamma{i}", beta=f"beta{i}")
 
-    def predict(self, x, train_flg=False):
-        """Scores before the softmax: x (N, D) -> (N, V); train_flg goes to the BatchNorm and Dropout layers."""
+    def _by_layers(self, x, train_flg):
         for name, layer in self.layers.items():
             x = layer.forward(x, train_flg) if name.startswith(("BatchNorm", "Dropout")) else layer.forward(x)
         return x
 
     def loss(self, x, t, train_flg=False):
-        """Mean cross entropy plus weight decay."""
-        loss = self.last_layer.forward(self.predict(x, train_flg), t)
+        """Mean cross entropy plus weight decay (which `network` leaves out)."""
+        loss = super().loss(x, t, train_flg)
         return loss + 0.5 * self.weight_decay_lambda * sum(float(np.vdot(W, W)) for W in self._weights())
 
     def gradient(self, x, t):

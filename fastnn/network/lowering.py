@@ -39,6 +39,13 @@ _VOCABULARY = 2000
 
 _ARRAYS = "its parameters or gradients are not C-contiguous arrays of {} that can be written"
 
+# Attributes of layers that instructions have as constants: where one is assigned, the plan is made anew.
+_OPTIONS = (
+    "activation", "alpha", "ceil_mode", "count_include_pad", "dilation", "dropout_ratio", "epsilon", "groups",
+    "ignore_label", "input_gradient", "keepdims", "kind", "linear_before_reset", "merge", "momentum", "options",
+    "output_padding", "pad", "pool_h", "pool_w", "reverse", "stateful", "stride",
+)  # fmt: skip
+
 # Activations whose derivative follows from their output, so that they can be part of the operation before them.
 _FROM_OUTPUT = "relu", "sigmoid", "tanh"
 
@@ -82,6 +89,8 @@ def _layer(program, layer, following, x):
             (y, back), taken = LAYERS[cls](program, layer, x), 1
         else:
             raise Misfit("its class is not one that a plan knows" if cls else "it has a forward or backward of its own")
+        for each in (layer, following)[:taken]:
+            _hold_options(program, each)
     except Misfit as misfit:
         program.reasons[number] = str(misfit) or "its arrays or options are not what the operation takes"
         for column, length in zip(columns, at, strict=True):
@@ -99,6 +108,12 @@ def _layer(program, layer, following, x):
     last = type(following if taken > 1 else layer).__name__
     program.shapes |= dict.fromkeys(range(number, number + taken), y.shape)
     return taken, y._replace(origin=f"layer {number + taken - 1} ({last})"), backward
+
+
+def _hold_options(program, layer):
+    for name in _OPTIONS:
+        if hasattr(layer, name):
+            program.hold(layer, name)
 
 
 def class_of(program, layer):
@@ -1070,6 +1085,7 @@ def lower_loss(program, layer, x):
     lowered = LOSSES.get(type(layer))
     if lowered is not None:
         try:
+            _hold_options(program, layer)
             return lowered(program, layer, x)
         except Misfit:
             program.reasons[program.layer] = "its options are not what the operation takes"
