@@ -163,6 +163,15 @@ def affine(p, *args):
     (lambda p, x, W, y: p._add("arena", "float", -1, (4,), 0), "buffer 3 is"),
     (lambda p, x, W, y: p._add("array", "float", 0, (3, 5), np.zeros((3, 4), np.float32)), r"is \(3, 4\) but"),
     (lambda p, x, W, y: p._add("array", "float", 0, (3, 4), np.zeros((3, 4))), "C-contiguous one of float32"),
+    (lambda p, x, W, y: p._add("array", "float", 0, (12,), np.zeros((4, 3), np.float32).T), "C-contiguous one"),
+    (lambda p, x, W, y: p._add("array", "float", 0, (6, 2), np.zeros((4, 3), np.float32).T), "C-contiguous one"),
+    (lambda p, x, W, y: p._add("array", "float", 0, (6, 3), np.zeros((4, 3), np.float32).T), "C-contiguous one"),
+    (lambda p, x, W, y: p._add("array", "float", 0, (4, 3), np.zeros((4, 6), np.float32)[:, ::2]), "C-contiguous one"),
+    (lambda p, x, W, y: p._add("array", "float", 0, (4, 3), np.zeros((3, 8), np.float32).T[::2]), "C-contiguous one"),
+    (lambda p, x, W, y: affine(p, p.array(np.zeros((4, 3), np.float32).T), W, None, "tanh", 0.0, y),
+     "x is a buffer of transposed float"),
+    (lambda p, x, W, y: p.emit("sgd_update", [p.array(np.zeros((4, 3), np.float32).T)], [W], 0.1), "cannot be updated"),
+    (lambda p, x, W, y: p.emit("sgd_update", [W], [p.array(np.zeros((3, 4), np.float32).T)], 0.1), "cannot be updated"),
     (lambda p, x, W, y: p._add("elsewhere", "float", 0, (3, 4), 0), "buffer 3 is"),
 ])  # fmt: skip
 def test_wrong_programs_are_refused(build, words):

@@ -18,7 +18,7 @@ from ..functions import BOOK_EPSILON
 from ..layers.base import pair
 from ..layers.branch import Branches
 from ..layers.random import draw_key
-from .program import Buffer
+from .program import Buffer, straight
 
 
 class Value(NamedTuple):
@@ -38,6 +38,7 @@ class Misfit(Exception):
 _VOCABULARY = 2000
 
 _ARRAYS = "its parameters or gradients are not C-contiguous arrays of {} that can be written"
+_MATRICES = _ARRAYS.replace("arrays", "arrays, or transposed views of such,")
 
 # Attributes of layers that instructions have as constants: where one is assigned, the plan is made anew.
 _OPTIONS = (
@@ -149,15 +150,17 @@ def _of_batch(shape):
     return "(" + ", ".join(["N", *map(str, shape)]) + ")" if shape else "(N,)"
 
 
-def _arrays(program, layer):
-    """Buffers of a layer's parameters and gradients; Misfit where an operation could not use the arrays."""
-    if not program.backward:
-        if not program.fits(*layer.params):
-            raise Misfit(_ARRAYS.format(program.dtype))
-        return [program.array(layer.params, i) for i in range(len(layer.params))], [None] * len(layer.params)
-    if not all(isinstance(g, np.ndarray) for g in layer.grads) or not program.fits(*layer.params, *layer.grads):
-        raise Misfit(_ARRAYS.format(program.dtype))
+def _arrays(program, layer, any_order=False):
+    """Buffers of a layer's parameters and gradients; Misfit where an operation could not use the arrays.
+
+    any_order: matrices may be transposed views.
+    """
+    arrays = [*layer.params, *layer.grads] if program.backward else layer.params
+    if not program.fits(*(map(straight, arrays) if any_order else arrays)):
+        raise Misfit((_MATRICES if any_order else _ARRAYS).format(program.dtype))
     params = [program.array(layer.params, i) for i in range(len(layer.params))]
+    if not program.backward:
+        return params, [None] * len(params)
     return params, [program.array(layer.grads, i) for i in range(len(layer.grads))]
 
 
@@ -194,7 +197,7 @@ class Product:
 
 def _product(program, layer, x, columns, kind, alpha):
     """x @ W + b over rows of `columns` numbers -> (y, backward) of the buffer (N * rows, M)."""
-    (W, b), (dW, db) = _arrays(program, layer)
+    (W, b), (dW, db) = _arrays(program, layer, any_order=True)
     D, M = layer.params[0].shape
     rows = math.prod(x.shape) // D if columns == D else 1
     x2 = program.view(x.buffer, rows, (D,))

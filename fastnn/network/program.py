@@ -121,12 +121,14 @@ class Program:
         self.held[type(owner) if type(owner) in (list, dict) else object].append((owner, key, value))
         return value
 
-    def array(self, owner, key):
-        """The array `owner[key]` or attribute `key` as a buffer."""
+    def array(self, owner, key, turn=False):
+        """The array `owner[key]` or attribute `key` as a buffer; turn: as what it is a transposed view of."""
         array = self.hold(owner, key)
-        if id(array) not in self._arrays:
-            self._arrays[id(array)] = self._add("array", "float", 0, array.shape, array)
-        return self._arrays[id(array)]
+        known = id(array), turn
+        if known not in self._arrays:
+            array = array.T if turn else array
+            self._arrays[known] = self._add("array", "float", 0, array.shape, array)
+        return self._arrays[known]
 
     def view(self, buffer, rows, shape):
         """The same memory as (N * rows, *shape)."""
@@ -222,6 +224,16 @@ def _value(owner, key):
     if type(owner) is list:
         return owner[key]
     return owner.get(key) if type(owner) is dict else getattr(owner, key)
+
+
+def turned(a):
+    """Whether this is the transposed view of a C-contiguous matrix."""
+    return type(a) is np.ndarray and a.ndim == 2 and a.flags.fnc
+
+
+def straight(a):
+    """The matrix that this is the transposed view of; anything else as it is."""
+    return a.T if turned(a) else a
 
 
 def aligned(nbytes):

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import ops, optimizer
 from ..trainer import remove_duplicate
+from .program import straight, turned
 
 # class -> (operation, numbers before the common ones as attributes; a constant where it decides what is computed)
 _TAIL = "weight_decay", "clip_norm", "clip_value"
@@ -33,11 +34,14 @@ class Updates:
         """params: all of the network, in the order of the optimizer's state."""
         self.program = program
         self.rule = rule
-        self.params = list({id(p): p for p in params}.values())
+        self.place: dict = {}  # of the memory of a parameter in `params`
+        self.params = []
+        for p in params:
+            if self.place.setdefault(_memory(p), len(self.params)) == len(self.params):
+                self.params.append(p)
         self.tied = len(self.params) < len(params)  # layers have an array in common: by the sum of their gradients
         self.pending: list = []  # layers whose updates come at the end
         self.numbers: list = []
-        self.place = {id(p): i for i, p in enumerate(self.params)}
         shared = any(np.may_share_memory(p, q) for i, p in enumerate(self.params) for q in self.params[:i])
         self.known = type(rule) in UPDATES and not shared  # parts of one array: as `remove_duplicate` has them
         if not self.known:
@@ -83,22 +87,30 @@ class Updates:
         self._python(update)
 
     def _fits(self, layers, *more):
-        """Whether operations can work on the layers' arrays, and on more, as they are."""
-        arrays = [a for layer in layers for name in ("params", "grads") for a in getattr(layer, name)]
+        """Whether operations can work on the layers' arrays, and on more, as they are.
+
+        Of arrays that several parameters are, the first is C-contiguous, and gradients are in the order of parameters.
+        """
+        pairs = [pair for layer in layers for pair in zip(layer.params, layer.grads, strict=False)]
+        firsts = [self.params[self.place[_memory(p)]] for p, _ in pairs]
         in_python = any(layer is other for layer in layers for _, other in self.program.in_python)
-        return not in_python and self.program.fits(*arrays, *more)
+        return (
+            not in_python
+            and self.program.fits(*firsts, *(straight(g) for _, g in pairs), *more)
+            and all(turned(p) == turned(g) for p, g in pairs)
+        )
 
     def _emit(self, layers):
         program = self.program
         params = [p for layer in layers for p in layer.params]
-        places = [self.place[id(p)] for p in params]
+        places = [self.place[_memory(p)] for p in params]
         state = [[getattr(self.rule, name)[i] for i in places] for name in self.rule.state_names]
         if self._fits(layers, *(a for arrays in state for a in arrays)):
             known: dict = {}  # place -> (parameter, gradient)
             for layer in layers:
                 for i, p in enumerate(layer.params):
-                    gradient = program.array(layer.grads, i)
-                    first = known.setdefault(self.place[id(p)], (program.array(layer.params, i), gradient))[1]
+                    gradient = program.array(layer.grads, i, turned(p))
+                    first = known.setdefault(self.place[_memory(p)], (program.array(layer.params, i), gradient))[1]
                     if first is not gradient:
                         program.emit("add_arrays", first, gradient, first)
             columns = [list(column) for column in zip(*known.values(), strict=True)]
@@ -116,3 +128,9 @@ class Updates:
     def _python(self, function, *args):
         function.changes = True
         self.program.emit(function, *args)
+
+
+def _memory(p):
+    """What parameters have in common that are the same array, or one the transposed view of the other."""
+    p = straight(p)
+    return (p.ctypes.data, p.shape) if type(p) is np.ndarray and p.flags.c_contiguous else id(p)

@@ -30,30 +30,16 @@ class TimeAffine(Layer):
 
     def forward(self, x):
         W, b = self.params
-        self.x, flat = x, rows(x)
-        if W.flags.c_contiguous:
-            out = ops.affine_forward(flat, W, b)
-        else:
-            out = ops.matmul(flat, W)
-            out += b
-        return out.reshape(*x.shape[:-1], W.shape[1])
+        self.x = x
+        return ops.affine_forward(rows(x), W, b).reshape(*x.shape[:-1], W.shape[1])
 
     def backward(self, dout):
         W, (dW, db) = self.params[0], self.grads
         x, dout = rows(self.x), rows(dout)
-        fits = x.dtype == dW.dtype and dout.dtype == dW.dtype
-        if W.flags.c_contiguous:
-            if fits:
-                dx = ops.affine_backward(dout, x, W, dW, db)[0]
-            else:  # a wider operand: computed in the promoted dtype, then cast
-                dx, dW[...], db[...] = ops.affine_backward(dout, x, W)
-        else:
-            if fits:
-                ops.matmul(dout.T, x, dW.T)
-            else:
-                dW.T[...] = ops.matmul(dout.T, x)
-            dout.sum(axis=0, out=db)
-            dx = ops.matmul(dout, W.T)
+        if x.dtype == dW.dtype and dout.dtype == dW.dtype:
+            dx = ops.affine_backward(dout, x, W, dW, db)[0]
+        else:  # a wider operand: computed in the promoted dtype, then cast
+            dx, dW[...], db[...] = ops.affine_backward(dout, x, W)
         return dx.reshape(self.x.shape)
 
 

@@ -40,11 +40,13 @@ py::object matmul(py::handle a_, py::handle b_, py::handle out_) {
 
 py::object affine_forward(py::handle x_, py::handle W_, py::handle b_, py::handle activation, Real alpha,
                           py::handle out_) {
-  return by_promoted_dtype(x_, W_, [&]<class T>() -> py::object {
-    const In<T> W(W_, 2, true), x(x_, 2, true);
+  const Weights own(W_);
+  return by_promoted_dtype(x_, own.plain, [&]<class T>() -> py::object {
+    const In<T> W(own.plain, 2, true), x(x_, 2, true);
     Activation kind;
-    if (!x || !W || x.dim(1) != W.dim(0) || !parse_activation(activation, kind) || !alpha.ok) return py::none();
-    const idx N = x.dim(0), D = W.dim(0), M = W.dim(1);
+    if (!x || !W || x.dim(1) != W.dim(own.flipped) || !parse_activation(activation, kind) || !alpha.ok)
+      return py::none();
+    const idx N = x.dim(0), D = x.dim(1), M = W.dim(!own.flipped);
     const OptionalVec<T> b(b_, M);
     if (!b) return py::none();
     Out<T> out(out_, {N, M}, {x.range(), W.range(), b.range()});
@@ -53,7 +55,7 @@ py::object affine_forward(py::handle x_, py::handle W_, py::handle b_, py::handl
     const Mat<T> result = out.mat();
     Scratch scratch(kernels.forward_workspace(N, D, M));
     run_rows(N, 2.0 * double(N) * double(D) * double(M), [&](idx begin, idx end) {
-      kernels.forward(rows(x.mat(), begin, end), W.mat(), b.data(), kind, T(alpha), rows(result, begin, end), scratch);
+      kernels.forward(rows(x.mat(), begin, end), own(W), b.data(), kind, T(alpha), rows(result, begin, end), scratch);
     });
     return out.object();
   });
@@ -61,12 +63,13 @@ py::object affine_forward(py::handle x_, py::handle W_, py::handle b_, py::handl
 
 py::object affine_backward(py::handle dout_, py::handle x_, py::handle W_, py::handle dW_, py::handle db_,
                            py::handle dx_) {
-  return by_promoted_dtype(dout_, W_, [&]<class T>() -> py::object {
-    const In<T> dout(dout_, 2, true), x(x_, 2, true), W(W_, 2, true);
+  const Weights own(W_), to(dW_);
+  return by_promoted_dtype(dout_, own.plain, [&]<class T>() -> py::object {
+    const In<T> dout(dout_, 2, true), x(x_, 2, true), W(own.plain, 2, true);
     if (!dout || !x || !W) return py::none();
-    const idx N = x.dim(0), D = W.dim(0), M = W.dim(1);
+    const idx N = x.dim(0), D = W.dim(own.flipped), M = W.dim(!own.flipped);
     if (dout.dim(0) != N || dout.dim(1) != M || x.dim(1) != D) return py::none();
-    Out<T> dW(dW_, {D, M}, {dout.range(), x.range(), W.range()});
+    Out<T> dW(to.plain, {to.flipped ? M : D, to.flipped ? D : M}, {dout.range(), x.range(), W.range()});
     if (!dW) return py::none();
     Out<T> db(db_, {M}, {dout.range(), x.range(), W.range(), dW.range()});
     if (!db) return py::none();
@@ -76,23 +79,33 @@ py::object affine_backward(py::handle dout_, py::handle x_, py::handle W_, py::h
     Scratch scratch(kernels.backward_workspace(N, D, M));
     const double work = 4.0 * double(N) * double(D) * double(M);
     if (work < active_table->chunk_work) {
-      run(work, [&] { kernels.backward(dout.mat(), x.mat(), W.mat(), dx.mat(), dW.mat(), db.data(), false, scratch); });
+      run(work, [&] { kernels.backward(dout.mat(), x.mat(), own(W), dx.mat(), to(dW), db.data(), false, scratch); });
     } else {  // long: dx by rows of the batch, dW by rows of W, each in chunks
       run_rows(N, work / 2, [&](idx begin, idx end) {
-        kernels.backward(rows(dout.mat(), begin, end), {}, W.mat(), rows(dx.mat(), begin, end), {}, nullptr, false,
+        kernels.backward(rows(dout.mat(), begin, end), {}, own(W), rows(dx.mat(), begin, end), {}, nullptr, false,
                          scratch);
       });
       run_rows(D, work / 2, [&](idx begin, idx end) {
         const Mat<const T> columns{x.data() + begin, N, end - begin, D, 1};
-        kernels.backward(dout.mat(), columns, {}, {}, rows(dW.mat(), begin, end), begin ? nullptr : db.data(), false,
+        kernels.backward(dout.mat(), columns, {}, {}, rows(to(dW), begin, end), begin ? nullptr : db.data(), false,
                          scratch);
       });
     }
-    return py::make_tuple(dx.object(), dW.object(), db.object());
+    return py::make_tuple(dx.object(), to.result(dW.object()), db.object());
   });
 }
 
 }  // namespace
+
+Weights::Weights(py::handle h)
+    : given(h),
+      plain(py::reinterpret_borrow<py::object>(h)),
+      flipped(!as_array(h, kPlain, 2) && as_array(h, kTransposed, 2)) {
+  if (flipped) plain = h.attr("T");
+}
+py::object Weights::result(const py::object& out) const {
+  return flipped ? py::reinterpret_borrow<py::object>(given) : out;
+}
 
 void bind_affine(py::module_& m) {
   const py::object none = py::none();

@@ -35,6 +35,7 @@ template <> inline constexpr int type_num<int64_t> = NumpyApi::NPY_INT64_;
 
 constexpr int kPlain = NumpyApi::NPY_ARRAY_C_CONTIGUOUS_ | NumpyApi::NPY_ARRAY_ALIGNED_;
 constexpr int kWritable = NumpyApi::NPY_ARRAY_WRITEABLE_;
+constexpr int kTransposed = NumpyApi::NPY_ARRAY_F_CONTIGUOUS_ | NumpyApi::NPY_ARRAY_ALIGNED_;  // view of a plain matrix
 
 inline int type_of(const ArrayProxy* a) {  // -1 for foreign byte order; the own one may be spelt out
   constexpr char own = std::endian::native == std::endian::little ? '<' : '>';
@@ -115,6 +116,16 @@ template <class T> class OptionalVec {
   bool none_;
   In<T> in_;
   idx n_;
+};
+
+// A matrix argument that may be the transposed view of a plain matrix: that one then, and `flipped`.
+struct Weights {
+  explicit Weights(py::handle h);
+  py::handle given;
+  py::object plain;
+  bool flipped;
+  py::object result(const py::object& out) const;  // the argument where that was flipped
+  template <class M> auto operator()(const M& m) const { return flipped ? transposed(m.mat()) : m.mat(); }
 };
 
 // Matrices of dtype T with any strides, as a transposed view has: one, or with three dimensions one for each first

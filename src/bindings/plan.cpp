@@ -21,21 +21,21 @@ constexpr idx kSparseWeights = 1 << 14;  // so many that a look for zeros in a h
 idx aligned(idx bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 bool multiply(idx a, idx b, idx& product) { return !__builtin_mul_overflow(a, b, &product) && product <= kMost; }
 
-string text(Size size) {
+[[gnu::cold]] string text(Size size) {
   if (size.per_n == 0) return std::to_string(size.fixed);
   return size.per_n == 1 ? "N" : std::to_string(size.per_n) + " N";
 }
-string text(const Buffer& b) {
+[[gnu::cold]] string text(const Buffer& b) {
   string s = "(" + text(b.first);
   for (idx n : b.rest) s += ", " + std::to_string(n);
   return s + (b.nd() == 1 ? ",)" : ")");
 }
-string text(const ArrayProxy* a) {
+[[gnu::cold]] string text(const ArrayProxy* a) {
   string s = "(";
   for (int i = 0; i < a->nd; ++i) s += (i ? ", " : "") + std::to_string(a->dimensions[i]);
   return s + (a->nd == 1 ? ",)" : ")");
 }
-string text(py::handle h) { return py::repr(h).cast<string>(); }
+[[gnu::cold]] string text(py::handle h) { return py::repr(h).cast<string>(); }
 
 constexpr const char* kTypes[] = {"float", "uint8", "int32", "int64", "labels", "mask"};
 
@@ -139,7 +139,7 @@ class Plan {
   static py::object function(const py::object& self, const py::object& otherwise, bool classes);
 
   // What is in buffer i of the arena after a run of n samples; `self` keeps the memory alive.
-  py::object view(const py::object& self, idx i, idx n) const {
+  [[gnu::cold]] py::object view(const py::object& self, idx i, idx n) const {
     check_n(n, "view");
     if (i < 0 || i >= idx(buffers_.size()) || buffers_[size_t(i)].kind != Kind::arena)
       throw py::index_error("Plan.view: " + std::to_string(i) + " is not a buffer of the arena");
@@ -157,7 +157,7 @@ class Plan {
   idx nbytes() const { return arena_bytes_ + label_bytes_ + own_.scratch_bytes; }
 
  private:
-  // ---- construction
+  // ---- construction: cold, which keeps it small
 
   [[noreturn]] void fail(const string& what) const {
     throw py::value_error("Plan: instruction " + std::to_string(instructions_.size()) +
@@ -181,7 +181,7 @@ class Plan {
     }
   }
 
-  void add_buffer(py::handle record) {
+  [[gnu::cold]] void add_buffer(py::handle record) {
     const string name = "Plan: buffer " + std::to_string(buffers_.size());
     const auto bad = [&] { throw py::value_error(name + " is " + text(record)); };
     if (!PyTuple_Check(record.ptr()) || PyTuple_GET_SIZE(record.ptr()) != 5) bad();
@@ -217,11 +217,12 @@ class Plan {
     if (b.kind == Kind::array) {
       b.array = py::reinterpret_borrow<py::object>(field[4]);
       const ArrayProxy* a = as_array(b.array, kPlain, -1);
+      b.transposed = !a && (a = as_array(b.array, kTransposed, 2));
       const int wanted = b.type == Type::real    ? wide_ ? type_num<double> : type_num<float>
                          : b.type == Type::int32 ? type_num<int32_t>
                          : b.type == Type::int64 ? type_num<int64_t>
                                                  : type_num<uint8_t>;
-      if (!a || type_of(a) != wanted || rows)
+      if (!a || type_of(a) != wanted || rows || (b.transposed && (b.nd() != 2 || b.row != a->dimensions[1])))
         throw py::value_error(name + ": the array must be a C-contiguous one of " + (wide_ ? "float64" : "float32") +
                               " whose shape does not depend on N");
       if (element_count(a) != (b.type == Type::mask ? mask_bytes(b.count().fixed) : b.count().fixed))
@@ -250,7 +251,7 @@ class Plan {
     return buffers_[size_t(i)];
   }
 
-  void refuse_unknown(const py::list& program) const {
+  [[gnu::cold]] void refuse_unknown(const py::list& program) const {
     py::list numbers;
     string names;
     for (size_t i = 0; i < program.size(); ++i) {
@@ -266,7 +267,7 @@ class Plan {
     throw py::error_already_set();
   }
 
-  void add_instruction(py::handle given) {
+  [[gnu::cold]] void add_instruction(py::handle given) {
     current_ = nullptr;
     if (given.is_none()) return instructions_.push_back({nullptr, {}, {}, false});
     if (!PyTuple_Check(given.ptr()) || PyTuple_GET_SIZE(given.ptr()) != 2) fail("it is not (name, arguments)");
@@ -293,7 +294,8 @@ class Plan {
   }
 
   // One argument as `description` has it; a null object was not given.
-  Argument read(const string& description, const py::object& object, Instruction& instruction, bool (&bound)[27]) {
+  [[gnu::cold]] Argument read(const string& description, const py::object& object, Instruction& instruction,
+                              bool (&bound)[27]) {
     const size_t colon = description.find(':'), equal = description.find('=');
     const string name = description.substr(0, colon);
     const char type = description[colon + 1];
@@ -374,23 +376,26 @@ class Plan {
       return a;
     }
     const Buffer& b = buffer(object, a.buffer);
-    const bool fits = type == 'f' || type == 'F' || type == 'G' ? b.type == Type::real
-                      : type == 'm' || type == 'M'              ? b.type == Type::mask
-                      : type == 'p' || type == 'P'              ? b.type == Type::uint8 || b.type == Type::int32
-                      : type == 'l'                             ? b.type == Type::int64
-                                                                : b.type == Type::labels;
-    if (!fits) fail(name + " is a buffer of " + kTypes[int(b.type)]);
+    const bool weights = type == 'w' || type == 'W', fits = type == 'f' || type == 'F' || type == 'G' || weights
+                                                                ? b.type == Type::real && (weights || !b.transposed)
+                                                            : type == 'm' || type == 'M' ? b.type == Type::mask
+                                                            : type == 'p' || type == 'P'
+                                                                ? b.type == Type::uint8 || b.type == Type::int32
+                                                            : type == 'l' ? b.type == Type::int64
+                                                                          : b.type == Type::labels;
+    if (!fits) fail(name + " is a buffer of " + (b.transposed ? "transposed " : "") + kTypes[int(b.type)]);
     const bool written = std::isupper(type);
     if (written && !b.writable) fail(name + " is written but its buffer must not be");
     if (written && b.kind == Kind::array) writes_arrays_ = true;
     if (type == 't' || type == 'u') return a;  // looked at when it is given
+    a.transposed = b.transposed;
     match(name, b, axes, instruction, bound);
     return a;
   }
 
   // Binds the letters of `axes` to the sizes of b, or compares them with what they are bound to.
-  void match(const string& name, const Buffer& b, const string& axes, Instruction& instruction,
-             bool (&bound)[27]) const {
+  [[gnu::cold]] void match(const string& name, const Buffer& b, const string& axes, Instruction& instruction,
+                           bool (&bound)[27]) const {
     const bool rest = axes.back() == '*', leading = axes.size() > 1 && axes[0] == '*';
     if (leading ? b.nd() < 2 : rest ? b.nd() < int(axes.size()) - (axes != "*") : b.nd() != int(axes.size()))
       fail(name + " is " + text(b) + "; it must have " + std::to_string(axes.size()) + " axes");
@@ -419,7 +424,7 @@ class Plan {
     }
   }
 
-  void read_scalar(py::handle object, const string& name, char type, Argument& a) {
+  [[gnu::cold]] void read_scalar(py::handle object, const string& name, char type, Argument& a) {
     idx i;
     if (!parse_whole(object, i) || i < 0 || i >= 1 << 16) fail(name + " is scalar " + text(object));
     a.scalar = int(i);
@@ -429,12 +434,13 @@ class Plan {
     known = type;
   }
 
-  void read_list(py::handle object, const string& name, bool written, Instruction& instruction, Argument& a) {
+  [[gnu::cold]] void read_list(py::handle object, const string& name, bool written, Instruction& instruction,
+                               Argument& a) {
     if (!PyList_Check(object.ptr())) fail(name + " is " + text(object) + "; it must be a list of buffers");
     for (py::handle h : py::reinterpret_borrow<py::list>(object)) {
       int number;
       const Buffer& b = buffer(h, number);
-      if (b.type != Type::real || b.first.per_n || (written && !b.writable))
+      if (b.type != Type::real || b.transposed || b.first.per_n || (written && !b.writable))
         fail(name + " has " + text(b) + " of " + kTypes[int(b.type)] + ", which cannot be updated");
       a.list.push_back({number, b.count().fixed});
       if (written && b.kind == Kind::array) writes_arrays_ = true;
@@ -448,7 +454,7 @@ class Plan {
   }
 
   // Refuses an output that shares memory with another argument, but for one that may take the place of an input.
-  void separate(const Instruction& instruction) const {
+  [[gnu::cold]] void separate(const Instruction& instruction) const {
     const char* word = current_->arguments;
     for (const Argument& a : instruction.arguments) {
       const char* const type = std::strchr(word, ':') + 1;
@@ -472,7 +478,7 @@ class Plan {
     return at;
   }
 
-  void finish(Instruction& instruction) {
+  [[gnu::cold]] void finish(Instruction& instruction) {
     separate(instruction);
     for (size_t i = 0; i < instruction.arguments.size(); ++i) {
       Argument& a = instruction.arguments[i];
@@ -522,7 +528,7 @@ class Plan {
 
   // Weights that never change: packed once. Zeros of a single row need not be multiplied with them where they are
   // finite.
-  template <class T> void pack_weights(const Kernels<T>& kernels) {
+  template <class T> [[gnu::cold]] void pack_weights(const Kernels<T>& kernels) {
     const auto take = [&](idx elements) {
       packed_.emplace_back(pool::take(size_t(elements) * sizeof(T)));
       if (!packed_.back()) throw std::bad_alloc();
@@ -545,7 +551,8 @@ class Plan {
         kernels.conv.transform(s, data, to);
         instruction.packed = to;
       } else {
-        const Mat<const T> view = row_major(data, W.first.fixed, W.row);
+        const idx D = W.first.fixed, M = W.row;
+        const Mat<const T> view = W.transposed ? transposed(row_major(data, M, D)) : row_major(data, D, M);
         T* const to = take(kernels.affine.packed_elements(view.rows, view.cols));
         kernels.affine.pack(view, to);
         instruction.packed = to;
@@ -557,7 +564,7 @@ class Plan {
 
   // Whether `predict` can give buffer `result` (N, ...), which the last instruction has to write, for an input (N,
   // ...).
-  void find_result(size_t result) {
+  [[gnu::cold]] void find_result(size_t result) {
     for (const Instruction& instruction : instructions_)
       if (!instruction.operation) return;
     if (instructions_.empty() || result >= buffers_.size() || inputs_ != 1 || writes_arrays_ || !scalars_.empty())

@@ -28,6 +28,7 @@ struct Buffer {
   idx where = 0;          // number of the input, or byte offset in the arena
   py::object array;
   bool writable = true;
+  bool transposed = false;  // the view of an array (rest, first)
 
   Size count() const { return {first.fixed * row, first.per_n * row}; }
   int nd() const { return 1 + int(rest.size()); }
@@ -42,6 +43,7 @@ struct Argument {
   int scalar = -1;  // number of the scalar that is read at run time
   int slot = -1;    // labels
   bool given = true;
+  bool transposed = false;  // of its buffer
   double number = 0;
   uint64_t key = 0;
   idx sizes[4] = {};
@@ -110,6 +112,9 @@ struct Call {
     const int buffer = (*this)[i].buffer;
     return buffer < 0 ? nullptr : reinterpret_cast<T*>(state.data[size_t(buffer)]);
   }
+  template <class T> Mat<T> weights(int i, idx rows, idx cols) const {
+    return (*this)[i].transposed ? transposed(row_major(data<T>(i), cols, rows)) : row_major(data<T>(i), rows, cols);
+  }
   double real(int i) const {
     const Argument& a = (*this)[i];
     return a.scalar < 0 ? a.number : state.scalars[size_t(a.scalar)].real;
@@ -132,7 +137,8 @@ struct Need {
 
 // Arguments are described by words "name:t?AXES=default": t is the type, `?` says that None may stand for it, each
 // capital letter is an axis (`*`: all that are left, as one), equal letters have equal sizes.
-//   f float array  F one that is written  G the same, or in the place of an input   m mask  M written   p places of
+//   f float array  F one that is written  G the same, or in the place of an input  w, W like f, F, perhaps a
+//   transposed view   m mask  M written   p places of
 //   maxima  P written   t labels   l int64 array L list of float arrays   U one that is written r real number  k key of
 //   a generator  a activation  c algorithm of a convolution  b bool  i whole number 2 pair of whole numbers  4 sizes of
 //   an array

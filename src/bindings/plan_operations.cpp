@@ -25,7 +25,7 @@ template <class T> struct AffineForward {
   static void run(const Call& c) {
     const idx N = c.axis('N'), D = c.axis('D'), M = c.axis('M');
     const auto& kernels = c.kernels<T>().affine;
-    const auto x = row_major(c.data<const T>(0), N, D), W = row_major(c.data<const T>(1), D, M);
+    const auto x = row_major(c.data<const T>(0), N, D), W = c.weights<const T>(1, D, M);
     const auto out = row_major(c.data<T>(5), N, M);
     if (const T* const packed = static_cast<const T*>(c.instruction.packed))
       kernels.forward_packed(x, W, packed, c.data<const T>(2), c.activation(3), T(c.real(4)), c.instruction.skips_zeros,
@@ -43,8 +43,8 @@ template <class T> struct AffineBackward {
   static void run(const Call& c) {
     const idx N = c.axis('N'), D = c.axis('D'), M = c.axis('M');
     c.kernels<T>().affine.backward(row_major(c.data<const T>(0), N, M), row_major(c.data<const T>(1), N, D),
-                                   row_major(c.data<const T>(2), D, M), row_major(c.data<T>(5), N, D),
-                                   row_major(c.data<T>(3), D, M), c.data<T>(4), false, c.scratch<void>());
+                                   c.weights<const T>(2, D, M), row_major(c.data<T>(5), N, D), c.weights<T>(3, D, M),
+                                   c.data<T>(4), false, c.scratch<void>());
   }
   static Need need(const Call& c) {
     const idx N = c.axis('N'), D = c.axis('D'), M = c.axis('M');
@@ -168,11 +168,11 @@ template <class T> struct AffineLoss {
   static AffineCrossEntropy<T> loss(const Call& c, const CrossEntropyTarget<T>& t) {
     const idx N = c.axis('N'), D = c.axis('D'), V = c.axis('V');
     return {row_major(c.data<const T>(0), N, D),
-            row_major(c.data<const T>(1), D, V),
+            c.weights<const T>(1, D, V),
             c.data<const T>(2),
             t,
             T(c.real(7)),
-            row_major(c.flag(8) ? c.data<T>(9) : nullptr, D, V),
+            c.flag(8) ? c.weights<T>(9, D, V) : Mat<T>{},
             row_major(c.data<T>(11), N, D),
             c.data<T>(10)};
   }
@@ -816,8 +816,8 @@ template <class T> using GruBack = Recurrent<T, 2, true>;
 const Operation operations[] = {
     {"matmul", "a:fND b:fDM out:FNM", FASTNN_BOTH(Matmul), nullptr},
     {"matmul_pairs", "a:fBIJ b:fBKL transpose_a:b=0 transpose_b:b=0 out:FBMN", FASTNN_BOTH(MatmulPairs), check_pairs},
-    {"affine_forward", "x:fND W:fDM b:f?M activation:a alpha:r=0 out:FNM", FASTNN_BOTH(AffineForward), nullptr},
-    {"affine_backward", "dout:fNM x:fND W:fDM dW:F?DM db:F?M dx:F?ND", FASTNN_BOTH(AffineBackward), nullptr},
+    {"affine_forward", "x:fND W:wDM b:f?M activation:a alpha:r=0 out:FNM", FASTNN_BOTH(AffineForward), nullptr},
+    {"affine_backward", "dout:fNM x:fND W:wDM dW:W?DM db:F?M dx:F?ND", FASTNN_BOTH(AffineBackward), nullptr},
     {"activation_forward", "x:f* kind:a alpha:r=0 out:G*", FASTNN_BOTH(ActivationForward), nullptr},
     {"activation_backward", "dout:f* saved:f* kind:a alpha:r=0 dx:G*", FASTNN_BOTH(ActivationBackward), nullptr},
     {"relu_forward", "x:f* out:F* mask:M*", FASTNN_BOTH(ReluForward), nullptr},
@@ -831,7 +831,7 @@ const Operation operations[] = {
     {"softmax_cross_entropy_backward", "y:fNV t:tNV dout:r=1 weight:f?V ignore_index:i? label_smoothing:r=0 dx:GNV",
      FASTNN_BOTH(CrossEntropyBackward), nullptr},
     {"affine_softmax_cross_entropy",
-     "x:fND W:fDV b:f?V t:tNV weight:f?V ignore_index:i? label_smoothing:r=0 epsilon:r=0 gradient:b=1 dW:F?DV db:F?V "
+     "x:fND W:wDV b:f?V t:tNV weight:f?V ignore_index:i? label_smoothing:r=0 epsilon:r=0 gradient:b=1 dW:W?DV db:F?V "
      "dx:F?ND",
      FASTNN_BOTH(AffineLoss), check_gradients},
     {"sigmoid_cross_entropy_forward", "x:f* t:f* epsilon:r=0 y:F*", FASTNN_BOTH(SigmoidLossForward), nullptr},

@@ -157,21 +157,23 @@ py::object softmax_cross_entropy_backward(py::handle y_, py::handle t_, Real dou
 py::object affine_softmax_cross_entropy(py::handle x_, py::handle W_, py::handle b_, py::handle t_, py::handle weight_,
                                         py::handle ignore_index, Real label_smoothing, Real epsilon, bool gradient,
                                         py::handle dW_, py::handle db_, py::handle dx_) {
+  const Weights own(W_), to(dW_);
   return by_dtype(x_, [&]<class T>() -> py::object {
-    const In<T> x(x_, 2), W(W_, 2);
-    if (!x || !W || x.dim(1) != W.dim(0) || !(epsilon >= 0)) return py::none();
-    const idx N = x.dim(0), V = W.dim(1);
+    const In<T> x(x_, 2), W(own.plain, 2);
+    if (!x || !W || x.dim(1) != W.dim(own.flipped) || !(epsilon >= 0)) return py::none();
+    const idx N = x.dim(0), D = x.dim(1), V = W.dim(!own.flipped);
     const OptionalVec<T> b(b_, V);
     if (!b) return py::none();
     const Target<T> t(t_, N, V, weight_, ignore_index, label_smoothing, 0);
     if (!t) return py::none();
-    AffineCrossEntropy<T> loss{x.mat(), W.mat(), b.data(), t.from_row(0), T(epsilon), {}, {}, nullptr};
+    AffineCrossEntropy<T> loss{x.mat(), own(W), b.data(), t.from_row(0), T(epsilon), {}, {}, nullptr};
     py::object dx_object = py::none(), dW_object = dx_object, db_object = dx_object;
     if (gradient) {
       const std::initializer_list<Range> inputs{x.range(), W.range(), b.range(), t.range(), t.weight_range()};
-      const Out<T> dW(dW_, 2, W.shape(), inputs), db(db_, 1, W.shape() + 1, inputs);
+      const Out<T> dW(to.plain, {to.flipped ? V : D, to.flipped ? D : V}, inputs), db(db_, {V}, inputs);
       if (!dW || !db || dW.range().overlaps(db.range())) return py::none();
-      loss.dW = dW.mat(), loss.db = db.data(), dW_object = dW.object(), db_object = db.object();
+      loss.dW = to(dW), loss.db = db.data();
+      dW_object = to.result(dW.object()), db_object = db.object();
       if (dx_.ptr() != Py_False) {
         const Out<T> dx(dx_, 2, x.shape(), inputs);
         if (!dx || dx.range().overlaps(dW.range()) || dx.range().overlaps(db.range())) return py::none();

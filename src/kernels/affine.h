@@ -33,7 +33,7 @@ template <class T> void affine_forward_packed(Mat<const T> x, Mat<const T> W, co
 }
 
 template <class T> idx affine_backward_workspace(idx N, idx D, idx M) {
-  return gemm_workspace<T>(N, D, M) + gemm_workspace<T>(D, M, N);
+  return gemm_workspace<T>(N, D, M) + max_of(gemm_workspace<T>(D, M, N), gemm_workspace<T>(M, D, N));
 }
 
 // db[j] = sum of column j of dout (N, M), in order, for j in [begin, end); + what is there when `accumulate`. Eight
@@ -76,7 +76,8 @@ template <class T> void affine_backward(Mat<const T> dout, Mat<const T> x, Mat<c
   }
   // All at once: a thread waits for the others once. The sums go with the parts of dW, which read dout too.
   const Parts<T> weight(transposed(x), dout, dW, accumulate, {}, scratch);
-  const Parts<T> input(dout, transposed(W), dx, false, {}, static_cast<char*>(scratch) + gemm_workspace<T>(D, M, N));
+  const Parts<T> input(dout, transposed(W), dx, false, {},
+                       static_cast<char*>(scratch) + max_of(gemm_workspace<T>(D, M, N), gemm_workspace<T>(M, D, N)));
   parallel_for(2 * max_of(weight.count, input.count), 4 * N * D * M, [=](idx block) {
     const idx part = block / 2, begin = vectors * part / weight.count, end = vectors * (part + 1) / weight.count;
     if (block % 2) return part < input.count ? input.run(part) : void();

@@ -739,6 +739,8 @@ template <class T> bool gemm_row(Mat<const T> A, Mat<const T> B, Mat<T> C, bool 
 constexpr idx kSharedBytes = 512 << 10;  // of B that each thread may read for itself
 // A product that is cut into parts, one for each thread: along the rows of C, so that a thread writes the same rows in
 // every operation on a batch; along the columns where that reads less, B being large, and each part keeps two panels.
+// Where the columns of C are contiguous it is C.T = B.T @ A.T, without tails, unless C has one, whose order of sums
+// stays (gemm_workspace<T>(N, M, K) bytes may be needed then).
 template <class T> struct Parts {
   Mat<const T> A, B;
   Mat<T> C;
@@ -751,9 +753,11 @@ template <class T> struct Parts {
   Parts(Mat<const T> a, Mat<const T> b, Mat<T> c, bool accumulate, const Epilogue<T>& end, void* scratch,
         const Packed<T>& packed = {})
       : A(a), B(b), C(c), accumulate(accumulate), end(end), scratch(static_cast<T*>(scratch)), packed(packed) {
-    const idx M = C.rows, N = C.cols, K = A.cols;
+    const idx K = A.cols;
+    tail = tail_of<T>(C.rows, C.cols, K);
+    if (C.cs != 1 && tail == 0) A = transposed(b), B = transposed(a), C = transposed(c);
+    const idx M = C.rows, N = C.cols;
     count = min_of(team(2 * M * N * K), max_parts(2 * M * N * K));
-    tail = tail_of<T>(M, N, K);
     across_units = (N - tail + kNR<T> - 1) / kNR<T>, down_units = (M + kMR - 1) / kMR;
     across = N > M || K * N * idx(sizeof(T)) > kSharedBytes ? count : 1;
     while (across > 1 && (count % across || across_units < 2 * across)) --across;

@@ -12,6 +12,11 @@ def normal(rng, dtype, *shape, scale=1.0):
     return np.asarray(rng.standard_normal(shape) * scale, dtype)
 
 
+def turned(a):
+    """The same values as the transposed view of a C-contiguous matrix."""
+    return np.ascontiguousarray(a.T).T
+
+
 def sprinkle(rng, x, values):
     """Overwrite random places of x with the values, as many as fit."""
     flat = x.reshape(-1)

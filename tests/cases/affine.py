@@ -4,7 +4,7 @@ import numpy as np
 
 from fastnn.backends.numpy_backend import ACTIVATIONS
 
-from ._common import matrix_cases, normal, sprinkle
+from ._common import matrix_cases, normal, sprinkle, turned
 
 
 def _repeated(a):
@@ -23,20 +23,19 @@ def _matmul(rng, dtype, M, K, N, transpose="", repeat="", pairs=None):
     }
 
 
-def _affine_forward(rng, dtype, N, D, M, bias=True, activation="identity", alpha=0.0, special=False):
+def _affine_forward(rng, dtype, N, D, M, bias=True, activation="identity", alpha=0.0, special=False, transpose=False):
     x = normal(rng, dtype, N, D)
     if special:
         sprinkle(rng, x, np.array([np.nan, np.inf, -np.inf, 0.0]))
     W, b = normal(rng, dtype, D, M, scale=D**-0.5 if D else 1), normal(rng, dtype, M)
+    W = turned(W) if transpose else W
     return {"x": x, "W": W, "b": b if bias else None, "activation": activation, "alpha": alpha}
 
 
-def _affine_backward(rng, dtype, N, D, M):
-    return {
-        "dout": normal(rng, dtype, N, M, scale=N**-0.5 if N else 1),
-        "x": normal(rng, dtype, N, D),
-        "W": normal(rng, dtype, D, M, scale=M**-0.5 if M else 1),
-    }
+def _affine_backward(rng, dtype, N, D, M, transpose=False):
+    dout, x = normal(rng, dtype, N, M, scale=N**-0.5 if N else 1), normal(rng, dtype, N, D)
+    W = normal(rng, dtype, D, M, scale=M**-0.5 if M else 1)
+    return {"dout": dout, "x": x, "W": turned(W) if transpose else W}
 
 
 _AFFINE = (
@@ -49,6 +48,13 @@ _AFFINE = (
     [((100, 784, 50),), ((1, 784, 50),), ((100, 50, 100),), ((1024, 100, 10),), ((256, 512, 512),)],
 )
 
+
+# W the transposed view of a C-contiguous matrix, as the books' tied weights.
+_TRANSPOSED = [((n, d, m), {"transpose": True}) for n, d, m in [
+    (0, 3, 4), (1, 5, 7), (1, 100, 517), (2, 3, 4), (5, 2, 65), (9, 20, 1), (64, 1, 9), (33, 17, 18), (65, 64, 1003),
+    (20, 600, 300), (600, 130, 70),
+]]  # fmt: skip
+_TIED = [((n, 650, 10000), {"transpose": True}) for n in (1, 20)]
 
 # What an operation returns, in order; "loss", "norm" and "sum" are floats, the rest are arrays. ("out",) is left out.
 RETURNS = {
@@ -79,11 +85,11 @@ CASES = {
         "NDM", _AFFINE[0],
         [
             *_AFFINE[1], ((5, 0, 3),), ((17, 33, 19), {"bias": False}), ((17, 33, 19), {"special": True}),
-            *(((17, 33, 19), {"activation": kind, "alpha": 0.3}) for kind in ACTIVATIONS),
+            *(((17, 33, 19), {"activation": kind, "alpha": 0.3}) for kind in ACTIVATIONS), *_TRANSPOSED,
         ],
-        [*_AFFINE[2], ((100, 784, 50), {"activation": "relu"})],
+        [*_AFFINE[2], ((100, 784, 50), {"activation": "relu"}), *_TIED],
     ),
-    "affine_backward": matrix_cases("NDM", *_AFFINE),
+    "affine_backward": matrix_cases("NDM", _AFFINE[0], [*_AFFINE[1], *_TRANSPOSED], [*_AFFINE[2], *_TIED]),
 }  # fmt: skip
 
 # tolerance in multiples of the dtype's eps, by the first word of the operation; 8 where nothing is said

@@ -4,7 +4,7 @@ import numpy as np
 
 from fastnn.backends import numpy_backend
 
-from ._common import elementwise, matrix_cases, normal
+from ._common import elementwise, matrix_cases, normal, turned
 
 
 def _logits(rng, dtype, N, V, special):
@@ -81,9 +81,10 @@ def _softmax_cross_entropy_backward(
 
 def _affine_softmax_cross_entropy(
     rng, dtype, N, D, V, target="int64", weighted=False, ignore_index=None, label_smoothing=0.0, epsilon=0.0,
-    bias=True, all_ignored=False,
+    bias=True, all_ignored=False, transpose=False,
 ):  # fmt: skip
     x, W, b = normal(rng, dtype, N, D), normal(rng, dtype, D, V, scale=3 * D**-0.5), normal(rng, dtype, V)
+    W = turned(W) if transpose else W
     t, weight = _targets(rng, dtype, N, V, target, weighted, ignore_index, all_ignored)
     return {
         "x": x, "W": W, "b": b if bias else None, "t": t, "weight": weight, "ignore_index": ignore_index,
@@ -186,9 +187,10 @@ CASES = {
             *((size,) for size in ((0, 3, 4), (1, 1, 1), (5, 3, 100), (9, 33, 64), (25, 7, 131), (130, 5, 10))),
             *(((19, 6, 70), option) for option in _LOSS_OPTIONS), ((19, 6, 70), {"bias": False}),
             ((19, 6, 70), {"epsilon": 1e-7}), ((19, 6, 70), {"epsilon": 1e-7, "label_smoothing": 0.1}),
+            *((size, {"transpose": True}) for size in ((2, 4, 3), (25, 7, 131), (130, 5, 10))),
             ((197, 3, 22001), {"ignore_index": -1}),  # more than one block
         ],
-        [((700, 100, 10000),), ((32, 100, 10000),)],
+        [((700, 100, 10000),), ((32, 100, 10000),), ((32, 650, 10000), {"transpose": True})],
     ),
     "sigmoid_cross_entropy_forward": elementwise(
         (),
