@@ -518,3 +518,23 @@ def test_dropout_is_reproducible_and_the_same_on_all_backends(rng):
     assert "".join(map(str, layers.Dropout(0.5, rng=3).forward(np.ones(20, int)).astype(int))) == "11101110111010001000"
     with pytest.raises(ValueError, match="ratio is"):
         layers.Dropout(1.5).forward(x)
+
+
+def test_backward_before_forward(rng):
+    f = rng.standard_normal
+    for layer, dout in [
+        (time_layers.TimeRNN(f((4, 4)), f((4, 4)), f(4)), f((2, 3, 4))),
+        (time_layers.TimeLSTM(f((4, 16)), f((4, 16)), f(16)), f((2, 3, 4))),
+        (time_layers.TimeGRU(f((4, 12)), f((4, 12)), f(12)), f((2, 3, 4))),
+        (layers.LayerNorm(f(4), f(4)), f((2, 4))),
+        (layers.Flatten(), f((2, 4))),
+        (layers.Pooling(2, 2), f((2, 1, 4, 4))),
+        (layers.GlobalMaxPooling(), f((2, 3))),
+        (layers.Concatenate([layers.Relu()], [layers.Relu()]), f((2, 4))),
+        (layers.SigmoidWithLoss(), 1.0),
+    ]:
+        with pytest.raises(RuntimeError, match=f"^{type(layer).__name__}: backward needs a forward before it"):
+            layer.backward(dout)
+    for layer in layers.Affine(f((4, 4)), f(4)), layers.Relu(), layers.Sigmoid(), layers.Dropout():
+        with pytest.raises(TypeError, match=r"is None; .* \(a layer's backward needs a forward before it\)"):
+            layer.backward(f((2, 4)))

@@ -38,6 +38,15 @@ def _at(values, i):
     return values[i] if i < len(values) else None
 
 
+class from_forward:
+    """Attribute that forward sets for backward: RuntimeError where there has been no forward."""
+
+    def __get__(self, layer, owner=None):
+        if layer is None:
+            return self
+        raise RuntimeError(f"{type(layer).__name__}: backward needs a forward before it")
+
+
 def gradient_dtype(p):
     """The dtype of a parameter's gradient: its own, float64 if it is not a floating one."""
     dtype = np.asarray(p).dtype

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Layer
+from .base import Layer, from_forward
 
 
 class Branches(Layer):
@@ -65,7 +65,7 @@ class Concatenate(Branches):
     Szegedy et al. 2014 (Inception).
     """
 
-    _ends: Any = None
+    _ends: Any = from_forward()
 
     def forward(self, x, train_flg=True):
         outputs = self._outputs(x, train_flg)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from .base import Layer, grad, param
+from .base import Layer, from_forward, grad, param
 
 
 class GaussianKL(Layer):
@@ -14,7 +14,7 @@ class GaussianKL(Layer):
     Kingma and Welling 2014, appendix B.
     """
 
-    _saved: Any = None
+    _saved: Any = from_forward()
 
     def forward(self, mu, log_var):
         mu, log_var = np.asarray(mu), np.asarray(log_var)
@@ -34,7 +34,7 @@ class GaussianKL(Layer):
 class BernoulliKL(Layer):
     """KL(Bernoulli(sigmoid(x)) || Bernoulli(prior)), summed over D, the mean over N: x (N, D) -> float."""
 
-    _saved: Any = None
+    _saved: Any = from_forward()
 
     def __init__(self, prior=0.5):
         super().__init__()
@@ -62,7 +62,7 @@ class Reparameterize(Layer):
     rng: None, a seed or a numpy.random.Generator. Kingma and Welling 2014.
     """
 
-    _saved: Any = None
+    _saved: Any = from_forward()
 
     def __init__(self, rng=None):
         super().__init__()

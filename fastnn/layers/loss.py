@@ -84,6 +84,8 @@ class SigmoidWithLoss(Layer):
         return self.loss
 
     def backward(self, dout=1.0):
+        if self.y is None:
+            raise RuntimeError(f"{type(self).__name__}: backward needs a forward before it")
         return ops.sigmoid_cross_entropy_backward(self.y, like(self.y, self.t), dout)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from .base import Layer, grad, gradient_dtype, param, samples
+from .base import Layer, from_forward, grad, gradient_dtype, param, samples
 
 
 class BatchNormalization(Layer):
@@ -140,7 +140,7 @@ class LayerNorm(Layer):
     """
 
     gamma, beta, dgamma, dbeta = param(0), param(1), grad(0), grad(1)
-    _saved: Any = None
+    _saved: Any = from_forward()
 
     def __init__(self, gamma, beta, epsilon=1e-5):
         super().__init__(gamma, beta)
@@ -176,7 +176,7 @@ class GroupNorm(Layer):
     """
 
     gamma, beta, dgamma, dbeta = param(0), param(1), grad(0), grad(1)
-    _saved: Any = None
+    _saved: Any = from_forward()
 
     def __init__(self, groups, gamma, beta, epsilon=1e-5):
         super().__init__(gamma, beta)

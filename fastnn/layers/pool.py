@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from .base import Layer, pair, samples
+from .base import Layer, from_forward, pair, samples
 
 
 class Pooling(Layer):
@@ -16,7 +16,7 @@ class Pooling(Layer):
     """
 
     x: Any = None
-    _arg: Any = None
+    _arg: Any = from_forward()
 
     def __init__(self, pool_h, pool_w, stride=2, pad=0, ceil_mode=False):
         super().__init__()
@@ -29,7 +29,8 @@ class Pooling(Layer):
     @property
     def arg_max(self):
         """Where the maxima lie in their windows, row by row: int64 (N * OH * OW * C,) in that order; None at first."""
-        return None if self._arg is None else self._arg.transpose(0, 2, 3, 1).reshape(-1).astype(np.int64)
+        arg = vars(self).get("_arg")
+        return None if arg is None else arg.transpose(0, 2, 3, 1).reshape(-1).astype(np.int64)
 
     def forward(self, x):
         self.x = x
@@ -48,7 +49,7 @@ class AveragePooling(Layer):
     count_include_pad: padding counts as zeros in the mean; else the mean is over the pixels of x alone.
     """
 
-    _shape: Any = None
+    _shape: Any = from_forward()
 
     def __init__(self, pool_h, pool_w, stride=2, pad=0, ceil_mode=False, count_include_pad=True):
         super().__init__()
@@ -74,8 +75,7 @@ class AveragePooling(Layer):
 class GlobalMaxPooling(Layer):
     """The maximum of each channel: x (N, C, H, W) -> (N, C), or (N, C, 1, 1) with keepdims."""
 
-    _arg: Any = None
-    _shape: Any = None
+    _shape: Any = from_forward()
 
     def __init__(self, keepdims=False):
         super().__init__()
@@ -95,7 +95,7 @@ class GlobalMaxPooling(Layer):
 class GlobalAveragePooling(Layer):
     """The mean of each channel: x (N, C, H, W) -> (N, C), or (N, C, 1, 1) with keepdims. Lin et al. 2014."""
 
-    _shape: Any = None
+    _shape: Any = from_forward()
 
     def __init__(self, keepdims=False):
         super().__init__()
@@ -115,7 +115,7 @@ class GlobalAveragePooling(Layer):
 class Flatten(Layer):
     """x (N, ...) -> (N, D), a view where that is possible; backward restores the shape."""
 
-    _shape: Any = None
+    _shape: Any = from_forward()
 
     def forward(self, x):
         self._shape = np.shape(x)

@@ -25,12 +25,19 @@ class Call:
         if not condition:
             raise self.error(ValueError, message)
 
+    def missing(self, name: str) -> Exception:
+        """TypeError for None where an array must be; in a layer's backward what its forward would have kept is None."""
+        hint = " (a layer's backward needs a forward before it)" if "_backward" in self.op else ""
+        return self.error(TypeError, f"{name} is None; it must be an array{hint}")
+
     def array(self, name: str, value) -> np.ndarray:
-        """As an array of real numbers; TypeError for complex, object, text and extended precision."""
+        """As an array of real numbers; TypeError for None, complex, object, text and extended precision."""
         try:
             array = np.asarray(value)
         except ValueError as error:  # a ragged list
             raise self.error(TypeError, f"{name} is not an array of numbers ({error})") from None
+        if array.dtype.kind == "O" and array.size == 1 and array.item() is None:
+            raise self.missing(name)
         if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
             raise self.error(
                 TypeError, f"{name} has dtype {array.dtype}; float32, float64 or a dtype that converts to them"
@@ -45,7 +52,7 @@ class Call:
         """
         for name, value in values.items():
             if value is None and name not in optional:
-                raise self.error(TypeError, f"{name} is None; it must be an array")
+                raise self.missing(name)
         given = [value for value in values.values() if value is not None]
         dtype = getattr(given[0], "dtype", None)
         if dtype in _COMPUTED and all(
@@ -97,6 +104,8 @@ class Call:
 
     def mask(self, mask, n: int) -> np.ndarray:
         """A bit mask for n elements, as relu_forward makes it."""
+        if mask is None:
+            raise self.missing("mask")
         mask, shape = np.asarray(mask), self.mask_shape(n)
         if mask.dtype != np.uint8 or mask.shape != shape:
             raise self.error(

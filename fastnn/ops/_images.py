@@ -11,7 +11,7 @@ MOST = 2**31 - 1  # elements of an array, and the largest kernel, stride, paddin
 def shape_of(call, name, array):
     """Shape of an array argument, as Python integers."""
     if array is None:
-        raise call.error(TypeError, f"{name} is None; it must be an array")
+        raise call.missing(name)
     return np.shape(call.array(name, array))
 
 

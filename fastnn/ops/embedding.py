@@ -95,6 +95,8 @@ def _gradient_arguments(call, dout, index, V):
 
 def _indices(call, index, V):
     """As int64; IndexError for one outside [-V, V)."""
+    if index is None:
+        raise call.missing("index")
     index = np.asarray(index)
     if index.size == 0:
         index = index.astype(np.int64)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from .. import ops
-from ..layers.base import Layer
+from ..layers.base import Layer, from_forward
 from .pointwise import TimeAffine
 
 
@@ -15,7 +15,7 @@ class MultiHeadAttention(Layer):
     ones. Memory is linear in T and S.
     """
 
-    _saved: Any = None
+    _saved: Any = from_forward()
 
     def __init__(self, Wq, bq, Wk, bk, Wv, bv, Wo, bo, heads, causal=False):
         if heads < 1 or Wq.shape[1] % heads:

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import ops
 from .._threads import side_by_side
-from ..layers.base import Layer
+from ..layers.base import Layer, from_forward
 
 # Elements of xs @ Wx from which two directions run side by side: about 0.3 ms each. Wh of more elements keeps several
 # threads busy in every step anyway.
@@ -24,7 +24,7 @@ class Recurrent(Layer):
 
     h: Any = None
     dh: Any = None
-    _saved: Any = None
+    _saved: Any = from_forward()
 
     def __init__(self, Wx, Wh, b=None, stateful=False, *more, reverse=False):
         super().__init__(*(p for p in (Wx, Wh, b, *more) if p is not None))
