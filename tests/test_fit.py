@@ -148,6 +148,81 @@ def test_early_stopping():
         train(classifier(), optimizer.SGD(), 1, callbacks=[EarlyStopping(monitor="val_accuracy")])
 
 
+def test_early_stopping_goes_on(tmp_path):
+    """What it has counted is in the checkpoint, whose callback comes first in the list; a new training begins anew."""
+
+    def options(*more):
+        return {"callbacks": [*more, EarlyStopping(4)], "validation": data(30)}
+
+    whole, half, again = classifier(0.5), classifier(0.5), classifier(0.5, rng=99)
+    stop = EarlyStopping(4)
+    expected = train(whole, optimizer.Adam(0.1), 60, callbacks=stop, validation=data(30))
+    epochs = len(expected["loss"])
+    assert 6 < epochs < 60
+    train(half, optimizer.Adam(0.1), epochs - 2, **options(Checkpoint(tmp_path / "c.npz")))
+    assert train(again, optimizer.Adam(), 60, resume=tmp_path / "c.npz", **options()) == expected
+    assert_equal(again, whole)
+    history = train(classifier(), optimizer.Adam(1e-9), 9, callbacks=stop, validation=data(30))
+    assert len(history["loss"]) >= 5 and stop.best < 9
+
+
+def test_checkpoints_stay_the_last_good_one(tmp_path):
+    """A step may have a finite loss and leave parameters that are not."""
+    net, path = classifier(0.0), tmp_path / "c.npz"
+    train(net, optimizer.SGD(0.1), 1, callbacks=Checkpoint(path))
+    content = path.read_bytes()
+    jump = LearningRate(lambda epoch: 0.0 if epoch < 1.7 else 1e309)
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(FloatingPointError, match="Checkpoint: W1 is not finite after step 10"),
+    ):
+        train(net, optimizer.SGD(), 3, callbacks=[jump, Checkpoint(path, every=2)], resume=path)
+    assert path.read_bytes() == content
+
+
+def test_sigmoid_losses_count_too():
+    x, t = data()
+    net = Network([layers.Affine(normal(6, 1), np.zeros(1))], layers.SigmoidWithLoss())
+    history = net.fit(x, t == 1, 40, 30, optimizer.Adam(0.1), validation=(x, t == 1), progress=False)
+    share = np.mean((net.predict(x)[:, 0] > 0) == (t == 1))
+    assert history["val_accuracy"][-1] == net.accuracy(x, t == 1) == net.accuracy(x, (t == 1)[:, None]) == share > 0.8
+
+
+def test_validation_leaves_recurrent_states():
+    net = Network(
+        [
+            time_layers.TimeLSTM(normal(4, 20), normal(5, 20), normal(20), stateful=True),
+            time_layers.TimeAffine(normal(5, 3), normal(3)),
+        ],
+        time_layers.TimeSoftmaxWithLoss(),
+    )
+    x, t, states = normal(10, 6, 4), np.arange(60).reshape(10, 6) % 3, []
+    both = {"validation": (x[:7], t[:7]), "callbacks": lambda fit: states.append(net.layers[0].h)}
+    history = net.fit(x, t, 2, 5, optimizer.SGD(0.0), progress=False, **both)
+    assert history["val_loss"][0] == history["val_loss"][1] and len(states[0]) == 5
+    net.reset_state()
+    assert history["val_accuracy"][0] == pytest.approx(net.accuracy(x[:7], t[:7]))
+    net.reset_state()
+    assert history["val_loss"][0] == pytest.approx(net.loss(x[:7], t[:7]))
+
+
+@pytest.mark.parametrize("keys", [lambda params: params.keys(), lambda params: range(len(params))])
+def test_optimizers_of_the_reader(keys, tmp_path):
+    """With either book's way through the parameters."""
+
+    class Own:
+        def update(self, params, grads):
+            for key in keys(params):
+                params[key] -= 0.1 * grads[key]
+
+    net, other = classifier(0.0), classifier(0.0)
+    assert train(net, Own(), 2) == train(other, optimizer.SGD(0.1), 2)
+    for name, a in net._named_arrays().items():
+        np.testing.assert_allclose(a, other._named_arrays()[name], 1e-12, 1e-14)
+    with pytest.raises(TypeError, match="the state of a Own is not known"):
+        train(net, Own(), 1, callbacks=Checkpoint(tmp_path / "c.npz"))
+
+
 def test_schedules():
     rates = []
 
@@ -214,11 +289,18 @@ def test_bad_input():
     net = classifier()
     with pytest.raises(ValueError, match=r"x is \(90, 6\) but t is \(89,\); they must have as many samples"):
         net.fit(x, t[1:])
-    with pytest.raises(ValueError, match="neither may be empty"):
+    with pytest.raises(ValueError, match=r"x is \(0, 6\) and batch_size 100; both must be at least 1"):
         net.fit(x[:0], t[:0])
     with pytest.raises(ValueError, match="batch_size 0"):
         net.fit(x, t, batch_size=0)
-    with pytest.raises(ValueError, match="in validation x is"):
-        net.fit(x, t, validation=(x, t[1:]))
+    with pytest.raises(ValueError, match=r"batch_size 20\.5"):
+        net.fit(x, t, batch_size=20.5)
+    for validation in (x, t[1:]), (x[:0], t[:0]), (x,):
+        with pytest.raises(ValueError, match=r"validation is .*; it must be x and t of as many samples"):
+            net.fit(x, t, validation=validation)
+    with pytest.raises(TypeError, match="callback 3 is neither a Callback nor a function"):
+        net.fit(x, t, callbacks=[3])
+    with pytest.raises(TypeError, match="optimizer is 'adam'; it must have update"):
+        net.fit(x, t, optimizer="adam", progress=False)
     with pytest.raises(ValueError, match=r"the suffix must be .npz"):
         Checkpoint("a.pkl")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from every_backend import backend, on_every_backend  # noqa: F401
 
-from fastnn import layers
+from fastnn import layers, time_layers
 from fastnn.gradient import numerical_gradient
 
 pytestmark = on_every_backend

@@ -416,6 +416,10 @@ def test_names_of_parameters():
         net.params["W9"]
     language = Network(recurrent(lstm()), time_layers.TimeSoftmaxWithLoss())
     assert language.params.keys() == ["W1", "Wx1", "Wh1", "b1", "W2", "b2"]
+    net.params[0] -= 0.5  # as book 2's
+    net.params[1] = np.ones(len(before))
+    assert (net.layers[0].b == 1).all() and "W1" in net.params and net.layers[0].W in net.params
+    assert "W9" not in net.params and net.layers[0].dW not in net.params
 
 
 def test_books_trainers_take_a_network():
@@ -456,6 +460,14 @@ def test_a_step_whose_loss_is_not_finite_changes_nothing():
     assert np.isnan(net.step(bad, T, rule)) and rule.iter == 1
     for a, b in zip([*net.params, *rule.m, *rule.v, net.layers[1].running_mean], before, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_step_whose_loss_is_not_finite_keeps_recurrent_states():
+    net, x, t = Network([lstm(stateful=True)], time_layers.TimeSoftmaxWithLoss()), normal(3, 6, 4), np.ones((3, 6), int)
+    net.step(x, t, optimizer.SGD())
+    h, c = net.layers[0].h, net.layers[0].c
+    assert np.isnan(net.step(np.where(x > 1, np.nan, x), t, optimizer.SGD()))
+    assert net.layers[0].h is h and net.layers[0].c is c
 
 
 def test_gradients_of_a_loss_that_is_not_finite():
@@ -540,6 +552,14 @@ def test_other_bad_input():
         Network([])
     with pytest.raises(TypeError, match="layer 2 is a int, which has no forward"):
         Network([affine(20, 3), 3])
+    with pytest.raises(TypeError, match=r"layer 2 is the class Relu; Relu\(...\) makes a layer"):
+        Network([affine(20, 3), layers.Relu])
+    with pytest.raises(TypeError, match="layers is a Affine; it must be a list"):
+        Network(affine(20, 3))
+    with pytest.raises(TypeError, match="loss is a str, which has no forward"):
+        Network([affine(20, 3)], "softmax")
+    with pytest.raises(ValueError, match="must be those of several classes"):
+        Network([affine(20, 1)], layers.MeanSquaredError()).accuracy(X, T)
     with pytest.raises(ValueError, match="float32 and float64"):
         Network([*dense(), *dense(dtype="float32")])
     with pytest.raises(RuntimeError, match="needs a forward"):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..optimizer import Optimizer
 from ..weights import load_weights, save_weights
 
 _FORMAT = "fastnn checkpoint 1"
@@ -27,6 +28,13 @@ class Callback:
 
     def on_epoch(self, fit):
         """After each epoch, its numbers in `fit.history`."""
+
+    def arrays(self):
+        """What of this callback a checkpoint keeps, {name: array or number}."""
+        return {}
+
+    def restore(self, arrays):
+        """The other way."""
 
 
 class LearningRate(Callback):
@@ -67,10 +75,17 @@ class EarlyStopping(Callback):
     def __init__(self, patience=5, monitor="val_loss", restore=True):
         self.patience = patience
         self.monitor = monitor
-        self.restore = restore
+        self.keeps = restore
+        self._start()
+
+    def _start(self):
         self.best = math.inf
         self.waited = 0
-        self._arrays: Any = None
+        self._best: dict = {}  # the arrays of the best epoch
+
+    def on_begin(self, fit):
+        if not fit.step:  # not one that goes on
+            self._start()
 
     def on_epoch(self, fit):
         if self.monitor not in fit.history:
@@ -78,21 +93,29 @@ class EarlyStopping(Callback):
         value = fit.history[self.monitor][-1] * (-1 if self.monitor.endswith("accuracy") else 1)
         if value < self.best:
             self.best, self.waited = value, 0
-            if self.restore:
-                self._arrays = {name: a.copy() for name, a in fit.network._named_arrays().items()}
+            if self.keeps:
+                self._best = {name: a.copy() for name, a in fit.network._named_arrays().items()}
             return
         self.waited += 1
         if self.waited >= self.patience:
             fit.stop = True
-            if self._arrays is not None:
-                fit.network._fill(self._arrays, "EarlyStopping")
+            if self._best:
+                fit.network._fill(self._best, "EarlyStopping")
+
+    def arrays(self):
+        return {"best": self.best, "waited": self.waited} | {f"best.{name}": a for name, a in self._best.items()}
+
+    def restore(self, arrays):
+        self.best, self.waited = float(arrays["best"]), int(arrays["waited"])
+        self._best = {name.removeprefix("best."): a for name, a in arrays.items() if name.startswith("best.")}
 
 
 class Checkpoint(Callback):
     """Writes all that training needs to `path` (.npz), whole or not at all, every so many epochs, or steps if given.
 
     `fit(..., resume=path)` goes on from there, bit for bit as if it had not stopped: parameters, statistics, recurrent
-    states, the optimizer, random numbers, the place in the data.
+    states, the optimizer, random numbers, the place in the data, what callbacks have counted. Raises FloatingPointError
+    where parameters are not finite: the file then stays the last good one.
     """
 
     def __init__(self, path, every=1, steps=None):
@@ -101,6 +124,11 @@ class Checkpoint(Callback):
         self.steps = steps
         if self.path.suffix != ".npz":
             raise ValueError(f"Checkpoint: {self.path}: the suffix must be .npz")
+
+    def on_begin(self, fit):
+        if not isinstance(fit.optimizer, Optimizer):
+            kind = type(fit.optimizer).__name__
+            raise TypeError(f"Checkpoint: the state of a {kind} is not known; take an optimizer of fastnn")
 
     def on_step(self, fit):
         if self.steps and fit.step % self.steps == 0:
@@ -111,6 +139,10 @@ class Checkpoint(Callback):
             self._write(fit)
 
     def _write(self, fit):
+        for name, a in fit.network._named_arrays().items():
+            if not np.isfinite(a).all():
+                kept = f"; {fit.checkpoint} is from before" if fit.checkpoint else ""
+                raise FloatingPointError(f"Checkpoint: {name} is not finite after step {fit.step} in all{kept}")
         save_weights(self.path, fit.snapshot())
         fit.checkpoint = self.path
 
@@ -135,7 +167,8 @@ class Fit:
         self.rng = rng
         self._x, self._t = x, t
         self._validation = validation
-        self._callbacks = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
+        told = [c if isinstance(c, Callback) else _Function(c) for c in callbacks]
+        self._callbacks = sorted(told, key=lambda c: isinstance(c, Checkpoint))  # which write what the others have done
         self._shuffle = shuffle
         self._progress = progress
         self._batches = -(-len(x) // batch_size)
@@ -155,6 +188,8 @@ class Fit:
         with _Interruptible() as interrupt:
             while self.epoch < self.epochs and not self.stop:
                 self._run_epoch(interrupt)
+            if interrupt.asked:
+                raise KeyboardInterrupt
         return self.history
 
     def _run_epoch(self, interrupt):
@@ -163,7 +198,7 @@ class Fit:
         order = self.rng.permutation(len(x)) if self._shuffle else np.arange(len(x))
         if self._restored is not None:
             self._restore_generators()
-        batch_x, batch_t = _Batch(x, size, self.network.dtype), _Batch(t, size)
+        batch_x, batch_t = _Batch(x, size, self.network.input_dtype), _Batch(t, size)
         began, bar = time.perf_counter(), self._bar()
         network, optimizer = self.network, self.optimizer
         for i in range(self._in_epoch, self._batches):
@@ -201,14 +236,23 @@ class Fit:
         self._tell("on_epoch")
 
     def _validate(self, x, t):
-        net, total = self.network, 0.0
+        """Recurrent states start from zeros, and are afterwards what they were."""
+        net, states = self.network, list(_states(self.network))
+        numbers = {"val_loss": sum(net.loss(*part) * len(part[0]) for part in self._parts(x, t)) / len(x)}
+        if net.classifies:
+            right, count = map(sum, zip(*(net._right(*part) for part in self._parts(x, t)), strict=True))
+            numbers["val_accuracy"] = right / count
+        for _, layer, name, state in states:
+            setattr(layer, name, state)
+        return numbers
+
+    def _parts(self, x, t):
+        """Batches of (x, t); recurrent states go from one to the next of the same size."""
         for i in range(0, len(x), self.batch_size):
             part = slice(i, i + self.batch_size)
-            total += net.loss(x[part], t[part]) * len(x[part])
-        numbers = {"val_loss": total / len(x)}
-        if net.classifies:
-            numbers["val_accuracy"] = net.accuracy(x, t)
-        return numbers
+            if i == 0 or len(x[part]) < self.batch_size:
+                self.network.reset_state()
+            yield x[part], t[part]
 
     def _tell(self, what):
         for callback in self._callbacks:
@@ -242,10 +286,11 @@ class Fit:
         """All that training needs to go on, as {name: array}."""
         optimizer = self.optimizer
         arrays = {f"net.{name}": a for name, a in self.network._named_arrays().items()}
-        for i, layer in enumerate(self.network.leaves(), 1):
-            for name in ("h", "c"):
-                if getattr(layer, "stateful", False) and isinstance(getattr(layer, name, None), np.ndarray):
-                    arrays[f"state.{i}.{name}"] = getattr(layer, name)
+        for i, _, name, state in _states(self.network):
+            if state is not None:
+                arrays[f"state.{i}.{name}"] = state
+        for i, callback in enumerate(self._keeping()):
+            arrays |= {f"callback.{i}.{name}": np.asarray(a) for name, a in callback.arrays().items()}
         for name in optimizer.state_names:
             for i, a in enumerate(getattr(optimizer, name) or []):
                 arrays[f"optimizer.{name}.{i}"] = a
@@ -262,9 +307,14 @@ class Fit:
             "history": self.history,
             "epoch_rng": self._epoch_rng,
             "generators": [_state(g) for g in self._generators()],
+            "callbacks": [type(c).__name__ for c in self._keeping()],
         }
         arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
         return arrays
+
+    def _keeping(self):
+        """The callbacks that a checkpoint has something of."""
+        return [c for c in self._callbacks if type(c).arrays is not Callback.arrays]
 
     def resume(self, path):
         """Go on from a checkpoint. ValueError, before anything is changed, for one of another training."""
@@ -286,6 +336,7 @@ class Fit:
             found = len(facts["generators"])
             raise ValueError(f"{what} has {found} random generators; the network has {len(generators)}")
         self.network._fill({k[4:]: a for k, a in arrays.items() if k.startswith("net.")}, what)
+        self.network.reset_state()
         for key, a in arrays.items():
             kind, *rest = key.split(".")
             if kind == "state":
@@ -294,6 +345,10 @@ class Fit:
             state = [a for key, a in arrays.items() if key.startswith(f"optimizer.{name}.")]
             setattr(self.optimizer, name, state or None)
         vars(self.optimizer).update(facts["numbers"])
+        if facts.get("callbacks") == [type(c).__name__ for c in self._keeping()]:  # other ones begin anew
+            for i, callback in enumerate(self._keeping()):
+                start = f"callback.{i}."
+                callback.restore({k.removeprefix(start): a for k, a in arrays.items() if k.startswith(start)})
         self.epoch, self.step, self._in_epoch = facts["epoch"], facts["step"], facts["in_epoch"]
         self._sum, self.history = facts["sum"], facts["history"]
         self._epoch_rng, self._restored = facts["epoch_rng"], facts["generators"]
@@ -323,7 +378,7 @@ class _Batch:
     def __init__(self, array, size, dtype=None):
         self.array = array
         self.buffer = np.empty((size, *array.shape[1:]), array.dtype)
-        cast = dtype is not None and array.dtype != dtype and array.dtype.kind == "f"
+        cast = dtype is not None and array.dtype != dtype and array.dtype.kind in "biuf"
         self.cast = np.empty(self.buffer.shape, dtype) if cast else None
 
     def take(self, rows):
@@ -359,6 +414,13 @@ class _Interruptible:
             signal.signal(signal.SIGINT, self._before)
 
 
+def _states(network):
+    """(number, layer, "h" or "c", state) of the stateful layers."""
+    for i, layer in enumerate(network.leaves(), 1):
+        if getattr(layer, "stateful", False):
+            yield from ((i, layer, name, getattr(layer, name)) for name in ("h", "c") if hasattr(layer, name))
+
+
 def _state(generator):
     """A generator's state as plain numbers."""
     return _plain(generator.bit_generator.state)
@@ -377,11 +439,18 @@ def fit(network, x, t, epochs, batch_size, optimizer, validation, callbacks, rng
     x, t = np.asarray(x), np.asarray(t)
     if len(x) != len(t):
         raise ValueError(f"Network.fit: x is {x.shape} but t is {t.shape}; they must have as many samples")
-    if not len(x) or batch_size < 1:
-        raise ValueError(f"Network.fit: x is {x.shape} and batch_size {batch_size}; neither may be empty")
-    if validation is not None and len(validation[0]) != len(validation[1]):
-        shapes = " but t is ".join(str(np.shape(a)) for a in validation)
-        raise ValueError(f"Network.fit: in validation x is {shapes}; they must have as many samples")
+    if not len(x) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise ValueError(f"Network.fit: x is {x.shape} and batch_size {batch_size!r}; both must be at least 1")
+    if validation is not None:
+        validation = tuple(np.asarray(a) for a in validation)
+        lengths = [len(a) for a in validation]
+        if len(lengths) != 2 or lengths[0] != lengths[1] or not lengths[0]:
+            shapes = " and ".join(str(a.shape) for a in validation)
+            raise ValueError(f"Network.fit: validation is {shapes}; it must be x and t of as many samples, at least 1")
+    callbacks = [callbacks] if callable(callbacks) or isinstance(callbacks, Callback) else list(callbacks)
+    for callback in callbacks:
+        if isinstance(callback, type) or not (callable(callback) or isinstance(callback, Callback)):
+            raise TypeError(f"Network.fit: callback {callback!r} is neither a Callback nor a function")
     rng = network.rng if rng is None else np.random.default_rng(rng)
     one = Fit(network, x, t, epochs, batch_size, optimizer, validation, callbacks, rng, shuffle, progress)
     if resume is not None:

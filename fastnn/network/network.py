@@ -6,8 +6,9 @@ import threading
 import numpy as np
 
 from .. import backends, ops
-from ..layers import SoftmaxCrossEntropy
+from ..layers import SigmoidWithLoss, SoftmaxCrossEntropy
 from ..layers.base import param
+from ..layers.loss import like
 from ..optimizer import Adam
 from ..time_layers import TimeSoftmaxWithLoss
 from ..weights import load_weights, save_weights
@@ -51,12 +52,15 @@ class Parameters(list):
         return super().__getitem__(self._place(key) if isinstance(key, str) else key)
 
     def __setitem__(self, key, value):
-        """By name: the values of an array, which stays the same object (`params["W1"] -= ...`)."""
-        if not isinstance(key, str):
-            raise TypeError("Parameters: assign to params[name] to set values; arrays are replaced in the layers")
+        """The values of an array, which stays the same object (`params["W1"] -= ...`, `params[0] -= ...`)."""
         array = self[key]
+        if not isinstance(array, np.ndarray):
+            raise TypeError("Parameters: assign to params[name] or params[i]; arrays are replaced in the layers")
         if value is not array:
             array[...] = value
+
+    def __contains__(self, key):
+        return key in self._names if isinstance(key, str) else any(key is array for array in self)
 
     def _place(self, name):
         try:
@@ -80,6 +84,8 @@ class Network:
     """
 
     def __init__(self, layers, loss=None, rng=None, input_gradient=False):
+        if isinstance(layers, type) or not hasattr(layers, "__iter__"):
+            raise TypeError(f"Network: layers is {_described(layers)}; it must be a list of layers")
         self.layers = list(layers)
         self.loss_layer = loss
         self.rng = np.random.default_rng(rng)
@@ -91,10 +97,13 @@ class Network:
         self._pending = None  # what backward() continues
         if not self.layers:
             raise ValueError("Network: layers is empty")
-        for i, layer in enumerate(self.layers, 1):
+        named = [(f"layer {i}", layer) for i, layer in enumerate(self.layers, 1)]
+        for name, layer in named if loss is None else [*named, ("loss", loss)]:
+            if isinstance(layer, type):
+                raise TypeError(f"Network: {name} is {_described(layer)}; {layer.__name__}(...) makes a layer")
             for method in ("forward", "backward"):
                 if not callable(getattr(layer, method, None)):
-                    raise TypeError(f"Network: layer {i} is a {type(layer).__name__}, which has no {method}")
+                    raise TypeError(f"Network: {name} is {_described(layer)}, which has no {method}")
         self._set_dtype()
 
     def _set_dtype(self):
@@ -133,9 +142,9 @@ class Network:
         names, counts = [], {}
         for layer in self._with_params():
             own = {d.i: name for name, d in vars_of(type(layer)).items() if isinstance(d, param)}
-            recurrent = dict(enumerate(("Wx", "Wh", "b"))) if not own and hasattr(layer, "stateful") else {}
+            own = own or dict(enumerate(getattr(layer, "param_names", ())))
             for i in range(len(layer.params)):
-                name = own.get(i) or recurrent.get(i) or "param"
+                name = own.get(i, "param")
                 counts[name] = counts.get(name, 0) + 1
                 names.append(f"{name}{counts[name]}")
         return names
@@ -176,13 +185,28 @@ class Network:
             return self._run("loss", train_flg, self._input(x), t)[0]
 
     def accuracy(self, x, t):
-        """Share of x (N, ...) whose largest score is at t: labels (N, ...) or one-hot. nan for no samples."""
+        """Share of x (N, ...) whose largest score is at t: labels (N, ...) or one-hot. nan for no samples.
+
+        With a sigmoid's loss: share of the scores that are positive where t is 1 and not where it is 0. ValueError for
+        scores of a single class with another loss.
+        """
+        right, count = self._right(x, t)
+        return right / count if count else math.nan
+
+    def _right(self, x, t):
+        """How many samples (or steps, or scores) are classified as t says, of how many."""
         scores, t = self.predict(x), np.asarray(t)
-        if t.shape == scores.shape:
-            t = t.argmax(axis=-1)
-        if t.shape != scores.shape[:-1]:
+        if isinstance(self.loss_layer, SigmoidWithLoss):
+            t = like(scores, t)
+            found = scores > 0
+        elif scores.shape[-1:] in ((), (1,)):
+            raise ValueError(f"Network.accuracy: the scores are {scores.shape}; they must be those of several classes")
+        else:
+            t = t.argmax(axis=-1) if t.shape == scores.shape else t
+            found = scores.argmax(axis=-1)
+        if t.shape != found.shape:
             raise ValueError(f"Network.accuracy: t is {t.shape} but the scores are {scores.shape}")
-        return float(np.mean(scores.argmax(axis=-1) == t)) if t.size else math.nan
+        return int(np.sum(found == t)), t.size
 
     def gradient(self, x, t):
         """Backpropagation in training mode -> `grads`, the layers' own arrays, which the next call overwrites."""
@@ -254,7 +278,7 @@ class Network:
     @property
     def classifies(self):
         """Whether the loss is one of classes, so that accuracy says something."""
-        return isinstance(self.loss_layer, SoftmaxCrossEntropy | TimeSoftmaxWithLoss)
+        return isinstance(self.loss_layer, SoftmaxCrossEntropy | TimeSoftmaxWithLoss | SigmoidWithLoss)
 
     def summary(self, x=None, batch_size=100, repeats=5):
         """A table of the layers: output shapes, parameters, FLOPs of a sample, seconds of a training pass by layer.
@@ -348,7 +372,8 @@ class Network:
         except IndexError:
             Plan(lowered.program).run(n, inputs, 0, lowered.split)  # which names the index
             raise
-        lowered.finish(n)
+        if kind != "step" or math.isfinite(loss):
+            lowered.finish(n)
         return lowered.scale(loss, n), lowered
 
     def _inputs(self, lowered, x, t):
@@ -440,7 +465,7 @@ class Lowered:
             if wanted and dx is not None:
                 self.dx = program.pin(dx)
             if updates is not None:
-                updates.finish(net._with_params())
+                updates.finish(net._with_params(), lambda: (net.params, net.grads))
         self.plan = make_plan(program)
 
     def targets(self, t, n):
@@ -456,6 +481,10 @@ class Lowered:
     def finish(self, n):
         for function in self.program.after:
             function(self.plan.view, n)
+
+
+def _described(value):
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def vars_of(cls):

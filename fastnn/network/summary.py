@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..layers import SigmoidWithLoss
 from .program import Buffer
 
 
@@ -125,7 +126,7 @@ def _statistics(layer):
 
 def _targets(net, shape, n):
     """Targets that the loss takes: zeros."""
-    if net.classifies:
+    if net.classifies and not isinstance(net.loss_layer, SigmoidWithLoss):
         return np.zeros((n, *shape[:-1]), np.int64)
     return np.zeros((n, *shape), net.dtype)
 

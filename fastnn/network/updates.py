@@ -23,7 +23,11 @@ UPDATES = {
 
 def structure(rule):
     """What of an optimizer decides the instructions: where it changes, they are emitted anew."""
-    _, _, constants = UPDATES.get(type(rule), (None, (), ()))
+    if type(rule) not in UPDATES:
+        if isinstance(rule, type) or not callable(getattr(rule, "update", None)):
+            raise TypeError(f"Network.step: optimizer is {rule!r}; it must have update(params, grads)")
+        return id(rule), type(rule)
+    _, _, constants = UPDATES[type(rule)]
     return id(rule), type(rule), rule.clip_norm > 0, *(getattr(rule, name) for name in constants)
 
 
@@ -69,17 +73,17 @@ class Updates:
         else:
             self.pending.append(layer)
 
-    def finish(self, layers):
-        """All gradients are complete; `layers`: all of the network."""
+    def finish(self, layers, named):
+        """All gradients are complete; `layers`: all of the network; named(): its `Parameters` and their gradients."""
         if self.known and not (self.tied and not self._fits(self.pending)):
             if self.pending:  # in order: the norm over all gradients is a sum
                 self._emit([layer for layer in layers if any(layer is other for other in self.pending)])
             return
 
         def update():
-            params, grads = remove_duplicate(
-                [p for layer in layers for p in layer.params], [g for layer in layers for g in layer.grads]
-            )
+            params, grads = remove_duplicate(*named())
+            if len(params) == len(named()[0]):
+                params, grads = named()
             if hasattr(self.rule, "iter"):
                 self.rule.iter -= 1  # `Network.step` has counted, and so does update
             self.rule.update(params, grads)

@@ -15,6 +15,7 @@ class MultiHeadAttention(Layer):
     ones. Memory is linear in T and S.
     """
 
+    param_names = "Wq", "bq", "Wk", "bk", "Wv", "bv", "Wo", "bo"
     _saved: Any = from_forward()
 
     def __init__(self, Wq, bq, Wk, bk, Wv, bv, Wo, bo, heads, causal=False):

@@ -22,6 +22,7 @@ class Recurrent(Layer):
     `forward(xs, lengths)`, lengths (N,): sequence n has the first lengths[n] steps, results after them are 0.
     """
 
+    param_names = "Wx", "Wh", "b"
     h: Any = None
     dh: Any = None
     _saved: Any = from_forward()
@@ -176,6 +177,8 @@ class TimeBiLSTM(Layer):
 
     merge: "concat", the forward half first, or "sum" (N, T, H).
     """
+
+    param_names = Recurrent.param_names * 2
 
     def __init__(self, Wx1, Wh1, b1, Wx2, Wh2, b2, stateful=False, merge="concat"):
         if merge not in ("concat", "sum"):
