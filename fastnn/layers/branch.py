@@ -20,6 +20,10 @@ class Branches(Layer):
         self.params = [p for layer in inner for p in getattr(layer, "params", [])]
         self.grads = [g for layer in inner for g in getattr(layer, "grads", [])]
 
+    def rebuilt(self, branches):
+        """The same of other layers."""
+        return type(self)(*branches)
+
     def _outputs(self, x, train_flg):
         outputs = []
         for branch in self.branches:

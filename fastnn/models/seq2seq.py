@@ -1,6 +1,7 @@
 """Sequence to sequence: an encoder reads, a decoder writes. Book 2 ch. 7 and 8."""
 
 import contextlib
+import copy
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,12 @@ class EncoderDecoder(Branches):
         self.encoder = encoder
         self.decoder = decoder
         self.length = length
+
+    def rebuilt(self, branches):
+        encoder, decoder = copy.copy(self.encoder), copy.copy(self.decoder)
+        (encoder.embed, encoder.lstm), (decoder.embed, decoder.lstm, decoder.affine) = branches
+        decoder.lstm.stateful = True  # its state is the encoder's
+        return EncoderDecoder(encoder, decoder, self.length)
 
     def forward(self, ids):
         return self.decoder.forward(ids[:, self.length :], self.encoder.forward(ids[:, : self.length]))

@@ -252,7 +252,7 @@ def _probabilities(net):
 def _frozen(layer, dtype):
     """A copy of a layer with parameters and statistics of its own in `dtype`, without gradients."""
     if isinstance(layer, Branches):
-        return type(layer)(*([_frozen(inner, dtype) for inner in branch] for branch in layer.branches))
+        return layer.rebuilt([[_frozen(inner, dtype) for inner in branch] for branch in layer.branches])
     if type(layer) not in lowering.LAYERS and type(layer) not in lowering.FUSING:
         return copy.deepcopy(layer)
     twin = copy.copy(layer)

@@ -69,11 +69,12 @@ def _rows(program, x, each, shape, places):
     count = program.capacity * each
 
     def index(x):
-        n = len(x)
-        if n not in made:
+        found = made.get(len(x))
+        if found is None:
+            found = places(len(x))
             made.clear()
-            made[n] = places(n)
-        return made[n]
+            made[len(x)] = found
+        return found
 
     at = program.state(index, shape[:-1], "labels")
     y = program.arena(shape)
@@ -174,14 +175,16 @@ class _Pass:
         current = self.plan.backend == backends.active_name and not self.program.stale()
         return current and n <= self.program.capacity
 
+    def inputs(self, x):
+        return (x, None, *[function(x) for function in self.program.inputs])
+
     def results(self, n):
         """What a run of n samples leaves, and each later one again."""
         return [self.plan.view(buffer, n) for buffer in self._results]
 
-    def run(self, x):
-        self.plan.run(len(x), (x, None, *[function(x) for function in self.program.inputs]))
+    def finish(self, n):
         for function in self.program.after:
-            function(self.plan.view, len(x))
+            function(self.plan.view, n)
 
 
 class Writer:
@@ -230,15 +233,19 @@ class Writer:
         """xs (N, length) -> ids (N, sample_size)"""
         n = len(xs)
         ids, x = np.empty((n, sample_size), np.int64), np.full((n, 1), start_id)
-        self._read.run(xs)
+        self._read.plan.run(n, self._read.inputs(xs))
         first, hs = self._read.results(n)
         self._context = hs if self._sees_all else first
-        self._h, self._c = first.copy(), np.zeros_like(first)
-        scores, h, c = (result[:, 0] for result in self._write.results(n))
+        self._h, self._c = h, c = first.copy(), np.zeros_like(first)
+        inputs, run = self._write.inputs(x), self._write.plan.run
+        scores, h_next, c_next = (result[:, 0] for result in self._write.results(n))
         for i in range(sample_size):
-            self._write.run(x)
-            self._h[...], self._c[...] = h, c
+            run(n, inputs)
+            h[...], c[...] = h_next, c_next
             x[:, 0] = ids[:, i] = scores.argmax(axis=1)
-        self.decoder.lstm.set_state(self._h, self._c if sample_size else None)
         self._context = self._h = self._c = None
+        if sample_size:
+            self._write.finish(n)
+        else:
+            self.decoder.lstm.set_state(h)
         return ids
