@@ -4,7 +4,7 @@ import numpy as np
 
 from fastnn import backends, ops
 
-_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+_FLOAT32 = np.dtype(np.float32)
 _OPTIMIZERS = "grads", "arrays", "state"  # first or second arguments: parameters and random states keep their dtype
 # Output arguments that layers give in float64, by name; and the results where these come in another order, or where the
 # name is an input elsewhere.
@@ -52,19 +52,24 @@ def remove(before: dict) -> None:
 
 def _cast(function, names, results):
     results = results or [name for name in names if name in _OUTPUTS]
+    is_result = [name in results for name in names]
 
     def cast(*args, **named):
         given = {}  # output arguments in float64: the results are copied into them
-        cast_args = {}
-        for name, a in [*zip(names, args, strict=False), *named.items()]:
-            if type(a) is np.ndarray and a.dtype == _FLOAT64 and a.ndim:
-                if name in results:
-                    given[name] = a
-                    a = None
+        values = list(args)
+        for i, a in enumerate(args):
+            if type(a) is np.ndarray and a.dtype.char == "d" and a.ndim:
+                if is_result[i]:
+                    given[names[i]], values[i] = a, None
                 else:
-                    a = a.astype(_FLOAT32)
-            cast_args[name] = a
-        made = function(**cast_args)
+                    values[i] = a.astype(_FLOAT32)
+        for name, a in named.items():
+            if type(a) is np.ndarray and a.dtype.char == "d" and a.ndim:
+                if name in results:
+                    given[name], named[name] = a, None
+                else:
+                    named[name] = a.astype(_FLOAT32)
+        made = function(*values, **named)
         if not given:
             return made
         several = isinstance(made, tuple)

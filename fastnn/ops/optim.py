@@ -38,29 +38,35 @@ def _update(op, *arguments):
                 continue
             if not isinstance(a, np.ndarray):
                 raise call.error(TypeError, f"{name}[{i}] is a {type(a).__name__}; it must be an ndarray")
-            call.require(a.shape == row[0].shape, f"{name}[{i}] is {a.shape} but params[{i}] is {row[0].shape}")
+            if a.shape != row[0].shape:
+                raise call.error(ValueError, f"{name}[{i}] is {a.shape} but params[{i}] is {row[0].shape}")
             if name == "grads":
                 call.array(f"grads[{i}]", a)
-            else:
-                if a.dtype not in (np.float32, np.float64):
-                    raise call.error(TypeError, f"{name}[{i}] has dtype {a.dtype}; it must be float32 or float64")
-                call.require(a.flags.writeable, f"{name}[{i}] is read-only")
+            elif a.dtype not in (np.float32, np.float64):
+                raise call.error(TypeError, f"{name}[{i}] has dtype {a.dtype}; it must be float32 or float64")
+            elif not a.flags.writeable:
+                raise call.error(ValueError, f"{name}[{i}] is read-only")
     if not columns[0]:
         return
     update = getattr(backends.checked, op)
     first = columns[0][0].dtype
     states = [a for name, column in zip(names, columns, strict=True) if name != "grads" for a in column]
-    plain = all(a.dtype == first and a.flags.carray for a in states) and all(
+    uniform = all(a.dtype == first and a.flags.carray for a in states)
+    plain = uniform and all(
         isinstance(g, np.ndarray) and g.dtype == first and g.flags.c_contiguous and g.flags.aligned for g in columns[1]
     )
     if plain and update(*columns, *scalars.values()) is not None:
         return
-    # Mixed dtypes, strided or shared memory, rows: one parameter after the other, on copies where needed.
     gradients = _values(columns[1])
     if scalars["clip_norm"] > 0:  # the norm is over all gradients
         scale = min(1.0, scalars["clip_norm"] / (grad_norm(gradients) + 1e-6))
         gradients = [np.multiply(g, scale, dtype=np.result_type(g, np.float32)) for g in gradients]
         scalars = {**scalars, "clip_norm": 0.0}
+    if uniform and not plain and not any(isinstance(g, RowGradient) for g in columns[1]):  # only gradients to convert
+        converted = [np.array(g, first, order="C") for g in gradients]
+        if update(columns[0], converted, *columns[2:], *scalars.values()) is not None:
+            return
+    # Mixed dtypes, strided or shared memory, rows: one parameter after the other, on copies where needed.
     for (p, by, *state), g in zip(zip(*columns, strict=True), gradients, strict=True):
         rows = by.rows if isinstance(by, RowGradient) else None
         dtype, plain = p.dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"]
