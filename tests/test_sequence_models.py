@@ -9,6 +9,7 @@ from every_backend import backend as backend
 from every_backend import on_every_backend
 
 from fastnn import backends, models, optimizer, pickles, time_layers, trainer
+from fastnn.functions import softmax
 from fastnn.text import convert_one_hot, create_contexts_target, eval_perplexity
 
 pytestmark = on_every_backend
@@ -299,6 +300,22 @@ def test_a_language_model_learns(rng, sparse, capsys):
     assert len(words) == 13 and sum(a == b for a, b in zip(words, np.tile(corpus[:6], 3).tolist(), strict=False)) > 6
     model.reset_state()
     assert 4 not in model.generate(0, skip_ids=[4], sample_size=30)
+
+
+def test_words_are_drawn_as_numpy_draws_them():
+    model, other = (models.RnnlmGen(50, 5, 6, rng=0) for _ in range(2))
+    words = model.generate(7, skip_ids=[3, 9], sample_size=20)
+    like = [7]
+    while len(like) < 20:
+        p = softmax(other.predict(np.array([[like[-1]]])).reshape(-1).astype(np.float64))
+        p[[3, 9]] = 0
+        like.append(int(other.rng.choice(50, p=p / p.sum())))
+    assert words == like
+    with pytest.raises(ValueError, match="no word can follow 7"):
+        model.generate(7, skip_ids=range(50))
+    model.params[-1][...] = np.nan
+    with pytest.raises(ValueError, match="the scores are not finite"):
+        model.generate(7)
 
 
 def test_batches_of_a_language_model_are_the_books():
