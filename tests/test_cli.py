@@ -10,6 +10,7 @@ from argparse import Namespace
 import pytest
 
 import fastnn
+from fastnn import models
 from fastnn.cli import demo, info, main
 
 PLOTS = ["accuracy.png", "per_sample_vs_per_batch.png"]
@@ -58,8 +59,6 @@ def test_demo_with_a_convolutional_network(run, tmp_path):
 
 def test_the_books_way_is_the_same_network():
     """The table's yardstick computes what the layers compute."""
-    from fastnn import models
-
     rng = demo.np.random.default_rng(0)
     dense, convnet = models.MultiLayerNet(784, demo.HIDDEN, 10, rng=0), models.SimpleConvNet(rng=0)
     for net, predict, shape in (
@@ -80,6 +79,7 @@ def test_demo_text(run, tmp_path):
         "one by one",
         "batches of 100",
         "ratio",
+        "compiled",
         "books' way",
         "2.220 s",
     ):
@@ -151,7 +151,8 @@ def test_version_and_help(run):
 
 def test_without_tqdm_a_line_an_epoch(monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    net = Namespace(params={}, gradient=lambda x, t: {}, accuracy=lambda x, t: 0.5)
+    network = models.TwoLayerNet(784, 5, 10, rng=0).network
+    net = Namespace(network=network, accuracy=lambda x, t: 0.5)
     digits = demo.np.zeros((200, 784), "f4"), demo.np.zeros(200, "u1")
     assert demo._train(net, digits, digits, 2, print) == [(0.5, 0.5)] * 2
     lines = capsys.readouterr().out.splitlines()

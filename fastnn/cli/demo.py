@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> None:
             per_sample[name], per_batch[name] = _images_per_second(net.predict, test[0])
     predict = _books_predict if dense else _books_convnet_predict
     plain = _images_per_second(functools.partial(predict, net.params), test[0])
-    rows = {name: (per_sample[name], per_batch[name]) for name in per_sample} | {"books' way": plain}
+    rows = {name: (per_sample[name], per_batch[name]) for name in per_sample}
+    rows |= {"compiled": _images_per_second(fastnn.compile(net.network).predict, test[0]), "books' way": plain}
     say(_table(rows))
     if dense:
         say("The books' scripts took 2.220 s one by one, 0.991 s in batches (10,000 images, loading included).")
@@ -116,23 +117,21 @@ def _train(net, train, test, epochs: int, say) -> list[tuple[float, float]]:
     """Train `net` -> accuracy after each epoch on (at most 10,000 of) the training digits and on the test digits."""
     from fastnn.optimizer import Adam
 
-    optimizer, rng = Adam(lr=0.001), np.random.default_rng(1)
     x, t = train
-    history = []
-    bar = _progress_bar(epochs)
-    for epoch in range(1, epochs + 1):
-        start = time.perf_counter()
-        order = rng.permutation(len(x))
-        for i in range(0, len(x), BATCH):
-            rows = order[i : i + BATCH]
-            optimizer.update(net.params, net.gradient(x[rows], t[rows]))
+    history, bar, start = [], _progress_bar(epochs), time.perf_counter()
+
+    def after_epoch(fit) -> None:
+        nonlocal start
         seconds = time.perf_counter() - start
         history.append((net.accuracy(x[:10000], t[:10000]), net.accuracy(*test)))
         if bar is None:
-            say(f"epoch {epoch}/{epochs}: test accuracy {history[-1][1]:.4f}, {seconds:.2f} s")
+            say(f"epoch {len(history)}/{epochs}: test accuracy {history[-1][1]:.4f}, {seconds:.2f} s")
         else:
             bar.set_postfix_str(f"test accuracy {history[-1][1]:.4f}", refresh=False)
             bar.update()
+        start = time.perf_counter()
+
+    net.network.fit(x, t, epochs, BATCH, Adam(lr=0.001), callbacks=[after_epoch], rng=1, progress=False)
     if bar is not None:
         bar.close()
     return history
@@ -195,9 +194,8 @@ def _table(rows: dict[str, tuple[float, float]]) -> str:
     lines = [f"{'images/s':12}{'one by one':>12}{f'batches of {BATCH}':>18}{'ratio':>9}"]
     for name, (one, batch) in rows.items():
         lines.append(f"{name:12}{one:12,.0f}{batch:18,.0f}{batch / one:8.1f}x")
-    lines.append(
-        "books' way: the same float32 network in plain NumPy; the other rows are fastnn's layers on each backend."
-    )
+    lines.append("compiled: what fastnn.compile makes of the network; above it the network itself on each backend;")
+    lines.append("books' way: the same float32 network in plain NumPy.")
     return "\n".join(lines)
 
 
