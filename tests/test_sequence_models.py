@@ -8,6 +8,7 @@ import pytest
 from every_backend import backend as backend
 from every_backend import on_every_backend
 
+import fastnn
 from fastnn import backends, models, optimizer, pickles, time_layers, trainer
 from fastnn.functions import softmax
 from fastnn.text import convert_one_hot, create_contexts_target, eval_perplexity
@@ -165,6 +166,8 @@ def test_plans_have_the_bits_of_the_layers(rng, name):
         assert type(written) is type(expected)
         np.testing.assert_array_equal(written, expected)
         np.testing.assert_array_equal(model.decoder.lstm.c, twin.decoder.lstm.c)
+        if name == "AttentionSeq2seq":
+            np.testing.assert_array_equal(*(m.decoder.attention.attention_weights for m in (model, twin)))
     assert model._plans[7].fits(5)
     assert model.generate(xs[:1], 2, 0) == [] and model.generate(xs, 2, 0).shape == (5, 0)
 
@@ -215,8 +218,14 @@ def test_layers_that_are_replaced_in_a_sequence_model(rng):
     W, b = model.decoder.affine.params
     model.decoder.affine = time_layers.TimeAffine(W + 1.0 * rng.standard_normal(W.shape), b)
     assert model.forward(xs, ts) == by_layers(copy.deepcopy(model)).forward(xs, ts)
+    assert not next(iter(model.network._plans.values())).program.in_python
     drawn = model.generate(xs, 1, 5)
     np.testing.assert_array_equal(model.generate(xs, 1, 5), drawn)
+    model.decoder.lstm.reverse = True
+    for _ in range(2):
+        assert model.forward(xs, ts) == by_layers(copy.deepcopy(model)).forward(xs, ts)
+        np.testing.assert_array_equal(model.generate(xs, 1, 5), by_layers(copy.deepcopy(model)).generate(xs, 1, 5))
+    model.decoder.lstm.reverse = False
     calls = []
     forward = model.decoder.forward
     model.decoder.forward = lambda *args: calls.append(1) or forward(*args)
@@ -235,6 +244,41 @@ def test_layers_that_are_replaced_in_a_sequence_model(rng):
     for _ in range(3):
         assert reversed_.forward(xs, ts) == plain.forward(np.ascontiguousarray(xs[:, ::-1]), ts)
         np.testing.assert_array_equal(reversed_.generate(xs, 1, 3), plain.generate(xs[:, ::-1], 1, 3))
+
+
+@pytest.mark.parametrize("name", SEQUENCE_MODELS)
+def test_the_network_of_a_sequence_model(rng, name):
+    model = getattr(models, name)(7, 3, 4, dtype="float64", rng=1)
+    with pytest.raises(RuntimeError, match="there has been no forward"):
+        _ = model.network
+    twin = copy.deepcopy(model)
+    xs, ts = rng.integers(0, 7, (6, 5)), rng.integers(0, 7, (6, 4))
+    model.forward(xs, ts)
+    net, x, t = model.network, np.concatenate([xs, ts[:, :-1]], axis=1), ts[:, 1:]
+    optimizers = optimizer.Adam(0.01), optimizer.Adam(0.01)
+    for _ in range(3):
+        assert net.step(x, t, optimizers[0]) == twin.forward(xs, ts)
+        twin.backward()
+        optimizers[1].update(twin.params, twin.grads)
+    for p, q in zip(model.params, twin.params, strict=True):
+        np.testing.assert_array_equal(p, q)
+    scores = net.predict(x)
+    np.testing.assert_array_equal(scores, twin.decoder.forward(ts[:, :-1], twin.encoder.forward(xs)))
+    assert net.loss(x, t) == twin.forward(xs, ts)
+    np.testing.assert_array_equal(fastnn.compile(net, dtype="float64").predict(x), scores)
+    assert [row.name for row in net.summary(x).rows] == ["EncoderDecoder", "TimeSoftmaxWithLoss"]
+    assert net.fit(x, t, 2, 4, optimizers[0], progress=False)["loss"]
+    model.decoder.__class__ = type("Own", (type(model.decoder),), {})  # a layer in Python
+    parts = fastnn.Network(net.layers, net.loss_layer)
+    assert parts.loss(x, t) == pytest.approx(net.loss(x, t), rel=1e-12)
+    assert "EncoderDecoder) runs in Python: its encoder or decoder is not one" in str(parts.summary(x))
+
+
+def test_half_precision_runs_layer_by_layer(rng):
+    model = models.Seq2seq(7, 3, 4, dtype="float16", rng=1)
+    xs, ts = rng.integers(0, 7, (6, 5)), rng.integers(0, 7, (6, 4))
+    assert len({model.forward(xs, ts) for _ in range(3)}) == 1 and not model._plans
+    assert len({tuple(model.generate(xs[:1], 1, 3)) for _ in range(3)}) == 1
 
 
 def test_plans_of_many_lengths_take_bounded_memory(rng, monkeypatch):

@@ -141,10 +141,15 @@ class EncoderDecoder(Branches):
     """Both as one layer of a network: ids (N, length + T'), of which the encoder reads the first -> (N, T', V)."""
 
     def __init__(self, encoder, decoder, length):
-        super().__init__([encoder.embed, encoder.lstm], [decoder.embed, decoder.lstm, decoder.affine])
+        super().__init__(*_layers(encoder, decoder))
         self.encoder = encoder
         self.decoder = decoder
         self.length = length
+
+    @property
+    def current(self):
+        """Whether the encoder and the decoder still have these layers."""
+        return self.branches == _layers(self.encoder, self.decoder)
 
     def rebuilt(self, branches):
         encoder, decoder = copy.copy(self.encoder), copy.copy(self.decoder)
@@ -157,6 +162,10 @@ class EncoderDecoder(Branches):
 
     def backward(self, dscore):
         return self.encoder.backward(self.decoder.backward(dscore))
+
+
+def _layers(encoder, decoder):
+    return [[encoder.embed, encoder.lstm], [decoder.embed, decoder.lstm, decoder.affine]]
 
 
 # How a plan runs them: classes -> (decode, whether the decoder sees all states of the encoder).
@@ -176,8 +185,8 @@ def _kind(encoder, decoder):
 
 def _lowered(program, layer, x):
     kind = _kind(layer.encoder, layer.decoder)
-    if kind is None:
-        raise Misfit("its encoder or decoder is not one that a plan knows")
+    if kind is None or not layer.current:
+        raise Misfit("its encoder or decoder is not one that a plan knows, or has other layers")
     return sequences.encoder_decoder(program, layer, x, *kind)
 
 
@@ -210,15 +219,17 @@ class Seq2seq(Planned, BaseModel):
     @property
     def network(self):
         """The `Network` for the lengths of the last batch: x is xs and ts[:, :-1] side by side, t is ts[:, 1:]."""
-        if self._plans.get(self._lengths) is None:
-            self._plans[self._lengths] = Network(
-                [EncoderDecoder(self.encoder, self.decoder, self._lengths[0])], self.softmax
-            )
-        return self._plans[self._lengths]
+        if self._lengths is None:
+            raise RuntimeError(f"{type(self).__name__}.network: there has been no forward, whose lengths it is for")
+        network = self._plans.get(self._lengths)
+        if network is None or not network.layers[0].current:
+            both = EncoderDecoder(self.encoder, self.decoder, self._lengths[0])
+            network = self._plans[self._lengths] = Network([both], self.softmax)
+        return network
 
     def forward(self, xs, ts):
         self._running = loss = None
-        if _ids(xs) and _ids(ts) and len(xs) == len(ts):
+        if self._kind() is not None and _ids(xs) and _ids(ts) and len(xs) == len(ts):
             self._lengths = xs.shape[1], ts.shape[1]
             if self._seen(self._lengths):
                 loss = self._by_plan("forward", np.concatenate([xs, ts[:, :-1]], axis=1), ts[:, 1:])
@@ -236,8 +247,8 @@ class Seq2seq(Planned, BaseModel):
 
     def generate(self, xs, start_id, sample_size):
         """The answer to xs (N, T): a list of sample_size ids if N is 1, else (N, sample_size)."""
-        kind = _kind(self.encoder, self.decoder)
-        if kind is not None and _ids(xs) and self.layer_types is fastnn_layers and self._seen(xs.shape[1]):
+        kind = self._kind()
+        if kind is not None and _ids(xs) and self._seen(xs.shape[1]):
             with contextlib.suppress(Misfit, ValueError, TypeError, IndexError):  # the layers explain
                 ids = self._writer(kind, xs).write(np.ascontiguousarray(xs), start_id, sample_size)
                 return ids[0].tolist() if len(ids) == 1 else ids
@@ -249,6 +260,11 @@ class Seq2seq(Planned, BaseModel):
         if writer is None or not writer.fits(n):
             writer = self._plans[length] = sequences.Writer(self.encoder, self.decoder, *kind, length, n)
         return writer
+
+    def _kind(self):
+        """What _KINDS has; None where the layers run one by one."""
+        plain = self.layer_types is fastnn_layers and self.params[0].dtype in (np.float32, np.float64)
+        return _kind(self.encoder, self.decoder) if plain else None
 
     def _seen(self, lengths):
         """Whether they came before, so that a plan pays. Forgets the plans when they take too much memory."""

@@ -91,7 +91,7 @@ def _layer(program, layer, following, x):
         else:
             raise Misfit("its class is not one that a plan knows" if cls else "it has a forward or backward of its own")
         for each in (layer, following)[:taken]:
-            _hold_options(program, each)
+            hold_options(program, each)
     except Misfit as misfit:
         program.reasons[number] = str(misfit) or "its arrays or options are not what the operation takes"
         for column, length in zip(columns, at, strict=True):
@@ -111,7 +111,8 @@ def _layer(program, layer, following, x):
     return taken, y._replace(origin=f"layer {number + taken - 1} ({last})"), backward
 
 
-def _hold_options(program, layer):
+def hold_options(program, layer):
+    """The plan is made anew where one of the layer's options is assigned."""
     for name in _OPTIONS:
         if hasattr(layer, name):
             program.hold(layer, name)
@@ -1088,7 +1089,7 @@ def lower_loss(program, layer, x):
     lowered = LOSSES.get(type(layer))
     if lowered is not None:
         try:
-            _hold_options(program, layer)
+            hold_options(program, layer)
             return lowered(program, layer, x)
         except Misfit:
             program.reasons[program.layer] = "its options are not what the operation takes"

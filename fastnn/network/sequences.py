@@ -8,7 +8,7 @@ gradient of the scores to those of the context, None where that has none of its 
 import numpy as np
 
 from .. import backends, time_layers
-from .lowering import Misfit, Value, beside, chain, class_of, lstm, time_attention
+from .lowering import Misfit, Value, beside, chain, class_of, hold_options, lstm, time_attention
 from .plan import make_plan
 from .program import Program
 
@@ -18,11 +18,7 @@ def encoder_decoder(program, layer, x, decode, sees_all):
 
     sees_all: the context is all states of the encoder; else it is the last one.
     """
-    encoder, decoder, T = layer.encoder, layer.decoder, layer.length
-    known = [(encoder, "embed"), (encoder, "lstm"), (decoder, "embed"), (decoder, "lstm"), (decoder, "affine")]
-    own = [each for branch in layer.branches for each in branch]
-    if any(program.hold(*place) is not each for place, each in zip(known, own, strict=True)):
-        raise Misfit("its layers have been replaced")
+    decoder, T = layer.decoder, layer.length
     if len(x.shape) != 1 or not 0 < T < x.shape[0]:
         raise Misfit("there is nothing to read")
     hs, read = chain(program, layer.branches[0], _ids(program, 0, T), numbered=False)
@@ -95,6 +91,7 @@ def _from_state(program, layer, x, h, c):
     """A decoder's TimeLSTM -> (hs, (hs, cs), backward: dhs -> (dx, dh))."""
     if class_of(program, layer) is not time_layers.TimeLSTM or not layer.stateful or layer.reverse:
         raise Misfit("its decoder has another recurrent layer than a TimeLSTM that keeps its state")
+    hold_options(program, layer)
     y, cs, back = lstm(program, layer, x, h.buffer, None if c is None else c.buffer)
 
     def backward(dhs):
@@ -234,6 +231,7 @@ class Writer:
         n = len(xs)
         ids, x = np.empty((n, sample_size), np.int64), np.full((n, 1), start_id)
         self._read.plan.run(n, self._read.inputs(xs))
+        self._read.finish(n)
         first, hs = self._read.results(n)
         self._context = hs if self._sees_all else first
         self._h, self._c = h, c = first.copy(), np.zeros_like(first)
