@@ -1,7 +1,8 @@
 """One by one against batches, for every network: python bench/per_batch.py docs/per_batch.svg
 
-Microseconds a sample at batches of 1 to 1000, float32, one thread: frozen by `fastnn.compile`, and the layers in NumPy,
-the way of the books. Prints the table, and draws it where a file is given.
+Microseconds a sample at batches of 1 to 1000, float32, one thread: frozen by `fastnn.compile` (models that write, and
+the one that reads in both directions: their own methods), and the layers in NumPy, the way of the books. Prints the
+table, and draws it where a file is given.
 """
 
 import itertools
@@ -36,22 +37,86 @@ def dense(*sizes, activation=layers.Sigmoid, normalised=False):
     return stack
 
 
+def transformer(D=64, heads=4, V=20):
+    """A block of attention and a network, and scores of each step; x (N, T, D)."""
+    rng = np.random.default_rng(0)
+
+    def affine(D, M):
+        return rng.standard_normal((D, M)).astype(np.float32) * np.float32(D**-0.5), np.zeros(M, np.float32)
+
+    def norm():
+        return layers.LayerNorm(np.ones(D, np.float32), np.zeros(D, np.float32))
+
+    attention = time_layers.MultiHeadAttention(*(a for _ in range(4) for a in affine(D, D)), heads, causal=True)
+    wide, narrow = (time_layers.TimeAffine(*affine(*shape)) for shape in ((D, 4 * D), (4 * D, D)))
+    last = time_layers.TimeAffine(*affine(D, V))
+    return [layers.Add([], [norm(), attention]), layers.Add([], [norm(), wide, layers.Relu(), narrow]), last]
+
+
 def of(model):
     return list(model.layers.values()) if isinstance(model.layers, dict) else model.layers
 
 
-# name: (layers, loss, shape of a sample; a number for indices below it)
+def numbers(*shape):
+    return lambda rng, n: rng.random((n, *shape), np.float32)
+
+
+def ids(T, V):
+    return lambda rng, n: rng.integers(0, V, (n, T))
+
+
+# Makers of (inputs of n samples, the compiled way, the books' way); both take (x, out), and the latter lets out be.
+
+
+def chain(stack, inputs, loss=layers.SoftmaxWithLoss):
+    """Layers in order."""
+    example = inputs(np.random.default_rng(0), 1)
+    predictor = fastnn.compile(fastnn.Network(stack, loss()), input_shape=example.shape[1:])
+
+    def by_layers(x, out):
+        for layer in stack:
+            named = type(layer).forward.__code__.co_varnames
+            x = layer.forward(x, False) if "train_flg" in named else layer.forward(x)
+
+    def reset():
+        for layer in stack:
+            if hasattr(layer, "reset_state"):
+                layer.reset_state()
+
+    return inputs, predictor, by_layers, reset
+
+
+def sequences(model, inputs):
+    """Both directions of an LSTM."""
+    return inputs, lambda x, out=None: model.predict(x), lambda x, out: model.predict(x), lambda: None
+
+
+def answers(model, inputs, size):
+    """An encoder and a decoder that writes `size` ids."""
+
+    def by_layers(x, out):
+        model.decoder.generate(model.encoder.forward(x), 0, size)
+
+    return inputs, lambda x, out=None: model.generate(x, 0, size), by_layers, lambda: None
+
+
+IMAGE, TIME = (1, 28, 28), time_layers.TimeSoftmaxWithLoss
 NETWORKS = {
-    "784-50-100-10": (lambda: dense(784, 50, 100, 10), layers.SoftmaxWithLoss, (784,)),
-    "TwoLayerNet": (lambda: of(models.TwoLayerNet(784, 50, 10)), layers.SoftmaxWithLoss, (784,)),
-    "784-625-10": (lambda: dense(784, 625, 10), layers.SoftmaxWithLoss, (784,)),
-    "784-100x6-10\nBatchNorm": (
-        lambda: dense(784, *[100] * 6, 10, activation=layers.Relu, normalised=True), layers.SoftmaxWithLoss, (784,),
+    "784-50-100-10": lambda: chain(dense(784, 50, 100, 10), numbers(784)),
+    "TwoLayerNet": lambda: chain(of(models.TwoLayerNet(784, 50, 10)), numbers(784)),
+    "784-625-10": lambda: chain(dense(784, 625, 10), numbers(784)),
+    "784-100x6-10\nBatchNorm": lambda: chain(
+        dense(784, *[100] * 6, 10, activation=layers.Relu, normalised=True), numbers(784)
     ),
-    "SimpleConvNet": (lambda: of(models.SimpleConvNet()), layers.SoftmaxWithLoss, (1, 28, 28)),
-    "DeepConvNet": (lambda: of(models.DeepConvNet()), layers.SoftmaxWithLoss, (1, 28, 28)),
-    "Rnnlm\n35 words of 1000": (lambda: of(models.Rnnlm(1000, 100, 100)), time_layers.TimeSoftmaxWithLoss, (35,)),
-}  # fmt: skip
+    "SimpleConvNet": lambda: chain(of(models.SimpleConvNet()), numbers(*IMAGE)),
+    "DeepConvNet": lambda: chain(of(models.DeepConvNet()), numbers(*IMAGE)),
+    "Rnnlm\n35 words of 1000": lambda: chain(of(models.Rnnlm(1000, 100, 100)), ids(35, 1000), TIME),
+    "BetterRnnlm, H 200\n35 words of 1000": lambda: chain(of(models.BetterRnnlm(1000, 200, 200)), ids(35, 1000), TIME),
+    "BiLSTMClassifier, H 50\n28 rows of 28": lambda: sequences(models.BiLSTMClassifier(28, 50, 10), numbers(28, 28)),
+    "Seq2seq, H 128\n7 digits to 4": lambda: answers(models.Seq2seq(13, 16, 128), ids(7, 13), 4),
+    "AttentionSeq2seq, H 256\n29 letters to 10": lambda: answers(models.AttentionSeq2seq(59, 16, 256), ids(29, 59), 10),
+    "transformer block, D 64\n32 steps, 4 heads": lambda: chain(transformer(), numbers(32, 64), TIME),
+}
 
 
 def seconds(call, most=MOST):
@@ -68,28 +133,17 @@ def seconds(call, most=MOST):
 def measure():
     """-> {name: {"fastnn": [seconds a sample at each batch], "NumPy": ...}}; None where one call takes too long."""
     rng, found = np.random.default_rng(1), {}
-    for name, (make, loss, shape) in NETWORKS.items():
-        stack = make()
-        net = fastnn.Network(stack, loss())
-        predictor = fastnn.compile(net, input_shape=shape)
-
-        def by_layers(x, stack=stack):
-            for layer in stack:
-                named = type(layer).forward.__code__.co_varnames
-                x = layer.forward(x, False) if "train_flg" in named else layer.forward(x)
-            return x
-
+    for name, make in NETWORKS.items():
+        inputs, compiled, by_layers, reset = make()
         rows = found[name] = {"fastnn": [], "NumPy": []}
         for n in BATCHES:
-            x = rng.random((n, *shape), np.float32)
-            if net.layers[0].params[0].ndim == 2 and hasattr(net.layers[0], "idx"):
-                x = (x * len(net.layers[0].params[0])).astype(np.int64)
-            net.reset_state()
-            out = predictor(x)
-            rows["fastnn"].append(seconds(lambda predictor=predictor, x=x, out=out: predictor(x, out), 0.1) / n)
+            x = inputs(rng, n)
+            reset()
+            out = compiled(x)
+            rows["fastnn"].append(seconds(lambda call=compiled, x=x, out=out: call(x, out), 0.1) / n)
             slow = rows["NumPy"] and (rows["NumPy"][-1] is None or rows["NumPy"][-1] * n > MOST)
             with fastnn.use_backend("numpy"):
-                rows["NumPy"].append(None if slow else seconds(lambda x=x: by_layers(x), 0.15) / n)
+                rows["NumPy"].append(None if slow else seconds(lambda call=by_layers, x=x: call(x, None), 0.15) / n)
     return found
 
 
@@ -97,8 +151,8 @@ def table(found):
     lines = ["| us a sample | " + " | ".join(f"{n}" for n in BATCHES) + " |", "| --- |" + " ---: |" * len(BATCHES)]
     for name, rows in found.items():
         for who, values in rows.items():
-            cells = ("" if v is None else f"{v * 1e6:.3g}" for v in values)
-            lines.append(f"| {' '.join(name.split())}, {who} | " + " | ".join(cells) + " |")
+            cells = ("" if v is None else f"{v * 1e6:.{3 if v < 1e-3 else 4}g}" for v in values)
+            lines.append(f"| {name.replace(chr(10), ', ')}, {who} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -110,8 +164,8 @@ def draw(found, path):
     from matplotlib import ticker
 
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "fastnn", "font.size": 9})
-    figure, grid = plt.subplots(2, 4, figsize=(10, 5), sharex=True, layout="constrained")
-    for axes, (name, rows) in zip(grid.flat, found.items(), strict=False):
+    figure, grid = plt.subplots(3, 4, figsize=(10, 7.5), sharex=True, layout="constrained")
+    for axes, (name, rows) in zip(grid.flat, found.items(), strict=True):
         for (who, values), colour in zip(rows.items(), (GREEN, ORANGE), strict=True):
             points = [(n, v * 1e6) for n, v in zip(BATCHES, values, strict=True) if v is not None]
             axes.plot(*zip(*points, strict=True), "o-", color=colour, label=who, markersize=4, linewidth=1.5)
@@ -125,9 +179,8 @@ def draw(found, path):
             axis.set_minor_formatter(ticker.NullFormatter())
         axes.grid(color="#dddddd")
         axes.spines[["top", "right"]].set_visible(False)
-    last = grid.flat[-1]
-    last.axis("off")
-    last.legend(*grid.flat[0].get_legend_handles_labels(), loc="center", frameon=False, fontsize=11)
+    labels = grid.flat[0].get_legend_handles_labels()
+    figure.legend(*labels, loc="outside upper center", ncols=2, frameon=False, fontsize=11)
     figure.supxlabel("samples in a batch", fontsize=10)
     figure.supylabel("us a sample, float32, 1 thread", fontsize=10)
     figure.savefig(path, metadata={"Date": None} if str(path).endswith(".svg") else None)
