@@ -322,6 +322,15 @@ def test_classifier_by_both_directions(rng):
     x, t = rng.standard_normal((4, 6, 3)), rng.integers(0, 5, 4)
     for lengths in None, np.array([6, 1, 3, 4]):
         check_gradients(model, lambda lengths=lengths: model.forward(x, t, lengths))
+    other = copy.deepcopy(model)
+    other._passes_are_ours = False
+    for lengths in None, np.array([6, 1, 0, 4]), None:
+        assert model.forward(x, t, lengths) == other.forward(x, t, lengths)
+        assert (model._running is None) is (lengths is not None)
+        np.testing.assert_array_equal(model.backward(), other.backward())
+        for g, h in zip(model.grads, other.grads, strict=True):
+            np.testing.assert_array_equal(g, h)
+    np.testing.assert_array_equal(model.network.predict(x), other.predict(x))
     sgd = optimizer.Adam(0.05)
     for _ in range(60):
         trainer.training_step(model, sgd, x, t)

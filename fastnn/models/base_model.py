@@ -114,7 +114,11 @@ class Layered(Planned, BaseModel):
             states = self._states()
             loss = self._by_plan("loss", x, t)
             self._evaluated = None if loss is None else (x, t, states)
-        return self.loss_layer.forward(self.predict(x, train_flg), t) if loss is None else loss
+        return self.loss_layer.forward(self._scores(x, train_flg), t) if loss is None else loss
+
+    def _scores(self, x, train_flg):
+        """What `forward` has the loss of, where the layers work one by one."""
+        return self.predict(x, train_flg)
 
     def backward(self, dout=1):
         """Fill `grads`, times dout, once after each `forward` -> the gradient of x; None where x are indices."""
