@@ -195,6 +195,15 @@ NETWORKS = {
         lambda: [time_layers.TimeBiLSTM(*lstm().params, *lstm().params, stateful=True), affine(70, 3)],
         softmax_loss, normal(6, 7, 4), np.arange(6) % 3,
     ),
+    "MatMul": (
+        lambda: [
+            layers.MatMul(normal(4, 5)), layers.Sigmoid(), layers.MatMul(normal(5, 6)), affine(42, 3),
+        ],
+        softmax_loss, normal(6, 7, 4), np.arange(6) % 3,
+    ),
+    "MatMul, many words": (
+        lambda: [layers.MatMul(normal(20, 3)), layers.MatMul(normal(3, 2005))], softmax_loss, X, 500 * T
+    ),
     "transformer": (
         lambda: recurrent(
             layers.Add([], [layers.LayerNorm(1 + normal(4), normal(4)), attention(causal=True)]),

@@ -7,6 +7,13 @@ from .base_model import BaseModel
 
 
 class _Word2vec(BaseModel):
+    """Not on a `Network`, whose plan would be in pieces: none of these is a chain of layers with one loss.
+
+    SimpleCBOW adds two products of two inputs, SimpleSkipGram two losses of the same scores. CBOW and SkipGram draw
+    words in Python between two look-ups, a quarter of a step (100 targets with 10 neighbours, 10,000 words, by rows: 72
+    of 284 us; 43 the update, 28 the mean of the neighbours), and the products of gathered rows are NumPy's.
+    """
+
     layer_types = fastnn_layers
 
     @property

@@ -197,8 +197,8 @@ class Product:
 
 
 def _product(program, layer, x, columns, kind, alpha):
-    """x @ W + b over rows of `columns` numbers -> (y, backward) of the buffer (N * rows, M)."""
-    (W, b), (dW, db) = _arrays(program, layer, any_order=True)
+    """x @ W + b, or without b, over rows of `columns` numbers -> (y, backward) of the buffer (N * rows, M)."""
+    (W, b), (dW, db) = ((*arrays, None)[:2] for arrays in _arrays(program, layer, any_order=True))
     D, M = layer.params[0].shape
     rows = math.prod(x.shape) // D if columns == D else 1
     x2 = program.view(x.buffer, rows, (D,))
@@ -1122,6 +1122,7 @@ ACTIVATION_CLASSES = (
 
 FUSING = {
     layers.Affine: _affine,
+    layers.MatMul: _time_affine,
     time_layers.TimeAffine: _time_affine,
     layers.Convolution: _convolution,
 }
