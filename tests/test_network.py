@@ -618,6 +618,30 @@ def test_python_between_native_parts():
         assert {lowered.plan.name for lowered in net._plans.values()} == {"parts"}
 
 
+def test_summary_changes_nothing():
+    net = Network([*recurrent(lstm(stateful=True)), layers.Dropout(0.5, rng=0)], time_layers.TimeSoftmaxWithLoss())
+    net.step(WORDS, NEXT, optimizer.SGD())
+    h, drawn = net.layers[1].h, net.layers[-1].rng.bit_generator.state
+    net.summary(repeats=1)  # 100 samples; the state is of 6
+    assert net.layers[1].h is h and net.layers[-1].rng.bit_generator.state == drawn
+
+
+def test_python_layers_with_results_of_other_shapes():
+    class Odd(Doubled):
+        def forward(self, x):
+            return x if len(x) == 2 else x[:, :1]
+
+    class Back(Doubled):
+        def backward(self, dout):
+            return dout[:, :1]
+
+    with pytest.raises(ValueError, match=r"layer 2 \(Odd\): forward gives \(8, 1\) where \(8, 3\) must be"):
+        Network([affine(20, 3), Odd()]).predict(X)
+    net = Network([affine(20, 3), Back()], softmax_loss())
+    with pytest.raises(ValueError, match=r"layer 2 \(Back\): backward gives \(8, 1\) where \(8, 3\) must be"):
+        net.step(X, T, optimizer.SGD())
+
+
 def test_summary_says_why_layers_run_in_python():
     net = Network([Doubled(), *dense(lambda M: Scaled(normal(M)))], softmax_loss())
     net.layers[1].forward = lambda x: layers.Affine.forward(net.layers[1], x)

@@ -944,7 +944,12 @@ def _in_python(program, layer, x):
     def forward(x, y):
         if has_flag:
             layer.train_flg = program.train
-        y[...] = layer.forward(x, *options)
+        put(layer.forward(x, *options), y, "forward")
+
+    def put(result, into, method):
+        if np.shape(result) != into.shape:
+            raise ValueError(f"Network: {name}: {method} gives {np.shape(result)} where {into.shape} must be")
+        into[...] = result
 
     program.emit(forward, x.buffer, y)
 
@@ -954,7 +959,7 @@ def _in_python(program, layer, x):
         def run(dy, x, y, dx):
             result = layer.backward(dy)
             if dx is not None:
-                dx[...] = result
+                put(result, dx, "backward")
 
         program.emit(run, dy, x.buffer, y, dx)
         return dx

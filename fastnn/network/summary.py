@@ -1,5 +1,6 @@
 """The table of a network's layers."""
 
+import contextlib
 import math
 import time
 from typing import Any, NamedTuple
@@ -59,24 +60,49 @@ def summary(net, x, batch_size, repeats):
         if net.input_dtype is None:
             x = (x * len(net.layers[0].params[0])).astype(np.int64)
     x = net._input(x)
-    lowered = net._plan("predict", True, shape, x.dtype, len(x))
-    if net.loss_layer is not None:
-        try:
-            t = _targets(net, lowered.y.shape, len(x))
-            lowered = net._plan("gradient", True, shape, x.dtype, len(x))
-            inputs = net._inputs(lowered, x, t)
-        except ValueError:  # a loss in Python whose targets are not known
-            lowered = net._plan("predict", True, shape, x.dtype, len(x))
-            inputs = net._inputs(lowered, x, None)
-    else:
-        inputs = net._inputs(lowered, x, None)
-    rows = _rows(net, lowered, inputs, len(x), repeats)
+    with _as_it_was(net):
+        lowered, rows = _measured(net, x, repeats)
     note = f"a training pass of {len(x)} samples, run as {_how(lowered.plan)}, times of single operations"
     all_layers = [*net.layers, net.loss_layer]
     for number, reason in sorted(lowered.program.reasons.items()):
         note += f"\nlayer {number} ({type(all_layers[number - 1]).__name__}) runs in Python: {reason}"
     memory = lowered.program.arena_bytes / 2**20
     return Summary(rows, f"Network, {net.dtype}, samples {shape}, {memory:.1f} MiB between the layers", note)
+
+
+@contextlib.contextmanager
+def _as_it_was(net):
+    """Recurrent states begin as zeros; these, statistics and random numbers are afterwards what they were."""
+    leaves = net.leaves()
+    states = [(layer, name, getattr(layer, name)) for layer in leaves for name in ("h", "c") if hasattr(layer, name)]
+    running = [(a, a.copy()) for layer in leaves for a in _statistics(layer)]
+    generators = {id(g): g for layer in leaves if isinstance(g := getattr(layer, "rng", None), np.random.Generator)}
+    drawn = [(g.bit_generator, g.bit_generator.state) for g in generators.values()]
+    net.reset_state()
+    try:
+        yield
+    finally:
+        for layer, name, value in states:
+            setattr(layer, name, value)
+        for a, before in running:
+            a[...] = before
+        for bits, state in drawn:
+            bits.state = state
+
+
+def _measured(net, x, repeats):
+    """(the pass that was measured, rows)"""
+    shape = x.shape[1:]
+    lowered = net._plan("predict", True, shape, x.dtype, len(x))
+    t = None
+    if net.loss_layer is not None:
+        try:
+            t = _targets(net, lowered.y.shape, len(x))
+            lowered = net._plan("gradient", True, shape, x.dtype, len(x))
+            lowered.targets(t, len(x))
+        except ValueError:  # a loss in Python whose targets are not known
+            lowered = net._plan("predict", True, shape, x.dtype, len(x))
+    return lowered, _rows(net, lowered, net._inputs(lowered, x, t), len(x), repeats)
 
 
 def _how(plan):
@@ -93,19 +119,11 @@ def _rows(net, lowered, inputs, n, repeats):
     program, plan = lowered.program, lowered.plan
     count = len(program.instructions)
     best = np.full(count, np.inf)
-    states = [
-        (layer, name, getattr(layer, name)) for layer in net.leaves() for name in ("h", "c") if hasattr(layer, name)
-    ]
-    running = [a.copy() for layer in net.leaves() for a in _statistics(layer)]
     for _ in range(max(repeats, 1)):
         for i in range(count):
             began = time.perf_counter()
             plan.run(n, inputs, i, i + 1)
             best[i] = min(best[i], time.perf_counter() - began)
-    for layer, name, value in states:
-        setattr(layer, name, value)
-    for a, before in zip((a for layer in net.leaves() for a in _statistics(layer)), running, strict=True):
-        a[...] = before
     layers = [*net.layers, net.loss_layer] if lowered.loss is not None else net.layers
     rows = []
     for number, layer in enumerate(layers, 1):
