@@ -20,7 +20,7 @@ from .summary import summary
 from .updates import Updates, structure
 
 _BLOCK_BYTES = 4 << 20  # of memory for what lies between the layers: larger inputs of predict go through in blocks
-_BLOCK = 1024  # samples, the smallest block that is cut
+_FEWEST, _BLOCK = 16, 1024  # samples of such a block
 _KEPT = 16  # plans, each with its memory: sequences of many lengths are so many shapes
 
 
@@ -168,15 +168,15 @@ class Network:
     def predict(self, x, train_flg=False):
         """What the last layer gives: x (N, ...) -> (N, ...), scores for a classifier. Large inputs go in blocks."""
         with self._lock:
-            x = self._input(x)
-            block = self._block(x.shape[1:])
-            if train_flg or len(x) <= block:
-                return self._scores(x, train_flg).copy()
-            first = self._scores(x[:block], False)
+            x = self._samples(x)
+            block = len(x) if train_flg else self._block(x)
+            first = self._scores(self._input(x[:block]), train_flg)
+            if len(x) <= block:
+                return first.copy()
             out = np.empty((len(x), *first.shape[1:]), first.dtype)
             out[:block] = first
             for i in range(block, len(x), block):
-                out[i : i + block] = self._scores(x[i : i + block], False)
+                out[i : i + block] = self._scores(self._input(x[i : i + block]), False)
             return out
 
     def loss(self, x, t, train_flg=False):
@@ -342,16 +342,25 @@ class Network:
         """x as (N, ...): contiguous, integers as they are where the first layer looks rows up, else in `dtype`."""
         if type(x) is np.ndarray and x.dtype is self.input_dtype and x.flags.carray and x.ndim > 1:
             return x
+        x = self._samples(x)
+        dtype = x.dtype.newbyteorder("=") if self.input_dtype is None else self.dtype
+        return np.require(x, dtype, ["C_CONTIGUOUS", "ALIGNED"])
+
+    def _samples(self, x):
+        """x as (N, ...) of any layout, and of any dtype that becomes what the network takes."""
         x = np.asarray(x)
-        if self.input_dtype is None:
-            if x.dtype.kind not in "iu":
-                first = type(self.layers[0]).__name__
-                raise TypeError(f"Network: x has dtype {x.dtype}; layer 1 ({first}) takes indices")
-            return np.ascontiguousarray(x)
-        if x.dtype.kind not in "biuf":
-            raise TypeError(f"Network: x has dtype {x.dtype}; it must be real numbers")
-        x = np.require(x, self.dtype, ["C_CONTIGUOUS", "ALIGNED"])
-        return x.reshape(1, -1) if x.ndim < 2 else x
+        if self.input_dtype is not None:
+            if x.dtype.kind not in "biuf":
+                raise TypeError(f"Network: x has dtype {x.dtype}; it must be real numbers")
+            return x.reshape(1, -1) if x.ndim < 2 else x
+        if x.size == 0:
+            x = x.astype(np.int64)
+        first = f"layer 1 ({type(self.layers[0]).__name__}) takes indices"
+        if x.dtype.kind not in "iu":
+            raise TypeError(f"Network: x has dtype {x.dtype}; {first}")
+        if x.ndim == 0:
+            raise ValueError(f"Network: x is (); {first} (N, ...)")
+        return x
 
     def _scores(self, x, train_flg):
         """A view that the next run overwrites."""
@@ -425,13 +434,15 @@ class Network:
                     return f"the scores are finite but the loss {type(self.loss_layer).__name__} of them is not"
             return "it could not be found again"
 
-    def _block(self, shape):
-        """Samples that go through at once."""
-        plan = self._plans.get(("predict", False, shape, self.dtype.kind, None))
-        if plan is None:
-            return _BLOCK
-        each = plan.program.arena_bytes // plan.program.capacity
-        return max(_BLOCK_BYTES // max(each, 1), 16) if each > _BLOCK_BYTES // _BLOCK else _BLOCK
+    def _block(self, x):
+        """Samples of x that `predict` sends through at once."""
+        n, most = len(x), _FEWEST
+        if n > most:
+            dtype = x.dtype if self.input_dtype is None else self.input_dtype
+            program = self._plan("predict", False, x.shape[1:], dtype, 1).program
+            each = program.arena_bytes // program.capacity
+            most = max(min(_BLOCK_BYTES // max(each, 1), _BLOCK), _FEWEST)
+        return -(-n // max(-(-n // most), 1)) or 1  # as many in each
 
 
 class Lowered:

@@ -2,8 +2,10 @@
 
 import contextlib
 import copy
+import os
 import threading
 import time
+import weakref
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,10 @@ from . import lowering
 from .plan import Plan, native_plan
 from .program import Program
 
-_CACHE_BYTES = 1 << 20  # of memory between the layers that a block of samples takes, at most
+_CACHE_BYTES = 1 << 20  # of memory between the layers that a block of samples takes, at most, but for so many samples:
+_FEWEST, _FEWEST_SEQUENCES = 4, 32  # one at a time a BetterRnnlm takes 10.4 ms, 32 4.2 ms each
 _BLOCK = 256  # samples of a block, at most
+_RECURRENT = {"rnn_forward", "lstm_forward", "gru_forward"}
 _SCORES, _PROBABILITIES = 0, 1
 _OF_A_PASS = "x", "_input", "_saved", "_mask", "out", "idx", "_arg", "h", "c", "dh", "dc"  # attributes of layers
 _SIGMOID_LOSSES = layers.SigmoidWithLoss, time_layers.TimeSigmoidWithLoss
@@ -26,6 +30,8 @@ def compile(net, dtype=None, input_shape=None):
     """A `Predictor`: the network as it is now, frozen. dtype: "float32" or "float64", by default the network's.
 
     input_shape: of one sample, where the network has not seen one yet; by default it is taken from the first input.
+    Raises TypeError for what is not a `Network` and for another dtype, ValueError for a shape that the network does not
+    take.
     """
     return Predictor(net, dtype, input_shape)
 
@@ -39,6 +45,9 @@ class Predictor:
     """
 
     def __init__(self, net, dtype=None, input_shape=None):
+        net = getattr(net, "network", net)  # of a model
+        if not hasattr(net, "input_dtype"):
+            raise TypeError(f"compile: net is a {type(net).__name__}; it must be a fastnn.Network: Network(layers, loss)")
         self.dtype = np.dtype(net.dtype if dtype is None else dtype)
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"compile: dtype is {self.dtype}; it must be float32 or float64")
@@ -47,29 +56,31 @@ class Predictor:
         self._to_probabilities = _probabilities(net)
         self.input_shape: Any = None
         self._results: list[Any] = [None, None]
-        shape = net.input_shape if input_shape is None else tuple(input_shape)
-        self._lock = threading.Lock()
+        shape = net.input_shape if input_shape is None else input_shape
+        self._new_locks()
+        _predictors.add(self)
         if shape is not None:
-            self._prepare(shape)
+            self._prepare(_SCORES, tuple(shape) if isinstance(shape, tuple | list) else (shape,))
 
-    def _prepare(self, shape):
+    def _new_locks(self):
+        self._lock = threading.Lock()
+        self._one_at_a_time = threading.Lock()  # for layers in Python, which keep things
+
+    def _prepare(self, which, shape):
         with self._lock:
-            if self.input_shape is not None:
+            if self._results[which] is not None:
                 return
-            self._results[_SCORES] = scores = _Frozen(self, shape, None)
-            if not isinstance(self._to_probabilities, Exception):
-                self._results[_PROBABILITIES] = _Frozen(self, shape, self._to_probabilities)
-            self.output_shape = scores.shape
-            own = {
-                "predict": (_SCORES, False),
-                "predict_proba": (_PROBABILITIES, False),
-                "predict_classes": (_SCORES, True),
-            }
-            for name, (which, classes) in own.items():  # one call instead of two, where no subclass has its own
-                result = self._results[which]
-                if result is not None and getattr(type(self), name) is getattr(Predictor, name):
+            shape = shape if self.input_shape is None else self.input_shape
+            last = self._to_probabilities if which == _PROBABILITIES else None
+            result = self._results[_SCORES] if which == _PROBABILITIES and last is None else None
+            result = _Frozen(self, shape, last) if result is None else result
+            names = {"predict_proba": False} if which == _PROBABILITIES else {"predict": False, "predict_classes": True}
+            for name, classes in names.items():  # one call instead of two, where no subclass has its own
+                if getattr(type(self), name) is getattr(Predictor, name):
                     vars(self)[name] = result.function(classes)
-            self.input_shape = shape
+            if which == _SCORES:
+                self.input_shape, self.output_shape = shape, result.shape
+            self._results[which] = result
 
     def __call__(self, x, out=None):
         """What the network's `predict` gives: scores. x (N, ...) -> (N, ...)."""
@@ -88,15 +99,17 @@ class Predictor:
         return self._result(_SCORES, x).classes(x, out)
 
     def _result(self, which, x):
-        if self.input_shape is None:
-            self._prepare(_samples(_as_array(x, self._indices), self._indices).shape[1:])
-        if self._results[which] is None:
+        if which == _PROBABILITIES and isinstance(self._to_probabilities, Exception):
             raise self._to_probabilities
+        if self._results[which] is None:
+            shape = _samples(_as_array(x, self._indices), self._indices).shape[1:]
+            self._prepare(_SCORES, shape)
+            self._prepare(which, shape)
         return self._results[which]
 
     def latency(self, n=1, calls=1000):
         """Seconds that predictions of n samples take -> {"p50", "p90", "p99", "mean"}: `calls` calls, one thread."""
-        if self.input_shape is None:
+        if self._results[_SCORES] is None:
             raise RuntimeError("Predictor.latency: no input yet; call the predictor once, or compile with input_shape")
         shape = (n, *self.input_shape)
         x = np.zeros(shape, np.int64) if self._indices else np.random.default_rng(0).random(shape).astype(self.dtype)
@@ -107,6 +120,19 @@ class Predictor:
             times.append(time.perf_counter_ns() - began)
         p50, p90, p99 = (float(p) * 1e-9 for p in np.percentile(times, (50, 90, 99)))
         return {"p50": p50, "p90": p90, "p99": p99, "mean": float(np.mean(times)) * 1e-9}
+
+
+_predictors: weakref.WeakSet = weakref.WeakSet()
+
+
+def _after_fork():
+    """Locks that threads of the parent held will not be released here."""
+    for predictor in list(_predictors):
+        predictor._new_locks()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _as_array(x, indices):
@@ -129,8 +155,11 @@ class _Frozen:
     def __init__(self, predictor, shape, last):
         self.dtype, self._indices, self.input_shape = predictor.dtype, predictor._indices, shape
         self._first = predictor.layers[0]
+        self._predictor = weakref.proxy(predictor)
         program = self._lower(predictor, shape, last, 1)
-        self.block = max(1, min(_BLOCK, _CACHE_BYTES // max(program.arena_bytes, 1)))
+        sequences = any(op in _RECURRENT for op, _ in program.instructions)
+        fewest = _FEWEST_SEQUENCES if sequences else _FEWEST
+        self.block = max(fewest, min(_BLOCK, _CACHE_BYTES // max(program.arena_bytes, 1)))
         self._program = self._lower(predictor, shape, last, self.block)
         self._native = native_plan(self._program, frozen=self.y.buffer)
         # (x, out) of up to `block` samples, plain arrays -> out, None where an index is outside
@@ -139,7 +168,6 @@ class _Frozen:
         if self._block_of_scores is None:
             self._native, self._block_of_scores, self._block_of_classes = None, self._in_python, self._argmax
         self._local = threading.local()  # plans in Python: one a thread
-        self._one_at_a_time = threading.Lock() if self._program.in_python else contextlib.nullcontext()
 
     def function(self, classes):
         """(x, out=None) -> scores or classes: one native call where up to `block` samples are as that takes them."""
@@ -169,13 +197,14 @@ class _Frozen:
     def _in_blocks(self, function, x, out, shape, dtype):
         """`function` of x, converted block by block, into out (N, *shape)."""
         x = self._input(x)
-        n, block = len(x), self.block
+        n = len(x)
+        block = -(-n // max(-(-n // self.block), 1))  # as many in each; a few alone would take longer
         result = self._output(out, (n, *shape), dtype)
         into = np.empty_like(result) if out is not None and np.may_share_memory(result, x) else result
         wanted = x.dtype.newbyteorder("=") if self._indices else self.dtype
         plain = x.dtype == wanted and x.flags.c_contiguous and x.flags.aligned
         try:
-            for i in range(0, n, block):
+            for i in range(0, n, block or 1):
                 part = x[i : i + block]
                 if not plain:
                     part = np.require(part, wanted, ["C_CONTIGUOUS", "ALIGNED"])
@@ -229,7 +258,7 @@ class _Frozen:
         if plan is None:
             plan = plans[backends.active_name] = Plan(self._program)
         inputs = (x, None, *(function(x) for function in self._program.inputs))
-        with self._one_at_a_time:  # layers in Python keep things
+        with self._predictor._one_at_a_time if self._program.in_python else contextlib.nullcontext():
             plan.run(n, inputs)
         y = self._program.records[self.y.buffer]
         out[...] = x.reshape(out.shape) if y.kind == "input" else plan.view(self.y.buffer, n)
