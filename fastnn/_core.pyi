@@ -110,10 +110,6 @@ class Plan:
     def view(
         self, buffer: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex
     ) -> typing.Any: ...
-    @property
-    def capacity(self) -> int: ...
-    @property
-    def nbytes(self) -> int: ...
 
 def activation_backward(
     dout: typing.Any, saved: typing.Any, kind: typing.Any, alpha: typing.Any = 0.0, dx: typing.Any = None

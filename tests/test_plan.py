@@ -468,6 +468,39 @@ def test_transformed_filters_change_no_bit(C, F, size, algorithm, isa):
         assert function(x).tobytes() == expected.tobytes()
 
 
+CELLS = {"rnn": 1, "lstm": 4, "gru": 3, "gru_linear": 3}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("D, H", [(5, 3), (40, 33), (1, 70), (100, 100)])  # folded into Wh, and not
+@pytest.mark.parametrize("T", [1, 2, 5])
+@pytest.mark.parametrize("cell", CELLS)
+def test_packed_recurrent_weights_change_no_bit(cell, T, D, H, dtype, isa):
+    rng = np.random.default_rng(D)
+    op, G = f"{cell.removesuffix('_linear')}_forward", CELLS[cell]
+    Wx, Wh, b = make(rng, (D, G * H), dtype), make(rng, (H, G * H), dtype), make(rng, G * H, dtype)
+    options, saved = {
+        "rnn": ((None, "tanh"), ()),
+        "lstm": ((None, None, make(rng, 3 * H, dtype)), (1, 4)),
+        "gru": ((None, False, None), (3,)),
+        "gru_linear": ((None, True, make(rng, H, dtype)), (4,)),
+    }[cell]
+    options = Wx, Wh, b, *options, None, T == 5, False  # from the end
+    p = Program(dtype, 33)
+    hs = p.arena((T, H))
+    given = [p.array(a) if isinstance(a, np.ndarray) else a for a in options]
+    p.emit(op, p.input(0, (T, D)), *given, hs, *(p.arena((T, k * H)) for k in saved))
+    function = p.plan(frozen=hs).function()
+    for n in 1, 2, 7, 33:
+        x = make(rng, (n, T, D), dtype)
+        expected = getattr(ops, op)(x, *options)
+        expected = expected[0] if isinstance(expected, tuple) else expected
+        assert function(x).tobytes() == expected.tobytes(), n
+    before = function(x := make(rng, (7, T, D), dtype))
+    Wx[...] = Wh[...] = np.nan  # not looked at again
+    assert T == 1 or (function(x) == before).all()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("V", [1, 2, 10, 64, 1000])
 def test_largest_scores(V, dtype, isa):

@@ -47,7 +47,9 @@ class Predictor:
     def __init__(self, net, dtype=None, input_shape=None):
         net = getattr(net, "network", net)  # of a model
         if not hasattr(net, "input_dtype"):
-            raise TypeError(f"compile: net is a {type(net).__name__}; it must be a fastnn.Network: Network(layers, loss)")
+            raise TypeError(
+                f"compile: net is a {type(net).__name__}; it must be a fastnn.Network: Network(layers, loss)"
+            )
         self.dtype = np.dtype(net.dtype if dtype is None else dtype)
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"compile: dtype is {self.dtype}; it must be float32 or float64")

@@ -153,9 +153,6 @@ class Plan {
     return py::array(dtype, shape, {}, own_.data[size_t(i)], self);
   }
 
-  idx capacity() const { return capacity_; }
-  idx nbytes() const { return arena_bytes_ + label_bytes_ + own_.scratch_bytes; }
-
  private:
   // ---- construction: cold, which keeps it small
 
@@ -534,16 +531,24 @@ class Plan {
       if (!packed_.back()) throw std::bad_alloc();
       return static_cast<T*>(std::memset(packed_.back().get(), 0, size_t(elements) * sizeof(T)));
     };
+    State state = new_state();
+    state.n = 1;
     for (Instruction& instruction : instructions_) {
       const string name = instruction.operation ? instruction.operation->name : "";
-      if (writes_arrays_ || (name != "affine_forward" && name != "conv2d_forward")) continue;
+      const bool steps = name == "rnn_forward" || name == "lstm_forward" || name == "gru_forward";
+      if (writes_arrays_ || (name != "affine_forward" && name != "conv2d_forward" && !steps)) continue;
       const Buffer &x = buffers_[size_t(instruction.arguments[0].buffer)],
                    &W = buffers_[size_t(instruction.arguments[1].buffer)];
       if (W.kind != Kind::array) continue;
+      if (steps) {
+        const Buffer& Wh = buffers_[size_t(instruction.arguments[2].buffer)];
+        if (Wh.kind != Kind::array || instruction.axes['T' - 'A'].fixed < 2) continue;
+        packed_.push_back(pack_recurrent<T>({instruction, state, table_}));
+        instruction.packed = packed_.back().get();
+        continue;
+      }
       const T* const data = reinterpret_cast<const T*>(reinterpret_cast<const ArrayProxy*>(W.array.ptr())->data);
       if (name == "conv2d_forward") {
-        State state;
-        state.n = 1;
         const ConvShape s = conv2d_shape({instruction, state, table_});
         const ConvAlgorithm algorithm = ConvAlgorithm(instruction.arguments[kConvAlgorithm].sizes[0]);
         if (kernels.conv.choose(s, algorithm) != ConvAlgorithm::winograd) continue;
@@ -851,8 +856,6 @@ void bind_plan(py::module_& m) {
       .def(
           "view", [](const py::object& self, idx i, idx n) { return self.cast<const Plan&>().view(self, i, n); },
           "buffer"_a, "n"_a)
-      .def_property_readonly("capacity", &Plan::capacity)
-      .def_property_readonly("nbytes", &Plan::nbytes)
       .def_property_readonly_static("operations", [](const py::object&) {
         py::list names;
         for (const char* name : plan::operation_names()) names.append(name);

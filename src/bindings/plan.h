@@ -153,8 +153,9 @@ struct Operation {
   const char* (*check)(const Call&, const std::vector<Buffer>&);
 };
 const Operation* find_operation(const char* name);
-ConvShape conv2d_shape(const Call& c);  // of conv2d_forward
-constexpr size_t kConvAlgorithm = 9;    // its argument
+template <class T> std::unique_ptr<void, GiveBack> pack_recurrent(const Call& c);  // of rnn, lstm and gru_forward
+ConvShape conv2d_shape(const Call& c);                                             // of conv2d_forward
+constexpr size_t kConvAlgorithm = 9;                                               // its argument
 std::vector<const char*> operation_names();
 
 }  // namespace fastnn::plan

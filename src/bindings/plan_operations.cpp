@@ -588,7 +588,8 @@ template <class T, int kind, bool backward> struct Recurrent {  // kind: 0 rnn, 
   }
   static idx state_bytes(const Sequence<T>& s) { return (s.N * s.H * idx(sizeof(T)) + 63) / 64 * 64; }
   static void run(const Call& c) {
-    const RecurrentLayer<T> l = layer(c);
+    RecurrentLayer<T> l = layer(c);
+    l.packed = static_cast<const T*>(c.instruction.packed);
     Sequence<T> s = sequence(c);
     if (!backward) {
       T* const out = kind == 0 ? s.hs : s.gates;
@@ -921,6 +922,19 @@ const Operation operations[] = {
 };
 
 }  // namespace
+
+template <class T> std::unique_ptr<void, GiveBack> pack_recurrent(const Call& c) {
+  const auto pack = [&]<int kind>() {
+    using Forward = Recurrent<T, kind, false>;
+    return recurrent_pack<T>(c.kernels<T>(), Forward::layer(c), Forward::sequence(c));
+  };
+  const char cell = c.instruction.operation->name[0];
+  return cell == 'r'   ? pack.template operator()<0>()
+         : cell == 'l' ? pack.template operator()<1>()
+                       : pack.template operator()<2>();
+}
+template std::unique_ptr<void, GiveBack> pack_recurrent<float>(const Call& c);
+template std::unique_ptr<void, GiveBack> pack_recurrent<double>(const Call& c);
 
 const Operation* find_operation(const char* name) {
   for (const Operation& operation : operations)

@@ -136,6 +136,25 @@ template <class T> idx recurrent_workspace(const Kernels<T>& kernels, const Recu
   return idx(Layout<T>(kernels, layer, s, backward).pieces.used);
 }
 
+// Elements of packed Wx, before Wh.
+template <class T> idx packed_input(const Kernels<T>& kernels, const RecurrentLayer<T>& layer) {
+  return (kernels.affine.packed_elements(layer.D, layer.G * layer.H) + 63) / 64 * 64;
+}
+template <class T>
+std::unique_ptr<void, GiveBack> recurrent_pack(const Kernels<T>& kernels, RecurrentLayer<T> layer, Sequence<T> s) {
+  s.N = 2, s.D = layer.D;
+  s.x = s.Wx = layer.Wx.data, s.row_n = s.row_t = 0, s.h0 = s.c0 = nullptr;  // looked at, to no purpose
+  const idx input = packed_input(kernels, layer), size = sizeof(T);
+  const size_t bytes = size_t(input * size + kernels.rnn.workspace(s, false));
+  std::unique_ptr<void, GiveBack> memory(pool::take(bytes));
+  if (!memory) throw std::bad_alloc();
+  T* const to = static_cast<T*>(std::memset(memory.get(), 0, bytes));
+  kernels.affine.pack(layer.Wx, to);
+  s.scratch = to + input;
+  kernels.rnn.forward(s, 0, 0);
+  return memory;
+}
+
 template <class T> void recurrent_forward(const Kernels<T>& kernels, const RecurrentLayer<T>& layer, Sequence<T>& s,
                                           const T* b, Mat<T> out, void* scratch, bool interruptible) {
   const auto& affine = kernels.affine;
@@ -147,12 +166,17 @@ template <class T> void recurrent_forward(const Kernels<T>& kernels, const Recur
   s.scratch = reinterpret_cast<T*>(base + layout.loop);
   s.matmul_scratch = base + layout.product;
   s.x = layer.x, s.Wx = layer.Wx.data, s.b = b, s.D = layer.D;
+  if (layer.packed) s.panels = const_cast<T*>(layer.packed) + packed_input(kernels, layer);
   const idx rows = layer.rows();
   const Mat<const T> x = row_major(layer.x, rows, layer.D);
   if (!rnn.takes_input(s))
     runner.rows(rows, layer.input_work(), [&](idx begin, idx end) {
-      affine.forward(part(x, begin, end), layer.Wx, b, Activation::identity, T(0), part(out, begin, end),
-                     s.matmul_scratch);
+      const Mat<const T> from = part(x, begin, end);
+      const Mat<T> to = part(out, begin, end);
+      if (layer.packed)
+        affine.forward_packed(from, layer.Wx, layer.packed, b, Activation::identity, T(0), false, to, s.matmul_scratch);
+      else
+        affine.forward(from, layer.Wx, b, Activation::identity, T(0), to, s.matmul_scratch);
     });
   if (layer.N && layer.H)
     runner.steps(layer.steps, layer.step_work(), [&](idx begin, idx end) { rnn.forward(s, begin, end); });
@@ -211,6 +235,7 @@ template <class T> void recurrent_backward(const Kernels<T>& kernels, const Recu
 }
 
 #define FASTNN_INSTANTIATE(T)                                                                                         \
+  template std::unique_ptr<void, GiveBack> recurrent_pack(const Kernels<T>&, RecurrentLayer<T>, Sequence<T>);         \
   template idx recurrent_workspace(const Kernels<T>&, const RecurrentLayer<T>&, const Sequence<T>&, bool);            \
   template void recurrent_forward(const Kernels<T>&, const RecurrentLayer<T>&, Sequence<T>&, const T*, Mat<T>, void*, \
                                   bool);                                                                              \

@@ -1,10 +1,10 @@
 // Recurrent layers: the loop over the steps of rnn, LSTM and GRU. Formulas: rnn.py of numpy_backend.
 //
-// Wh is packed once a call; a step is its product with the states, tile by tile, and the cell's functions on each tile
-// while that is in L1. States are kept in compact (N, K) buffers; of those that a product reads while others are
-// written there are two. Threads take rows of the batch, which never meet, or where rows are few columns of Wh, with a
-// barrier a step (second core busy with another program, GRU 650 in training: 96 ms by rows, 592 with barriers). An
-// element is one chain of fused multiply-adds in ascending k whatever the tile or the team.
+// Wh is packed once a call, for a predictor once; a step is its product with the states, tile by tile, and the cell's
+// functions on each tile while that is in L1. States are kept in compact (N, K) buffers; of those that a product reads
+// while others are written there are two. Threads take rows of the batch, which never meet, or where rows are few
+// columns of Wh, with a barrier a step (second core busy with another program, GRU 650 in training: 96 ms by rows, 592
+// with barriers). An element is one chain of fused multiply-adds in ascending k whatever the tile or the team.
 #pragma once
 #include "gemm.h"
 #include "loops.h"
@@ -204,10 +204,11 @@ template <class T> struct Loop {
     if (gru)
       candidate = backward ? weights<T>(transposed(second), {}, 1, H)
                            : weights<T>(second, {s.Wx + 2 * H, D, H, 3 * H, 1}, 1, H);
-    Carver<T> carver{s.scratch};
+    Carver<T> carver{s.scratch}, kept{s.panels};
     if (packed) {
-      W.panels = carver.take(W.elements());
-      if (gru) candidate.panels = carver.take(candidate.elements());
+      Carver<T>& from = s.panels ? kept : carver;
+      W.panels = from.take(W.elements());
+      if (gru) candidate.panels = from.take(candidate.elements());
     }
     for (T*& each : a) each = carver.take(N * W.row());
     b = gru ? carver.take(N * candidate.row()) : nullptr;
@@ -217,7 +218,7 @@ template <class T> struct Loop {
     used = carver.used;
   }
   void pack_weights() const {
-    if (!packed) return;
+    if (!packed || s.panels) return;
     pack(W);
     if (candidate.H) pack(candidate);
   }

@@ -48,14 +48,21 @@ template <class T> void argmax(Mat<const T> x, int64_t* out) {
   for_rows<T>(x.rows, x.cols, [=](idx i) {
     const T* const r = x.row(i);
     const Simd<T> top = max_of_row(r, x.cols);
-    idx first = x.cols, unordered = x.cols;
-    for (idx j = 0; j < x.cols && unordered == x.cols; j += lanes<T>) {
-      const Partial<T> at{j, x.cols - j < lanes<T> ? x.cols - j : lanes<T>};
-      const Simd<T> v = at.keep(at(r), -T(__builtin_inf()));
-      if (const uint32_t bits = to_bits(v == top); bits && first == x.cols) first = j + __builtin_ctz(bits);
-      if (const uint32_t bits = to_bits(v != v); bits) unordered = j + __builtin_ctz(bits);
+    auto unordered = top != top;
+    for_vectors<T>(0, x.cols, [&](auto at) {
+      const Simd<T> v = at.keep(at(r), T(0));
+      unordered |= v != v;
+    });
+    const bool nan = to_bits(unordered);
+    const auto wanted = [=](Simd<T> v) { return nan ? to_bits(v != v) : to_bits(v == top); };
+    idx j = 0;
+    uint32_t bits = 0;
+    while (j + lanes<T> <= x.cols && !(bits = wanted(load(r + j)))) j += lanes<T>;
+    if (!bits) {
+      const Partial<T> at{j, x.cols - j};
+      bits = wanted(at.keep(at(r), -T(__builtin_inf())));
     }
-    out[i] = unordered < x.cols ? unordered : first;
+    out[i] = j + __builtin_ctz(bits);
   });
 }
 

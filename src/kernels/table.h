@@ -186,6 +186,7 @@ template <class T> struct Sequence {
   void (*matmul)(Mat<const T> a, Mat<const T> b, Mat<T> out, void* scratch);
   void* matmul_scratch;
   T* scratch;
+  T* panels;  // of forward: Wh packed, as the beginning of scratch is after forward(s, 0, 0) with N > 1; null: not yet
 };
 // With so few columns of x one pass over da makes dx, dWx and db, by all threads (LSTM (8,1000,1,64), float32,
 // training: two threads 1.63 times as fast as one before, now 1.9).
