@@ -1,11 +1,16 @@
 """Frozen networks: the same numbers, any batch size, threads, and bad input."""
 
+import copy
+import os
+import pickle
 import threading
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
 from every_backend import backend, on_every_backend, one_thread  # noqa: F401
-from test_network import NETWORKS, WORDS, Doubled, X, dense, forward, lstm, normal, recurrent
+from test_network import NETWORKS, PICTURES, WORDS, Doubled, X, dense, forward, lstm, normal, recurrent
 
 import fastnn
 from fastnn import layers, optimizer, time_layers
@@ -91,6 +96,183 @@ def test_threads():
     assert not wrong
 
 
+def float32(*shape):
+    return normal(*shape, dtype="float32")
+
+
+def convolutional():
+    first = layers.Convolution(float32(4, 2, 3, 3), float32(4), 1, 1)
+    return [first, layers.Relu(), layers.Pooling(2, 2), layers.Affine(float32(64, 3), float32(3))]
+
+
+HAMMERED = {
+    "dense": lambda: (dense(lambda M: layers.Relu(), dtype="float32"), float32(700, 20)),
+    "convolution": lambda: (convolutional(), float32(60, 2, 9, 8)),
+    "recurrent": lambda: ([time_layers.TimeGRU(float32(6, 15), float32(5, 15), float32(15))], float32(100, 7, 6)),
+    "indices": lambda: (recurrent(lstm()), np.arange(700).reshape(100, 7) % 11),
+    "in Python": lambda: (dense(lambda M: layers.Tanh(), lambda M: Remembers(), dtype="float32"), float32(300, 20)),
+}
+
+
+class Remembers:
+    """A layer in Python that two threads may not be in at once."""
+
+    def forward(self, x):
+        self.x = x
+        time.sleep(0)
+        assert self.x is x
+        return 2 * x
+
+    def backward(self, dout):
+        return 2 * dout
+
+
+@pytest.mark.parametrize("kind", HAMMERED)
+def test_eight_threads(kind):
+    """First calls at once, then any number of samples and dtype, with and without out."""
+    net, x = HAMMERED[kind]()
+    net = Network(net, layers.SoftmaxWithLoss())
+    expected = fastnn.compile(net)(x)
+    tolerance = {"rtol": 1e-5, "atol": 1e-6}
+    predictor, errors, start = fastnn.compile(Network(net.layers, net.loss_layer)), [], threading.Barrier(8)
+    kinds = ["i1", "i8", "u2", ">i4"] if x.dtype.kind == "i" else ["f4", "f8", ">f8", "f2"]
+
+    def work(i):
+        rng = np.random.default_rng(i)
+        try:
+            start.wait()
+            for _ in range(25):
+                n, begin = rng.integers(0, 1 + len(x) // 2, 2)
+                given, wanted = x[begin : begin + n].astype(rng.choice(kinds)), expected[begin : begin + n]
+                loose = {"rtol": 0.02, "atol": 0.02} if given.dtype == "f2" else tolerance
+                out = np.full_like(wanted, np.nan) if rng.random() < 0.5 else None
+                result = predictor.predict(given, out)
+                assert out is None or result is out
+                np.testing.assert_allclose(result, wanted, **loose)
+                np.testing.assert_allclose(predictor.predict_proba(given).sum(-1), 1, 1e-4)
+                places = np.empty(wanted.shape[:-1], np.int64) if rng.random() < 0.5 else None
+                if given.dtype != "f2":
+                    np.testing.assert_array_equal(predictor.predict_classes(given, places), wanted.argmax(-1))
+                with pytest.raises((ValueError, TypeError)):
+                    predictor(given[:, :-1])
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors, errors
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("kind", HAMMERED)
+def test_fork(kind):
+    """A child has no use for locks that threads of its parent hold."""
+    net, x = HAMMERED[kind]()
+    used, unused = fastnn.compile(Network(net)), fastnn.compile(Network(net))
+    expected = used(x)
+    with used._lock, used._one_at_a_time, unused._lock, unused._one_at_a_time:
+        child = os.fork()
+        if child == 0:
+            try:
+                same = all(np.allclose(p(x[:9]), expected[:9], 1e-4, 1e-5) for p in (used, unused))
+            except BaseException:
+                same = False
+            os._exit(0 if same else 1)
+    for _ in range(600):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    assert done and status == 0
+
+
+@pytest.mark.parametrize("kind", HAMMERED)
+def test_nothing_is_allocated_with_out(kind):
+    if fastnn.backends.active_name != "native" or kind == "in Python":
+        pytest.skip("one native call")
+    net, x = HAMMERED[kind]()
+    predictor = fastnn.compile(Network(net))
+    sizes = [x[:n] for n in (1, 3, predictor._results[0].block if predictor._results[0] else 32, 2) if n <= len(x)]
+    pairs = [(part, predictor(part), predictor.predict_classes(part)) for part in sizes]
+
+    def rounds():
+        for _ in range(50):
+            for part, out, places in pairs:
+                predictor.predict(part, out)
+                predictor.predict_classes(part, places)
+
+    rounds()
+    taken = fastnn._core.pool_stats()
+    tracemalloc.start()
+    try:
+        rounds()
+        before = tracemalloc.take_snapshot()
+        rounds()
+        after = tracemalloc.take_snapshot()
+    finally:
+        tracemalloc.stop()
+    own = tracemalloc.Filter(False, tracemalloc.__file__)
+    grown = after.filter_traces([own]).compare_to(before.filter_traces([own]), "lineno")
+    assert sum(line.size_diff for line in grown) < 2000, grown[:3]  # the snapshot's own
+    assert fastnn._core.pool_stats() == taken
+
+
+@pytest.mark.parametrize("kind", ["f8", ">f4", "F", "strided", "memmap", "u1"])
+def test_large_inputs_are_converted_in_blocks(kind, tmp_path):
+    net = Network(dense(lambda M: layers.Relu(), dtype="float32"))
+    N = 60_000
+    x = np.random.default_rng(0).integers(0, 5, (N, 20))
+    if kind == "F":
+        given = np.asfortranarray(x.astype("f4"))
+    elif kind == "strided":
+        given = x.astype("f4").repeat(2, axis=0)[::2]
+    elif kind == "memmap":
+        x.astype("f8").tofile(tmp_path / "x")
+        given = np.memmap(tmp_path / "x", "f8", "r", shape=x.shape)
+    else:
+        given = x.astype(kind)
+    predictor = fastnn.compile(net, input_shape=(20,))
+    few = np.arange(0, N, 997)
+    expected = predictor(x[few].astype("f4"))
+    predictor.predict_classes(given[:600]), net.predict(given[:2000])
+    out = np.memmap(tmp_path / "out", "f4", "w+", shape=(N, 3))
+    calls = {
+        "predict": (lambda: predictor(given, out=out), 0),
+        "classes": (lambda: predictor.predict_classes(given), 8 * N),
+        "network": (lambda: net.predict(given), 12 * N),
+    }
+    for name, (call, result_bytes) in calls.items():
+        tracemalloc.start()
+        result = call()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak - result_bytes < 600_000, (name, peak)  # in float32 x is 4,800,000 bytes
+        wanted = expected.argmax(1) if name == "classes" else expected
+        np.testing.assert_allclose(result[few], wanted, 1e-5, 1e-6)
+    assert result.shape == (N, 3) and predictor(given, out=out) is out
+
+
+def test_memory_of_networks_of_indices_is_bounded():
+    net = Network(recurrent(lstm()), time_layers.TimeSoftmaxWithLoss())
+    x = np.arange(3000 * 7).reshape(3000, 7) % 11
+    whole = net.predict(x)
+    plan = next(iter(net._plans.values()))
+    assert plan.program.capacity < 2000
+    np.testing.assert_allclose(net.predict(x[2990:]), whole[2990:], 1e-12)
+    for layer in net.layers:
+        if hasattr(layer, "stateful"):
+            layer.stateful = True
+    net.predict(x[:40])
+    assert net.predict(x[40:80]).shape == (40, 7, 11) and net.layers[1].h.shape == (40, 5)  # never cut
+
+
 def test_classes_of_scores_that_are_not_numbers():
     predictor = fastnn.compile(Network([layers.Affine(np.eye(4), np.zeros(4))]))
     x = normal(300, 4)
@@ -169,6 +351,17 @@ def test_out_may_be_x():
         np.testing.assert_array_equal(predictor(x, out=x), expected)
 
 
+def test_copies_and_pickles():
+    net = Network(dense(lambda M: layers.Relu()), layers.SoftmaxWithLoss())
+    unused = pickle.loads(pickle.dumps(fastnn.compile(net)))
+    expected = net.predict(X)
+    predictor = fastnn.compile(net)
+    for other in unused, pickle.loads(pickle.dumps(predictor)), copy.copy(predictor), copy.deepcopy(predictor):
+        np.testing.assert_array_equal(other(X), expected)
+        np.testing.assert_array_equal(other.predict_classes(X), expected.argmax(1))
+        np.testing.assert_allclose(other.predict_proba(X).sum(1), 1)
+
+
 def test_subclass():
     class Twice(fastnn.network.Predictor):
         def predict(self, x, out=None):
@@ -207,6 +400,18 @@ def test_bad_input():
         fastnn.compile(net, "float16")
     with pytest.raises(ValueError, match=r"layer 1 \(Affine\) takes 20 numbers"):
         fastnn.compile(net, input_shape=(19,))
+    for shape in "20", 20.0, (-20,), (None,):
+        with pytest.raises(ValueError, match=r"input_shape is .*; it must be the sizes of one sample"):
+            fastnn.compile(net, input_shape=shape)
+    assert fastnn.compile(net, input_shape=20).input_shape == (20,)
+    for other in [layers.Relu()], None, Network, np.zeros(3):
+        with pytest.raises(TypeError, match=r"compile: net is a .*; it must be a fastnn.Network"):
+            fastnn.compile(other)
+    with pytest.raises(ValueError, match=r"Predictor: x is \(2, 9, 8\) .*; one sample is x\[None\]"):
+        fastnn.compile(Network(convolutional()), input_shape=(2, 9, 8))(PICTURES[0])
+    for n, calls in (0, 1), (1, 0), (-1, 5):
+        with pytest.raises(ValueError, match="latency: n is"):
+            predictor.latency(n, calls)
     with pytest.raises(TypeError, match="takes indices"):
         fastnn.compile(Network(recurrent(lstm())), input_shape=(7,))(X)
 

@@ -440,6 +440,8 @@ class Network:
         if n > most:
             dtype = x.dtype if self.input_dtype is None else self.input_dtype
             program = self._plan("predict", False, x.shape[1:], dtype, 1).program
+            if program.after:  # states, which belong to the whole batch
+                return n
             each = program.arena_bytes // program.capacity
             most = max(min(_BLOCK_BYTES // max(each, 1), _BLOCK), _FEWEST)
         return -(-n // max(-(-n // most), 1)) or 1  # as many in each

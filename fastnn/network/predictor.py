@@ -56,13 +56,29 @@ class Predictor:
         self.layers = [_frozen(layer, self.dtype) for layer in net.layers]
         self._indices = net.input_dtype is None
         self._to_probabilities = _probabilities(net)
+        shape = net.input_shape if input_shape is None else input_shape
+        if shape is not None:
+            shape = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+            if not all(isinstance(size, int | np.integer) and size >= 0 for size in shape):
+                raise ValueError(f"compile: input_shape is {input_shape!r}; it must be the sizes of one sample")
+            shape = tuple(map(int, shape))
+        self._begin(shape)
+
+    def _begin(self, shape):
         self.input_shape: Any = None
         self._results: list[Any] = [None, None]
-        shape = net.input_shape if input_shape is None else input_shape
         self._new_locks()
         _predictors.add(self)
         if shape is not None:
-            self._prepare(_SCORES, tuple(shape) if isinstance(shape, tuple | list) else (shape,))
+            self._prepare(_SCORES, shape)
+
+    def __getstate__(self):
+        """For copies and pickles: without the plans, which are made anew."""
+        return {k: vars(self)[k] for k in ("dtype", "layers", "_indices", "_to_probabilities", "input_shape")}
+
+    def __setstate__(self, state):
+        vars(self).update(state, dtype=np.dtype(state["dtype"].str))  # NumPy's own object
+        self._begin(self.input_shape)
 
     def _new_locks(self):
         self._lock = threading.Lock()
@@ -111,6 +127,8 @@ class Predictor:
 
     def latency(self, n=1, calls=1000):
         """Seconds that predictions of n samples take -> {"p50", "p90", "p99", "mean"}: `calls` calls, one thread."""
+        if n < 1 or calls < 1:
+            raise ValueError(f"Predictor.latency: n is {n} and calls {calls}; both must be at least 1")
         if self._results[_SCORES] is None:
             raise RuntimeError("Predictor.latency: no input yet; call the predictor once, or compile with input_shape")
         shape = (n, *self.input_shape)
