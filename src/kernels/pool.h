@@ -29,11 +29,11 @@ template <class T> idx pool_work(const PoolShape& s) {
 template <class T> int pool_parts(const PoolShape& s) {
   return int(larger_of(1, smaller_of(smaller_of(kPoolParts, s.planes), pool_work<T>(s) / kGrain)));
 }
-// f(plane, part) for all planes, each part of them on one thread.
+// f(plane, part) for all planes; the parts, one for each thread, have scratch of their own.
 template <class T, class F> void for_planes(const PoolShape& s, F f) {
-  const int threads = int(smaller_of(team(pool_work<T>(s)), pool_parts<T>(s)));
-  parallel_region(threads, [&](int part, int parts) {
-    for (idx plane = s.planes * part / parts; plane < s.planes * (part + 1) / parts; ++plane) f(plane, part);
+  const idx parts = smaller_of(team(pool_work<T>(s)), pool_parts<T>(s));
+  parallel_for(parts, pool_work<T>(s), [=](idx part) {
+    for (idx plane = s.planes * part / parts; plane < s.planes * (part + 1) / parts; ++plane) f(plane, int(part));
   });
 }
 
