@@ -166,6 +166,8 @@ def affine(p, *args):
     (lambda p, x, W, y: p._add("array", "float", 0, (12,), np.zeros((4, 3), np.float32).T), "C-contiguous one"),
     (lambda p, x, W, y: p._add("array", "float", 0, (6, 2), np.zeros((4, 3), np.float32).T), "C-contiguous one"),
     (lambda p, x, W, y: p._add("array", "float", 0, (6, 3), np.zeros((4, 3), np.float32).T), "C-contiguous one"),
+    (lambda p, x, W, y: p._add("array", "int32", 0, (4, 3), np.zeros((3, 4), np.int32).T), "C-contiguous one"),
+    (lambda p, x, W, y: p._add("array", "mask", 0, (64, 8), np.zeros((8, 8), np.uint8).T), "C-contiguous one"),
     (lambda p, x, W, y: p._add("array", "float", 0, (4, 3), np.zeros((4, 6), np.float32)[:, ::2]), "C-contiguous one"),
     (lambda p, x, W, y: p._add("array", "float", 0, (4, 3), np.zeros((3, 8), np.float32).T[::2]), "C-contiguous one"),
     (lambda p, x, W, y: affine(p, p.array(np.zeros((4, 3), np.float32).T), W, None, "tanh", 0.0, y),

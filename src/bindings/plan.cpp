@@ -214,7 +214,7 @@ class Plan {
     if (b.kind == Kind::array) {
       b.array = py::reinterpret_borrow<py::object>(field[4]);
       const ArrayProxy* a = as_array(b.array, kPlain, -1);
-      b.transposed = !a && (a = as_array(b.array, kTransposed, 2));
+      b.transposed = !a && b.type == Type::real && (a = as_array(b.array, kTransposed, 2));
       const int wanted = b.type == Type::real    ? wide_ ? type_num<double> : type_num<float>
                          : b.type == Type::int32 ? type_num<int32_t>
                          : b.type == Type::int64 ? type_num<int64_t>

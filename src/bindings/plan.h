@@ -137,11 +137,10 @@ struct Need {
 
 // Arguments are described by words "name:t?AXES=default": t is the type, `?` says that None may stand for it, each
 // capital letter is an axis (`*`: all that are left, as one), equal letters have equal sizes.
-//   f float array  F one that is written  G the same, or in the place of an input  w, W like f, F, perhaps a
-//   transposed view   m mask  M written   p places of
-//   maxima  P written   t labels   l int64 array L list of float arrays   U one that is written r real number  k key of
-//   a generator  a activation  c algorithm of a convolution  b bool  i whole number 2 pair of whole numbers  4 sizes of
-//   an array
+//   f float array  F one that is written  G the same, or in the place of an input  w, W like f, F, perhaps a transposed
+//   view  m mask  M written  p places of maxima  P written  t labels  l int64 array  L list of float arrays  U one that
+//   is written  r real number  k key of a generator  a activation  c algorithm of a convolution  b bool  i whole number
+//   2 pair of whole numbers  4 sizes of an array
 struct Operation {
   const char* name;
   const char* arguments;
