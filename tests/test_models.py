@@ -337,3 +337,14 @@ def test_params_of_another_network_change_nothing(tmp_path):
         net.load_params(tmp_path / "b.npz")
     for name, p in net.params.items():
         np.testing.assert_array_equal(p, before[name])
+
+
+class Halved(models.DeepConvNet):
+    def predict(self, x, train_flg=False):
+        return 0.5 * super().predict(x, train_flg)
+
+
+def test_loss_is_that_of_a_predict_of_the_readers():
+    x, t = np.ones((2, 2, 9, 8), "f"), np.array([0, 1])
+    net = Halved((2, 9, 8), hidden_size=5, output_size=4, rng=0)
+    assert net.loss(x, t, False) == net.last_layer.forward(net.predict(x), t)

@@ -1,6 +1,7 @@
 """The models of book 2: gradients, training, files of weights, generation."""
 
 import copy
+import pickle
 import re
 
 import numpy as np
@@ -134,7 +135,7 @@ SEQUENCE_MODELS = ["Seq2seq", "PeekySeq2seq", "AttentionSeq2seq"]
 
 def by_layers(model):
     """The model again, which has not seen any lengths."""
-    model._plans = {}
+    model._kept = None
     return model
 
 
@@ -435,3 +436,80 @@ def test_the_base_class_and_bad_sizes():
             method()
     with pytest.raises(ValueError, match="wordvec_size is 3 but hidden_size is 4"):
         models.BetterRnnlm(5, 3, 4)
+
+
+@pytest.mark.parametrize("name", ["Rnnlm", "BetterRnnlm", "Seq2seq", "AttentionSeq2seq"])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_between_forward_and_backward(rng, name, copied):
+    model = getattr(models, name)(11, 5, 5, dtype="float64", rng=1)
+    xs, ts = rng.integers(0, 11, (2, 3, 4))
+    for _ in range(3):
+        model.forward(xs, ts)
+        twin = copied(model)
+        for m in model, twin:
+            m.backward()
+        for g, h in zip(model.grads, twin.grads, strict=True):
+            np.testing.assert_array_equal(np.asarray(g), np.asarray(h))
+
+
+def test_copies_tie_only_what_was_tied(rng):
+    model = models.BetterRnnlm(11, 5, 5, dtype="float64", rng=1)
+    twin = copy.deepcopy(model)
+    assert twin.layers[-1].params[0].base is twin.layers[0].params[0] is twin.params[0]
+    assert twin.params[-2] is twin.layers[-1].params[0]
+    model.layers[-1].params[0] = model.params[-2] = W = 2 * model.params[-2]
+    model.layers.append(time_layers.TimeDropout(0.0))
+    twin = copy.deepcopy(model)
+    np.testing.assert_array_equal(twin.layers[-2].params[0], W)
+    assert not np.may_share_memory(twin.layers[-2].params[0], twin.layers[0].params[0])
+
+
+class Doubled:
+    def predict(self, xs):
+        return 2 * super().predict(xs)
+
+
+class Mixed(Doubled, models.Rnnlm):
+    pass
+
+
+def test_passes_from_elsewhere_count(rng):
+    """Of a class beside the model's, which may take x alone; and assigned to a model."""
+    xs, ts = rng.integers(0, 11, (2, 3, 4))
+    one, plain = Mixed(11, 3, 4, rng=1), models.Rnnlm(11, 3, 4, rng=1)
+    other, predict = models.Rnnlm(11, 3, 4, rng=1), plain.predict
+    other.predict = lambda xs: 2 * predict(xs)
+    assert one.forward(xs, ts) == other.forward(xs, ts) != models.Rnnlm(11, 3, 4, rng=1).forward(xs, ts)
+
+
+def test_evaluation_leaves_states_where_they_are(rng):
+    xs, ts = rng.integers(0, 11, (2, 3, 4))
+    model = models.Rnnlm(11, 3, 4, rng=1)
+    model.forward(xs, ts, train_flg=False)
+    model.reset_state()
+    model.backward()
+    assert model.lstm_layer.h is None
+
+
+class Mine(models.Seq2seq):
+    """As the book writes it: without the __init__ of what it is derived from."""
+
+    def __init__(self, seed):
+        self.encoder, self.decoder = models.Encoder(11, 3, 4, rng=seed), models.Decoder(11, 3, 4, rng=seed)
+        self.softmax = time_layers.TimeSoftmaxWithLoss()
+        self.params, self.grads = self.encoder.params + self.decoder.params, self.encoder.grads + self.decoder.grads
+
+
+def test_parts_of_seq2seq_are_replaced(rng):
+    xs, ts = rng.integers(0, 11, (2, 3, 4))
+    model, other = Mine(1), Mine(2)
+    before, after = ([m.forward(xs, ts) for _ in range(3)][-1] for m in (model, other))
+    written = [m.generate(xs, 0, 6).tolist() for m in (model, model, other)]
+    assert written[0] == written[1] and before != after
+    model.encoder, model.decoder = other.encoder, other.decoder
+    assert model.forward(xs, ts) == model.forward(xs, ts) == after
+    assert model.generate(xs, 0, 6).tolist() == model.generate(xs, 0, 6).tolist() == written[2]
+    ts[:, -1] = 3
+    model.softmax = time_layers.TimeSoftmaxWithLoss()
+    model.softmax.ignore_label = 3
+    assert model.forward(xs, ts) == model.forward(xs, ts) != other.forward(xs, ts)

@@ -118,18 +118,20 @@ class Layered(Planned, BaseModel):
 
     def _scores(self, x, train_flg):
         """What `forward` has the loss of, where the layers work one by one."""
-        return self.predict(x, train_flg)
+        takes_flag = any(hasattr(layer, "train_flg") for layer in self.layers)
+        return self.predict(x, train_flg) if takes_flag else self.predict(x)  # a subclass's may take x alone
 
     def backward(self, dout=1):
         """Fill `grads`, times dout, once after each `forward` -> the gradient of x; None where x are indices."""
         if self._running is not None:
             return self._running.backward(dout)
         if self._evaluated is not None:
-            x, t, states = self._evaluated
-            self._evaluated = None
-            for layer, state in states:
+            (x, t, before), self._evaluated, now = self._evaluated, None, self._states()
+            for layer, state in before:
                 vars(layer).update(state)
             self.loss_layer.forward(self.predict(x), t)
+            for layer, state in now:
+                vars(layer).update(state)
         dout = self.loss_layer.backward(dout)
         for layer in reversed(self.layers):
             dout = layer.backward(dout)

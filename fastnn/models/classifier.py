@@ -72,7 +72,13 @@ class Classifier(Planned):
     def loss(self, x, t, train_flg=False):
         """Mean cross entropy of x (N, ...) and t, labels (N,) or one-hot (N, V)."""
         loss = self._by_plan("loss", x, t, train_flg) if len(self.layers) >= _LONG else None
-        return self.last_layer.forward(self._by_layers(x, train_flg), t) if loss is None else loss
+        if loss is not None:
+            return loss
+        if self._has_own_pass():
+            scores = self.predict(x, True) if train_flg else self.predict(x)  # a predict that may take x alone
+        else:
+            scores = self._by_layers(x, train_flg)
+        return self.last_layer.forward(scores, t)
 
     def accuracy(self, x, t):
         """Share of x (N, ...) whose largest score is at t, labels (N,) or one-hot (N, V)."""

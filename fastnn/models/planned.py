@@ -14,9 +14,9 @@ class Planned:
     """A model of layers in order and a loss: `network` plans its passes as a whole.
 
     The layers work one by one, and give the same numbers, where a plan would give others or nothing: layers of other
-    modules than `fastnn.layers` and `time_layers` (those of `fastnn.compat`), a subclass elsewhere that has a pass of
-    its own, x that is not an array of the parameters' dtype (or of indices), and bad input, which the layers explain.
-    The layers' own records of a pass (`x`, `out`, ...) are not kept where it is planned.
+    modules than `fastnn.layers` and `time_layers` (those of `fastnn.compat`), a pass of the reader's (of a subclass, or
+    assigned to the model), x that is not an array of the parameters' dtype (or of indices), and bad input, which the
+    layers explain. The layers' own records of a pass (`x`, `out`, ...) are not kept where it is planned.
     """
 
     layer_types: Any
@@ -26,8 +26,8 @@ class Planned:
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        if not cls.__module__.startswith(f"{__package__}.") and not _PASSES.isdisjoint(vars(cls)):
-            cls._passes_are_ours = False
+        passes = {name: base.__module__ for base in reversed(cls.__mro__) for name in _PASSES & vars(base).keys()}
+        cls._passes_are_ours = all(module.startswith(f"{__package__}.") for module in passes.values())
 
     def _chain(self):
         """[layers in order ..., the loss]"""
@@ -41,10 +41,14 @@ class Planned:
             self._network = chain, Network(chain[:-1], chain[-1], input_gradient=self._input_gradient)
         return self._network[1]
 
+    def _has_own_pass(self):
+        """Whether the reader wrote a pass of this model."""
+        return not self._passes_are_ours or not _PASSES.isdisjoint(vars(self))
+
     def _by_plan(self, name, x, *args):
         """`network.<name>(x, *args)`; None, and nothing done, where the layers are to work one by one."""
         ours = self.layer_types is layers or self.layer_types is time_layers
-        if not ours or not self._passes_are_ours or type(x) is not np.ndarray or x.ndim < 2:
+        if not ours or self._has_own_pass() or type(x) is not np.ndarray or x.ndim < 2:
             return None
         try:
             network = self.network

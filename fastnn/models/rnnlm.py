@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..functions import softmax
+from ..network.program import turned
 from .base_model import Layered
 
 
@@ -70,10 +71,25 @@ class BetterRnnlm(Layered):
         self.loss_layer = types.TimeSoftmaxWithLoss()
         self._collect(*self.layers)
 
+    def __getstate__(self):
+        """For copies and pickles, which are of arrays, not of views: with what is to be tied again."""
+        lists = [self.params, *(layer.params for layer in self.layers if getattr(layer, "params", None))]
+        places = [(params, i, p) for params in lists for i, p in enumerate(params)]
+        matrices = {_place(p): p for *_, p in places if type(p) is np.ndarray}
+        tied = [(params, i, matrices.get(_place(p.T))) for params, i, p in places if turned(p)]
+        return vars(self) | {"_tied": [each for each in tied if each[2] is not None]}
+
     def __setstate__(self, state):
-        """Copies and pickles are of arrays, not of views: the weights are tied again."""
+        views: dict = {}
+        for params, i, matrix in state.pop("_tied", ()):
+            if not np.may_share_memory(params[i], matrix):
+                params[i] = views.setdefault(id(matrix), matrix.T)
         vars(self).update(state)
-        self.layers[-1].params[0] = self.params[-2] = self.layers[0].params[0].T
+
+
+def _place(a):
+    """Where in memory an array is, and how."""
+    return a.__array_interface__["data"], a.shape, a.strides
 
 
 class RnnlmGen(Rnnlm):

@@ -206,6 +206,7 @@ class Seq2seq(Planned, BaseModel):
     decoder_type: Any = Decoder
     _lengths: Any = None  # of the last batch
     _running: Any = None  # the Network that backward continues
+    _kept: Any = None  # ((encoder, decoder, loss), their plans)
 
     def __init__(self, vocab_size, wordvec_size, hidden_size, dtype="float32", rng=None):
         super().__init__(dtype, rng)
@@ -214,7 +215,14 @@ class Seq2seq(Planned, BaseModel):
         self.decoder = self.decoder_type(*sizes)
         self.softmax = self.layer_types.TimeSoftmaxWithLoss()
         self._collect(self.encoder, self.decoder)
-        self._plans = {}  # lengths -> a Network or a Writer, None before they come again
+
+    @property
+    def _plans(self):
+        """{lengths: a Network or a Writer, None before they come again}, for the parts as they are now."""
+        parts = self.encoder, self.decoder, self.softmax
+        if self._kept is None or self._kept[0] != parts:
+            self._kept = parts, {}
+        return self._kept[1]
 
     @property
     def network(self):
@@ -268,16 +276,17 @@ class Seq2seq(Planned, BaseModel):
 
     def _seen(self, lengths):
         """Whether they came before, so that a plan pays. Forgets the plans when they take too much memory."""
-        if lengths in self._plans:
-            if self._plans[lengths] is None and sum(p.nbytes for p in self._plans.values() if p) > _MOST_BYTES:
-                self._plans = dict.fromkeys(self._plans)
+        plans = self._plans
+        if lengths in plans:
+            if plans[lengths] is None and sum(p.nbytes for p in plans.values() if p) > _MOST_BYTES:
+                plans.update(dict.fromkeys(plans))
             return True
-        self._plans[lengths] = None
+        plans[lengths] = None
         return False
 
     def __getstate__(self):
         """For copies and pickles: without the plans, which are made anew."""
-        return vars(self) | {"_plans": {}, "_running": None}
+        return vars(self) | {"_kept": None}
 
 
 def _ids(a):

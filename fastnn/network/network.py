@@ -151,7 +151,8 @@ class Network:
 
     def __getstate__(self):
         """For copies and pickles: without the plans, which are made anew."""
-        return {k: v for k, v in vars(self).items() if k != "_lock"} | {"_plans": {}, "_pending": None}
+        pending = None if self._pending is None else (None, *self._pending[1:])
+        return {k: v for k, v in vars(self).items() if k != "_lock"} | {"_plans": {}, "_pending": pending}
 
     def __setstate__(self, state):
         vars(self).update(state, _lock=threading.RLock())
@@ -222,7 +223,7 @@ class Network:
             n, inputs = len(x), self._inputs(lowered, x, t)
             loss = lowered.plan.run(n, inputs, 0, lowered.split)
             lowered.finish(n)
-            self._pending = lowered, n, inputs
+            self._pending = lowered, n, inputs, lowered.plan.scalars
             return lowered.scale(loss, n)
 
     def backward(self, dout=1):
@@ -230,7 +231,10 @@ class Network:
         with self._lock:
             if self._pending is None:
                 raise RuntimeError("Network.backward: needs a forward before it, and each time a new one")
-            (lowered, n, inputs), self._pending = self._pending, None
+            (lowered, n, inputs, scalars), self._pending = self._pending, None
+            if lowered is None:  # in a copy, whose plan runs forward too, with the same numbers
+                lowered = self._plan("gradient", True, inputs[0].shape[1:], inputs[0].dtype, n)
+                lowered.plan.run(n, inputs, 0, lowered.split, scalars)
             lowered.plan.run(n, inputs, lowered.split)
             dx = None if lowered.dx is None else lowered.plan.view(lowered.dx, n).copy()
             if dout != 1:

@@ -59,14 +59,14 @@ class Native:
         self.program = program
         self.backend = "native"
         self._plan = plan
-        self._scalars: tuple = ()
+        self.scalars: tuple = ()
         self.view = plan.view
 
-    def run(self, n, inputs, begin=0, end=None):
+    def run(self, n, inputs, begin=0, end=None, scalars=None):
         """As `Plan.run`; the loss is None only where the program has none."""
         if begin == 0:
-            self._scalars = tuple([function(n) for function in self.program.scalars])
-        return self._plan.run(n, inputs, self._scalars, begin, end)
+            self.scalars = tuple([function(n) for function in self.program.scalars]) if scalars is None else scalars
+        return self._plan.run(n, inputs, self.scalars, begin, end)
 
 
 class _Step(NamedTuple):
@@ -89,7 +89,7 @@ class Plan:
         self.program = program
         self.backend = backends.active_name
         self._steps: dict = {}  # n -> steps
-        self._scalars: list = []
+        self.scalars: list = []
         self._take_arena()
 
     def _take_arena(self):
@@ -107,15 +107,16 @@ class Plan:
         memory = self._arena[begin : begin + record.nbytes(n, floats)]
         return memory.view(record.numpy_dtype(floats)).reshape(record.shape_for(n))
 
-    def run(self, n, inputs, begin=0, end=None):
+    def run(self, n, inputs, begin=0, end=None, scalars=None):
         """Instructions begin ... end - 1 for n samples -> the loss, None if there is none among them.
 
-        inputs: x, t (as the loss takes it) and the program's own. Scalars are read where begin is 0. Once a loss is not
-        finite, instructions that change parameters or statistics are left out.
+        inputs: x, t (as the loss takes it) and the program's own. scalars: those of an earlier run; None: new
+        ones where begin is 0. Once a loss is not finite, instructions that change parameters or statistics are left
+        out.
         """
         steps = self._bound(n)
         if begin == 0:
-            self._scalars = [function(n) for function in self.program.scalars]
+            self.scalars = [function(n) for function in self.program.scalars] if scalars is None else scalars
         return self._run_steps(steps[begin:end], inputs, None)
 
     def _bound(self, n):
@@ -134,7 +135,7 @@ class Plan:
             for place, i, shape in given:
                 args[place] = inputs[i] if shape is None else inputs[i].reshape(shape)
             for place, i in numbers:
-                args[place] = self._scalars[i]
+                args[place] = self.scalars[i]
             result = function(*args)
             if loss_of is not None:
                 loss = loss_of(result)
@@ -198,13 +199,13 @@ class Parts(Plan):
         record = self.program.records[buffer]
         return record.where.reshape(record.shape) if record.kind == "array" else self._plan.view(buffer, n)
 
-    def run(self, n, inputs, begin=0, end=None):
+    def run(self, n, inputs, begin=0, end=None, scalars=None):
         """As `Plan.run`."""
         steps = self._bound(n)
         end = len(steps) if end is None else end
         loss = None
         if begin == 0:
-            self._scalars = [function(n) for function in self.program.scalars]
+            self.scalars = [function(n) for function in self.program.scalars] if scalars is None else scalars
             if not self._known[0]:
                 self._native(n, inputs, 0, 0)  # a new loss
         inside = self._cuts[bisect.bisect_right(self._cuts, begin) : bisect.bisect_left(self._cuts, end)]
@@ -223,7 +224,7 @@ class Parts(Plan):
         return loss
 
     def _native(self, n, inputs, begin, end):
-        return self._plan.run(n, inputs, tuple(self._scalars[: self._scalar_count]), begin, end)
+        return self._plan.run(n, inputs, tuple(self.scalars[: self._scalar_count]), begin, end)
 
     def _bind(self, i, n, arrays):
         return None if self._known[i] else super()._bind(i, n, arrays)
