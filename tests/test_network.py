@@ -383,6 +383,18 @@ def test_batch_sizes_and_parts():
     assert net.predict(x.astype(int)).dtype == np.float32 == net.predict(x.astype(np.float64)).dtype
 
 
+def test_large_inputs_take_little_memory():
+    """From the first call, of indices too; sequences whose states are kept go through in one piece."""
+    words = np.arange(9000).reshape(1500, 6) * 37 % 4001
+    net, other = (recurrent(lstm(), V=4001) for _ in range(2))
+    net = Network(net)
+    np.testing.assert_allclose(net.predict(words), forward(other, words, False), 1e-12)
+    assert max(lowered.program.arena_bytes for lowered in net._plans.values()) < 8 << 20
+    net, other = (Network(recurrent(lstm(stateful=True))), recurrent(lstm(stateful=True)))
+    for _ in range(2):
+        np.testing.assert_allclose(net.predict(words % 11), forward(other, words % 11, False), 1e-12)
+
+
 @pytest.mark.parametrize("rule", [optimizer.SGD, optimizer.Adam])
 def test_tied_weights(rule):
     """The output layer's W is the embedding's: one update by the sum of both gradients."""
