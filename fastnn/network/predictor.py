@@ -17,7 +17,7 @@ from . import lowering
 from .plan import Plan, native_plan
 from .program import Program
 
-_CACHE_BYTES = 1 << 20  # of memory between the layers that a block of samples takes, at most, but for so many samples:
+_CACHE_BYTES = 2 << 20  # of memory between the layers that a block of samples takes, at most, but for so many samples:
 _FEWEST, _FEWEST_SEQUENCES = 4, 32  # one at a time a BetterRnnlm takes 10.4 ms, 32 4.2 ms each
 _BLOCK = 256  # samples of a block, at most
 _RECURRENT = {"rnn_forward", "lstm_forward", "gru_forward"}

@@ -32,7 +32,7 @@ template <class T> int pool_parts(const PoolShape& s) {
 // f(plane, part) for all planes; the parts, one for each thread, have scratch of their own.
 template <class T, class F> void for_planes(const PoolShape& s, F f) {
   const idx parts = smaller_of(team(pool_work<T>(s)), pool_parts<T>(s));
-  parallel_for(parts, pool_work<T>(s), [=](idx part) {
+  parallel_for(parts, pool_work<T>(s), [&](idx part) {
     for (idx plane = s.planes * part / parts; plane < s.planes * (part + 1) / parts; ++plane) f(plane, int(part));
   });
 }
