@@ -1,7 +1,7 @@
 """Figures of images: filters, what they make of an image, digits that a network gets wrong.
 
 Every function returns a matplotlib Figure, drawn without a display and without touching pyplot's state, and writes it
-to `path` as PNG if one is given. They need matplotlib: pip install 'fastnn[plot]'.
+to `path` as PNG if one is given. They need matplotlib: pip install 'fastnn-kernels[plot]'.
 """
 
 import importlib.util
@@ -79,7 +79,7 @@ def misclassified(x, t, predicted, path=None, limit=20, columns=5):
 def _grid(count, columns, size=1.0):
     """A figure with places for `count` images, without axes' lines -> (figure, axes in order)."""
     if not importlib.util.find_spec("matplotlib"):
-        raise ImportError("figures need matplotlib: pip install 'fastnn[plot]'")
+        raise ImportError("figures need matplotlib: pip install 'fastnn-kernels[plot]'")
     from matplotlib.figure import Figure
 
     columns = max(1, min(columns, count))

@@ -111,7 +111,7 @@ def _from_safetensors(path):
 
 def _package():
     if not importlib.util.find_spec("safetensors"):
-        raise ImportError(".safetensors files need a package: pip install 'fastnn[io]'")
+        raise ImportError(".safetensors files need a package: pip install 'fastnn-kernels[io]'")
     import safetensors.numpy
 
     return safetensors.numpy

@@ -87,7 +87,7 @@ def test_demo_text(run, tmp_path):
     if importlib.util.find_spec("matplotlib"):
         assert sorted(path.name for path in (tmp_path / "fastnn-demo").iterdir()) == PLOTS
     else:
-        assert "pip install 'fastnn[plot]'" in result.stdout and not (tmp_path / "fastnn-demo").exists()
+        assert "pip install 'fastnn-kernels[plot]'" in result.stdout and not (tmp_path / "fastnn-demo").exists()
 
 
 @pytest.mark.parametrize(
@@ -138,6 +138,12 @@ def test_info(run):
     assert "sample" in lines["data"]
 
 
+def test_info_warns_of_the_other_fastnn(monkeypatch):
+    assert "warning" not in info.collect()
+    monkeypatch.setattr(info.metadata, "version", lambda name: "0.4.0")
+    assert "pip uninstall fastnn fastnn-kernels" in info.collect()["warning"]
+
+
 def test_info_json_and_backend(run):
     result = run("info", "--json", FASTNN_BACKEND="numpy")
     report = json.loads(result.stdout)
@@ -163,7 +169,7 @@ def test_without_matplotlib_one_sentence(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     demo._plot(tmp_path / "plots", [], "", "", {}, print)
     demo._plot_images(tmp_path / "plots", None, None, print)
-    assert "pip install 'fastnn[plot]'" in capsys.readouterr().out and not (tmp_path / "plots").exists()
+    assert "pip install 'fastnn-kernels[plot]'" in capsys.readouterr().out and not (tmp_path / "plots").exists()
 
 
 def test_an_interrupt_ends_quietly(monkeypatch, capsys):

@@ -77,7 +77,7 @@ def _unavailable(name: str) -> str | None:
     return (
         "this installation has no compiled kernels (pure-Python fallback)"
         if name == "native"
-        else f"{needs} is not installed: pip install 'fastnn[{name}]'"
+        else f"{needs} is not installed: pip install 'fastnn-kernels[{name}]'"
     )
 
 

@@ -15,4 +15,4 @@ def require(*modules: str) -> None:
     """BenchError with the pip command if one of the extra's modules is missing."""
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
-        raise BenchError(f"{', '.join(missing)} not installed: pip install 'fastnn[bench]'")
+        raise BenchError(f"{', '.join(missing)} not installed: pip install 'fastnn-kernels[bench]'")

@@ -201,7 +201,7 @@ def _table(rows: dict[str, tuple[float, float]]) -> str:
 
 def _plot(folder: Path, history, model: str, description: str, rows, say) -> None:
     if not importlib.util.find_spec("matplotlib"):
-        say("no plots: matplotlib is not installed (pip install 'fastnn[plot]')")
+        say("no plots: matplotlib is not installed (pip install 'fastnn-kernels[plot]')")
         return
     from . import _plots
 

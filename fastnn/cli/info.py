@@ -36,7 +36,21 @@ def collect() -> dict:
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(("FASTNN_", "OMP_"))},
         "data": _data(),
     }
+    if other := _other_fastnn():
+        report["warning"] = other
     return report
+
+
+def _other_fastnn() -> str | None:
+    """PyPI's `fastnn` is another project with a package of the same name: two installations share one folder."""
+    try:
+        version = metadata.version("fastnn")
+    except metadata.PackageNotFoundError:
+        return None
+    return (
+        f"the distribution fastnn {version} is installed here too and has files in the same folder: "
+        "pip uninstall fastnn fastnn-kernels, then pip install fastnn-kernels"
+    )
 
 
 def _text(value) -> str:
@@ -50,7 +64,7 @@ def _text(value) -> str:
 def _cpu() -> str:
     """The processor's name as Linux gives it, and how many this process may use."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -61,7 +75,7 @@ def _cpu() -> str:
 def _openmp_runtime() -> list[str]:
     """Paths of the OpenMP libraries that are loaded in this process (Linux)."""
     try:
-        lines = Path("/proc/self/maps").read_text().splitlines()
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     paths = {line.split(maxsplit=5)[5] for line in lines if "/" in line}

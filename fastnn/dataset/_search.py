@@ -136,7 +136,7 @@ def _fetch(file: DataFile, mirrors: Collection[str], folder: Path, failures: lis
     if offline() or failures:
         return None
     if not importlib.util.find_spec("pooch"):
-        failures.append("to download it, first: pip install 'fastnn[data]'")
+        failures.append("to download it, first: pip install 'fastnn-kernels[data]'")
         return None
     for mirror in mirrors:
         url = f"{mirror}{file.name}{file.packed}"

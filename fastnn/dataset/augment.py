@@ -52,14 +52,15 @@ def _flip(name, x, probability, rng, rows, columns):
 def rotate(x, degrees=15, fill=0, rng=None):
     """Turned about the centre, counterclockwise, by an angle uniform in [-degrees, degrees], or in a pair (low, high).
 
-    Pixels between pixels are bilinear, what comes from outside is `fill`. Needs SciPy: pip install 'fastnn[augment]'.
+    Pixels between pixels are bilinear, what comes from outside is `fill`.
+    Needs SciPy: pip install 'fastnn-kernels[augment]'.
     """
     call, x = _images("rotate", x)
     low, high = _range(call, "degrees", degrees)
     fill = _fill(call, x, fill)
     angles = np.random.default_rng(rng).uniform(low, high, len(x))
     if not importlib.util.find_spec("scipy"):
-        raise ImportError("rotate needs SciPy: pip install 'fastnn[augment]'")
+        raise ImportError("rotate needs SciPy: pip install 'fastnn-kernels[augment]'")
     from scipy import ndimage
 
     out = np.empty(x.shape, _computed(x))

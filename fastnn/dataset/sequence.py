@@ -69,7 +69,7 @@ def _lines(file_name, data_dir):
         (path,) = _search.locate("book2", [FILES[file_name]], MIRRORS, data_dir)
         text = _search.read(path, FILES[file_name]).decode("ascii")
     else:
-        text = Path(file_name).read_text()
+        text = Path(file_name).read_text(encoding="utf-8")
     lines = text.splitlines()
     if not lines or not all("_" in line for line in lines):
         raise ValueError(f"load_data: {file_name}: every line must be question_answer")
