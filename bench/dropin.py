@@ -49,7 +49,7 @@ def measure(name: str, how: str) -> dict:
     """{"seconds", "values"} of one run in a process of its own; how: plain, float64, float32; more: timed inside."""
     command = [sys.executable, __file__, "--child", name, "--how", how]
     where, variables = READERS / name.rsplit("/", 1)[0], environment.variables(threads=1)
-    result = subprocess.run(command, env=variables, capture_output=True, text=True, cwd=where)
+    result = subprocess.run(command, env=variables, capture_output=True, encoding="utf-8", cwd=where)
     if result.returncode:
         raise SystemExit(result.stderr)
     return json.loads(result.stdout)

@@ -61,7 +61,7 @@ def _quota_v1() -> tuple[int, int]:
 
 
 def _read(path: str) -> str:
-    with open(path) as file:
+    with open(path, encoding="utf-8") as file:
         return file.read()
 
 

@@ -253,7 +253,40 @@ def test_backends(project):
     assert [(n, t["ratio"]) for n, t in kept(project)["tests"].items()] == [("bench/bench_tiny.py::test_sum[*]", 2.0)]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--benchmark-disable",
+        "--benchmark-skip",
+        "--benchmark-autosave --benchmark-save-data --benchmark-compare",
+        "--benchmark-autosave --benchmark-save=x",
+        "--benchmark-cprofile=tottime --benchmark-histogram=x",
+    ],
+)
+def test_options_of_the_project_do_not_reach_a_comparison(project, tmp_path, options):
+    write(project / "pytest.ini", f"[pytest]\npython_files = bench_*.py\naddopts = {options}\n")
+    assert compare(project, tmp_path / "before", tmp_path / "after", "--max-rounds", "1") == 0
+    assert sorted(kept(project)["tests"]) == NAMES
+    assert not list(project.rglob("*.json")) or {p.parent.name for p in project.rglob("*.json")} == {"fastnn"}
+
+
+def test_packages_below_src_that_cannot_be_installed(project, tmp_path):
+    for side in ("before", "after"):
+        (tmp_path / side / "src").mkdir()
+        (tmp_path / side / "tiny.py").rename(tmp_path / side / "src" / "tiny.py")
+    assert compare(project, tmp_path / "before", tmp_path / "after", "--max-rounds", "1") == 0
+    assert {round(test["ratio"], 6) for test in kept(project)["tests"].values()} == {1.1}
+
+
 # Bad input
+
+
+def test_a_module_that_is_nowhere_gets_a_hint(project, tmp_path, capsys):
+    for side in ("before", "after"):
+        (tmp_path / side / "lib").mkdir()
+        (tmp_path / side / "tiny.py").rename(tmp_path / side / "lib" / "tiny.py")
+    assert compare(project, tmp_path / "before", tmp_path / "after", "--max-rounds", "1") == 3
+    assert "has neither pyproject.toml nor setup.py, so only its root and src/" in capsys.readouterr().out
 
 
 def test_a_ref_that_does_not_build(repository, capsys, tmp_path):
@@ -350,7 +383,9 @@ def test_missing_extras_name_the_command(project, capsys, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ruptures" else find(name))
     assert compare(project, "a", "b") == 3
-    assert capsys.readouterr().err == "fastnn bench compare: ruptures not installed: pip install 'fastnn[bench]'\n"
+    assert (
+        capsys.readouterr().err == "fastnn bench compare: ruptures not installed: pip install 'fastnn-kernels[bench]'\n"
+    )
 
 
 def test_the_console_does_not_load_what_is_not_needed():
@@ -374,11 +409,45 @@ def test_run_keeps_timings_in_the_storage(project, tmp_path, monkeypatch, capfd)
     assert bench(project, "run", "-k", "nothing") == 3
 
 
-def test_the_plugin_alone():
-    """What an ordinary pytest run gets from the entry point."""
-    plugin = Path(rounds.__file__).with_name("plugin.py")
-    text = plugin.read_text()
+def test_the_plugin_imports_nothing_of_fastnn():
+    text = Path(rounds.__file__).with_name("plugin.py").read_text()
     assert "from ." not in text and "import fastnn" not in text
+
+
+def test_other_projects_notice_nothing(tmp_path):
+    """Two runs are of the same machine, and a wrong setting of fastnn breaks neither."""
+    write(tmp_path / "test_any.py", "def test_any(benchmark):\n    benchmark(sum, [1, 2])\n")
+    env = os.environ | {"FASTNN_BACKEND": "oops", "PYTHONSAFEPATH": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-W",
+        "error",
+        "-p",
+        "no:cacheprovider",
+        "--benchmark-max-time=0.01",
+    ]
+    for option in ("--benchmark-autosave", "--benchmark-compare"):
+        done = subprocess.run([*command, option], cwd=tmp_path, capture_output=True, text=True, env=env)
+        assert done.returncode == 0 and "machine_info" not in done.stdout + done.stderr, done.stdout + done.stderr
+    (saved,) = (tmp_path / ".benchmarks").glob("*/*.json")
+    assert "fastnn" not in json.loads(saved.read_text())["machine_info"]
+
+
+def test_a_project_may_ask_for_the_marker_and_the_description(tmp_path):
+    test = "@pytest.mark.bench_limit(ratio=1.1)\ndef test_any(benchmark):\n    benchmark(sum, [1, 2])\n"
+    write(tmp_path / "test_any.py", f"import pytest\n{test}")
+    write(tmp_path / "pytest.ini", "[pytest]\naddopts = --strict-markers -p fastnn.bench.plugin -p no:cacheprovider\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "--benchmark-max-time=0.01"]
+    env = os.environ | {"PYTHONSAFEPATH": "1"}
+    for option in ("--benchmark-autosave", "--benchmark-compare"):
+        done = subprocess.run([*command, option], cwd=tmp_path, capture_output=True, text=True, env=env)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (saved,) = (tmp_path / ".benchmarks").glob("*/*.json")
+    run = json.loads(saved.read_text())
+    assert run["machine_info"]["fastnn"]["machine"] == platform.node() and "load" in run
 
 
 # What is kept, over time
@@ -509,11 +578,23 @@ def test_report(project, capsys):
     markdown = capsys.readouterr().out
     assert "| `t1` | 1 ms | 1.1 ms | 1.100 | 1.000 to 1.200 | 1.050 | regression |" in markdown
     assert "1 regression, 1 failed, 1 undecided, 1 fine" in markdown and "`t9`" in markdown and "| 1.3" in markdown
-    assert "| test_inference[Net-native-per-sample] | 4 ms | 1 ms | 4.0x as fast |" in markdown
+    assert "| `test_inference[Net-native-per-sample]` | 4 ms | 1 ms | 4.0x as fast |" in markdown
     page = (project / ".benchmarks" / "report.html").read_text()
     assert page.count("<figure>") == 1 and page.count("<svg") == 1
     assert not any(word in page for word in ("<script", "http://localhost", 'src="', "<link", "<x>"))
     assert "4.0x as fast" in page and "<th>native<th>numpy" in page and "<td>4 ms<td>2.25" in page
+
+
+def test_any_name_of_a_test_is_one_cell_of_one_row(project, capsys):
+    names = ["t[a|b]", "t[<b>`c` & \\\\d]", "t[two\nlines]", "t[日本]"]
+    found = result(*["fine"] * 2, *["undecided"] * 2)
+    found["tests"] = dict(zip(names, found["tests"].values(), strict=True))
+    store.save_result(project, "compare", found)
+    assert bench(project, "report") == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in rows} == {8} and len(rows) == 8  # two tables with two heads
+    assert any("`t[日本]`" in line for line in rows)
+    assert any("<code>t&#91;a&#124;b&#93;</code>" in line for line in rows)
 
 
 def test_exports(project, tmp_path):

@@ -1,5 +1,6 @@
 """House rules that a machine can check."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -57,3 +58,26 @@ def test_numpy_is_the_only_import_that_is_needed():
     for path in (ROOT / "fastnn").rglob("*.py"):
         if path.parent.name != "numba_backend":
             assert not optional.search(path.read_text()), path
+
+
+def _opens_text_without_encoding(call):
+    """open, read_text, write_text and subprocess with text=True depend on the user's locale without `encoding`."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    if "encoding" in given or None in given:  # None: **settings
+        return False
+    if name in ("read_text", "write_text"):
+        return True
+    if name == "open" and isinstance(call.func, ast.Name):
+        mode = given.get("mode", call.args[1] if len(call.args) > 1 else None)
+        return not (isinstance(mode, ast.Constant) and "b" in mode.value)
+    return "text" in given or "universal_newlines" in given
+
+
+def test_every_text_file_is_opened_with_an_encoding():
+    found = []
+    for path in (p for folder in ("fastnn", "bench", "tools") for p in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and _opens_text_without_encoding(node):
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert found == []

@@ -14,10 +14,10 @@ def main() -> int:
         subprocess.run(command, check=True, cwd=folder)
         made = Path(folder) / "fastnn" / "_core.pyi"
         subprocess.run([sys.executable, "-m", "ruff", "format", "-q", "--line-length", "120", made], check=True)
-        text = made.read_text()
+        text = made.read_text(encoding="utf-8")
     if "--check" in sys.argv:
-        return int(text != TARGET.read_text())
-    TARGET.write_text(text)
+        return int(text != TARGET.read_text(encoding="utf-8"))
+    TARGET.write_text(text, encoding="utf-8")
     return 0
 
 

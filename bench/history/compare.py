@@ -16,9 +16,9 @@ from pathlib import Path
 def rows(path, normalise) -> dict[str, float]:
     """Name of each row -> seconds of fastnn, or of the benchmark; divided by NumPy's if asked."""
     if path.is_dir():
-        results = [json.loads(p.read_text()) for p in sorted(path.glob("*.json"))]
+        results = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(path.glob("*.json"))]
     else:
-        results = json.loads(path.read_text())
+        results = json.loads(path.read_text(encoding="utf-8"))
     if isinstance(results, dict):
         return {b["fullname"]: b["stats"]["median"] for b in results["benchmarks"]}
     found = {}

@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 def main(folder, name):
-    results = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*.json"))]
     for result in results:
         for row in result["rows"]:
             for values in (row.get("limits", {}), *row["peers"].values()):
                 values.update({key: float(f"{v:.4g}") for key, v in values.items() if isinstance(v, float)})
     lines = ",\n".join(json.dumps(result, separators=(",", ":")) for result in results)
-    Path(__file__).with_name(name).write_text(f"[\n{lines}\n]\n")
+    Path(__file__).with_name(name).write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def pin(wanted) -> None:
 
 def _cpuinfo(key):
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return ""
     return next((line.partition(":")[2].strip() for line in lines if line.startswith((f"{key}\t", f"{key} :"))), "")

@@ -49,7 +49,7 @@ def ratios(results):
 
 def main(*arguments):
     *records, target = map(Path, arguments)
-    rows = ratios([result for record in records for result in json.loads(record.read_text())])
+    rows = ratios([result for record in records for result in json.loads(record.read_text(encoding="utf-8"))])
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "fastnn", "font.size": 10})
     figure, axes = plt.subplots(figsize=(8, 0.36 * len(rows) + 1.3), layout="constrained")
     axes.axvline(1, color="black", linewidth=1)

@@ -78,7 +78,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
+            encoding="utf-8",
             cwd=tempfile.gettempdir(),
             env=environment.variables(self.threads),
             preexec_fn=lambda: machine.pin(self.processors),
@@ -208,7 +208,9 @@ def main():
     given = _arguments(workloads)
     if given.report:
         print(report.HEADING)
-        print(report.page([json.loads(path.read_text()) for path in sorted(given.report.glob("*.json"))]))
+        print(
+            report.page([json.loads(path.read_text(encoding="utf-8")) for path in sorted(given.report.glob("*.json"))])
+        )
         return
     rows = [
         (workload, dtype, sizes)
@@ -236,8 +238,8 @@ def main():
             given.out.mkdir(parents=True, exist_ok=True)
             for result in results:
                 stem = given.out / f"{result['workload']}-{result['dtype']}-{given.threads}"
-                stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-                stem.with_suffix(".md").write_text(report.page([result]) + "\n")
+                stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+                stem.with_suffix(".md").write_text(report.page([result]) + "\n", encoding="utf-8")
         print(json.dumps(results, indent=1) if given.json else report.page(results))
 
 

@@ -1,7 +1,8 @@
 """The pytest plugin: `bench_limit`, what the benchmarks ran on, and one round of `fastnn bench`.
 
-An entry point (`fastnn-bench`) for ordinary runs. In the environments that are compared it is run as a script,
-`python -P plugin.py PYTEST-ARGUMENTS`, whatever version of fastnn is there or none; so it imports nothing but pytest.
+`fastnn bench` runs it as a script, `python -P plugin.py PYTEST-ARGUMENTS`, in an environment that may have another
+version of fastnn or none, so it imports nothing but pytest. A project may ask for it with `-p fastnn.bench.plugin`; it
+is no entry point, because it must not change the test runs of projects that do not ask.
 """
 
 import ctypes
@@ -16,22 +17,48 @@ from pathlib import Path
 import pytest
 
 ROUND = "FASTNN_BENCH_ROUND"  # environment variable: the JSON file with the settings of one round
+# What a project's addopts may ask for, and `fastnn bench` decides itself. `dist`: pytest-xdist disables benchmarks.
+OPTIONS = {
+    "benchmark_only": True,
+    "benchmark_skip": False,
+    "benchmark_disable": False,
+    "benchmark_disable_gc": True,
+    "benchmark_autosave": False,
+    "benchmark_save_data": False,
+    "benchmark_compare": None,
+    "benchmark_compare_fail": None,
+    "benchmark_histogram": None,
+    "benchmark_cprofile": None,
+    "dist": "no",
+    "numprocesses": None,
+}
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-benchmark and pytest-xdist read the options
 def pytest_configure(config):
+    if __name__ == "__main__":
+        for name in OPTIONS.keys() & vars(config.option).keys():
+            setattr(config.option, name, OPTIONS[name])
     config.addinivalue_line(
         "markers",
         "bench_limit(ratio=1.05, instructions=1.01): `fastnn bench` calls a larger change of this test a regression",
     )
     if ROUND in os.environ and config.pluginmanager.hasplugin("benchmark"):
-        config.pluginmanager.register(Round(json.loads(Path(os.environ[ROUND]).read_text())))
+        config.option.benchmark_save = None
+        config.pluginmanager.register(Round(json.loads(Path(os.environ[ROUND]).read_text(encoding="utf-8"))))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(config, machine_info):
-    """Adds key "fastnn": name of the machine, backend, ISA, threads, versions and load."""
+    """Adds key "fastnn": name of the machine, backend, ISA, threads and versions."""
     if ROUND not in os.environ or machine_info:
         machine_info["fastnn"] = _describe()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_json(config, benchmarks, output_json):
+    """Adds key "load": not to the machine's description, which pytest-benchmark compares between two runs."""
+    output_json["load"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def _describe():
@@ -42,7 +69,6 @@ def _describe():
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "hash_seed": os.environ.get("PYTHONHASHSEED"),
         "versions": {name: getattr(module, "__version__", "?") for name, module in loaded.items()},
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
     if "fastnn" in loaded:
         config = loaded["fastnn"].show_config()
@@ -99,7 +125,7 @@ class Round:
     def pytest_benchmark_update_json(self, output_json):
         self.machine = output_json["machine_info"]
         for bench in output_json["benchmarks"]:
-            del bench["stats"]["data"]
+            bench["stats"].pop("data", None)
             self.tests[bench["fullname"]] = bench["stats"]
 
     def pytest_sessionfinish(self, session):
@@ -107,7 +133,7 @@ class Round:
             self.machine = session.config.hook.pytest_benchmark_generate_machine_info(config=session.config)
             pytest_benchmark_update_machine_info(session.config, self.machine)
         result = {name: getattr(self, name) for name in ("tests", "limits", "failures", "machine")}
-        Path(self.settings["result"]).write_text(json.dumps(result))
+        Path(self.settings["result"]).write_text(json.dumps(result), encoding="utf-8")
 
 
 class Callgrind:
@@ -141,7 +167,7 @@ class Callgrind:
         self.request(self.DUMP)
         self.dumps += 1
         path = Path(f"{self.prefix}.{self.dumps}")
-        line = next(line for line in path.read_text().splitlines() if line.startswith("summary:"))
+        line = next(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("summary:"))
         path.unlink()
         return int(line.split()[1])
 
@@ -185,4 +211,5 @@ if __name__ == "__main__":
     if os.environ.get("FASTNN_BENCH_PROCESSORS") and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, map(int, os.environ["FASTNN_BENCH_PROCESSORS"].split(",")))
     sys.path.append(os.getcwd())  # last, so that what is installed wins: a project may be importable from its root only
+    # An older fastnn in the environment has this module as an entry point of this name.
     sys.exit(pytest.main(["-p", "no:fastnn-bench", *sys.argv[1:]], plugins=[sys.modules[__name__]]))

@@ -98,7 +98,7 @@ def gather(project: Path) -> dict:
 
 
 def markdown(page: dict) -> str:
-    """For a pull request or a CI summary: regressions in full, the rest counted."""
+    """For a pull request or a CI summary: what is not fine in full, the rest folded."""
     lines = [f"## Benchmarks of {page['project']}", ""]
     result = page["result"]
     if result:
@@ -107,23 +107,38 @@ def markdown(page: dict) -> str:
         lines += [f"{names}, {result['rounds']} rounds: **{page['verdict']}**"]
         lines += [f"({', '.join(f'{n} {word}' for word, n in counts.items() if n)}).", ""]
         lines += [result["message"], ""] if result["message"] else []
-        shown = [row for row in page["rows"] if row["verdict"] != "fine" and "ratio" in row]
-        if shown:
-            lines += ["| test | A | B | B/A | 95 % interval | limit | |", "|---|--:|--:|--:|--:|--:|---|"]
-        for r in shown[:PLOTS]:
-            numbers = f"{r['a']} | {r['b']} | {r['ratio']:.3f} | {r['low']:.3f} to {r['high']:.3f} | {r['limit']:.3f}"
-            lines.append(f"| `{r['name']}` | {numbers} | {r['verdict']} |")
-        lines += ["", *(f"- failed: `{row['name']}`: {row['note']}" for row in page["rows"] if row["note"])]
+        measured = [row for row in page["rows"] if "ratio" in row]
+        lines += _table([row for row in measured if row["verdict"] != "fine"][:PLOTS])
+        lines += ["", *(f"- failed: {code(row['name'])}: {row['note']}" for row in page["rows"] if row["note"])]
+        if fine := [row for row in measured if row["verdict"] == "fine"]:
+            lines += ["", f"<details><summary>{len(fine)} fine</summary>", "", *_table(fine), "", "</details>"]
     if page["changes"]:
         lines += ["", "Changes in the history:", "", "| test | after/before | since | commit |", "|---|--:|---|---|"]
         for c in page["changes"][:PLOTS]:
-            lines.append(f"| `{c['test']}` | {c['ratio']:.3f} | {c['date'][:16]} | {c['commit']} |")
+            lines.append(f"| {code(c['test'])} | {c['ratio']:.3f} | {c['date'][:16]} | {c['commit']} |")
     if page["per_batch"]:
         lines += ["", "| network | per sample | per batch | batches are |", "|---|--:|--:|--:|"]
         for r in page["per_batch"]:
             times = f"{duration(r['sample'])} | {duration(r['batch'])} | {r['ratio']:.1f}x as fast"
-            lines.append(f"| {r['name']} | {times} |")
+            lines.append(f"| {code(r['name'])} | {times} |")
     return "\n".join(lines) + "\n"
+
+
+def _table(rows: list[dict]) -> list[str]:
+    """Lines of a Markdown table of measured tests; none without tests."""
+    lines = ["| test | A | B | B/A | 95 % interval | limit | |", "|---|--:|--:|--:|--:|--:|---|"] if rows else []
+    for r in rows:
+        numbers = f"{r['a']} | {r['b']} | {r['ratio']:.3f} | {r['low']:.3f} to {r['high']:.3f} | {r['limit']:.3f}"
+        lines.append(f"| {code(r['name'])} | {numbers} | {r['verdict']} |")
+    return lines
+
+
+def code(name: str) -> str:
+    """A test's name as code in Markdown, in a table too: any text may be the id of a test."""
+    name = " ".join(name.split())
+    if not any(character in name for character in "|`<>&\\"):
+        return f"`{name}`"
+    return f"<code>{''.join(f'&#{ord(c)};' if not (c.isalnum() or c in ' _.:/=,-') else c for c in name)}</code>"
 
 
 def html(page: dict) -> str:

@@ -32,7 +32,7 @@ def environment(threads: int, side: sides.Side | None = None) -> dict[str, str]:
 
 def pytest_command(python: str, given) -> list[str]:
     """pytest with our plugin on the benchmarks that `given` chooses."""
-    command = [python, "-P", str(_PLUGIN), "--benchmark-only", "--benchmark-disable-gc", "-p", "no:cacheprovider"]
+    command = [python, "-P", str(_PLUGIN), "-p", "no:cacheprovider"]
     command += ["-p", "no:hypothesispytest"]  # its import takes longer than all else together
     command += ["-k", given.keyword] if given.keyword else []
     return command + given.pytest + given.path
@@ -55,13 +55,15 @@ def run_once(side: sides.Side, tree: Path, given, folder: Path, only=None, prefi
     result.unlink(missing_ok=True)
     settings = {"only": only, "backend": side.backend, "seconds": given.seconds, "machine": False, "count": ""}
     settings |= more
-    (folder / "round.json").write_text(json.dumps(settings | {"result": str(result)}))
+    (folder / "round.json").write_text(json.dumps(settings | {"result": str(result)}), encoding="utf-8")
     env = environment(given.threads, side) | {"FASTNN_BENCH_ROUND": str(folder / "round.json")}
     command = [*prefix, *pytest_command(side.python, given), "-q", "--rootdir", "."]
     command += [] if settings["count"] else [f"--benchmark-json={os.devnull}"]
-    done = subprocess.run(command, cwd=tree, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, cwd=tree, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
+    )
     try:
-        found = json.loads(result.read_text())
+        found = json.loads(result.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         lines = [line for line in done.stdout.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
         raise BenchError(f"{side.name}: the benchmarks did not run: {lines[-1].strip()}") from None
@@ -131,7 +133,8 @@ class Comparison:
             found[i] = run_once(pair[i], tree, self.given, folder, only, machine=remaining is None and i == 1)
         for i, side in enumerate(pair):
             for name, failure in found[i]["failures"].items():
-                self.failures.setdefault(name, f"{side.name}: {failure}")
+                hint = f"; {side.hint}" if side.hint and "No module named" in failure else ""
+                self.failures.setdefault(name, f"{side.name}: {failure}{hint}")
         if remaining is None:
             self._begin(found)
         names = remaining if remaining is not None else {**found[0]["tests"], **found[1]["tests"]}

@@ -36,6 +36,7 @@ class Side:
     commit: str = ""
     checkout: Path | None = None
     provides: tuple[str, ...] = ()
+    hint: str = ""  # what to say when a module is not found
 
     def describe(self) -> dict:
         return {"name": self.name, "backend": self.backend, "commit": self.commit}
@@ -121,9 +122,13 @@ def _in_environment(side: Side, folder: Path, wheel: str = "", path: Path = Path
         _pip(f"{side.name} cannot be installed", "install", "--no-deps", "--target", str(packages), wheel)
         side.provides = _modules(packages)
     else:
-        lines.insert(0, str(path))
-        side.provides = tuple(name for name in _modules(path) if not re.match("test|bench|conftest|setup", name))
-    (packages / "fastnn_bench.pth").write_text("\n".join(lines) + "\n")  # plain paths: no hooks of editable installs
+        places_of_packages = [place for place in (path, path / "src") if place.is_dir()]
+        lines[:0] = map(str, places_of_packages)
+        found = [name for place in places_of_packages for name in _modules(place)]
+        side.provides = tuple(name for name in found if not re.match("(test|bench|conftest|setup)|src$", name))
+        side.hint = f"{path} has neither pyproject.toml nor setup.py, so only its root and src/ were put on the path"
+    pth = packages / "fastnn_bench.pth"  # plain paths: no hooks of editable installs
+    pth.write_text("\n".join(lines) + "\n", encoding="locale")  # as Python's site reads it
     side.python = str(where / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
     side.own = True
     return side
@@ -185,11 +190,11 @@ def _keep(wheel: Path, commit: str, project: Path) -> Path:
 
 def _pip(what: str, *arguments: str) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace")
     if done.returncode:
         log = user_cache() / "bench" / "failed.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(done.stdout)
+        log.write_text(done.stdout, encoding="utf-8")
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()] or ["pip says nothing"]
         telling = [line for line in lines if re.search("[eE]rror:", line) and "subprocess-exited" not in line]
         raise BenchError(f"{what}: {(telling or lines)[0][:300]} (all of it: {log})")
@@ -197,7 +202,9 @@ def _pip(what: str, *arguments: str) -> None:
 
 def _git(folder: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, encoding="utf-8", errors="replace"
+        )
     except FileNotFoundError:
         raise BenchError("git is not installed") from None
     if done.returncode:

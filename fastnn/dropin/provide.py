@@ -159,7 +159,7 @@ def _book_of_script() -> int:
     counts = {1: 0, 2: 0}
     for path in files:
         try:
-            text = path.read_text(errors="replace")
+            text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
         for book, signs in _SIGNS.items():

@@ -257,7 +257,7 @@ class Recorder:
             "kept": kept,
             "verified": {label: vars(v) for label, v in self.verified.items()},
         }
-        with open(str(self.options.report_json), "w") as file:
+        with open(str(self.options.report_json), "w", encoding="utf-8") as file:
             json.dump(report, file, indent=1)
 
 

@@ -13,6 +13,12 @@ One module a family. Numba's cache on disk is renewed when the file of a kernel 
 edit of `_compile.py` or `_math.py`, delete `__pycache__`.
 """
 
+import warnings
+
+with warnings.catch_warnings():  # Numba itself opens a file without an encoding; such a warning may be an error here
+    warnings.simplefilter("ignore", EncodingWarning)
+    import numba  # noqa: F401
+
 from .activation import *
 from .affine import *
 from .conv import *
