@@ -142,6 +142,12 @@ def is_candidate(module, name, value) -> bool:
     )
 
 
+def described(ours) -> str:
+    """For the report: which book's it is, where they differ."""
+    book = {"fastnn.compat.book1": "book 1 ", "fastnn.compat.book2": "book 2 "}.get(ours.__module__, "")
+    return book + ours.__name__
+
+
 def members(ours: type) -> dict[str, Any]:
     """What of our class goes into the reader's: all but the constructor, and but what `fastnn.layers` adds."""
     found: dict[str, Any] = {}

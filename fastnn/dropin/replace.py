@@ -22,6 +22,7 @@ class Replacements:
         self.methods: dict[type, dict[str, Any]] = {}  # class -> what its names were
         self.functions: dict[types.FunctionType, types.CodeType] = {}  # function -> its own code
         self.kept: dict[str, str] = {}  # "module.name" -> why it stays the reader's
+        self.replaced: dict[str, str] = {}  # "module.name" -> what replaces it, as "book 1 Affine"
         self._backend = fastnn.backends._state()
         self._casts: dict[str, Any] = {}
         self._threads = fastnn.get_num_threads() if options.threads else None
@@ -50,10 +51,10 @@ class Replacements:
                         ours, why = recognise.match(value, module)
                     if ours is None:
                         self._keep(f"{module.__name__}.{name}", why)
-                    elif isinstance(value, type):
-                        self._replace_methods(value, ours)
                     else:
-                        self._replace_code(value, ours)
+                        self.replaced[f"{module.__name__}.{name}"] = recognise.described(ours)
+                        replace = self._replace_methods if isinstance(value, type) else self._replace_code
+                        replace(value, ours)
 
     def record(self, module):
         """Let the layers of a module that fastnn provides be counted, as far as the options ask for it."""
