@@ -247,10 +247,47 @@ def _float32(x):
     return made
 
 
+def _beside(layer, attribute, name):
+    # The class `name` that the book's module has beside the layer's: in the reader's module if the layer is his.
+    owner = next(kind for kind in type(layer).__mro__ if attribute in vars(kind))
+    return (globals() if owner.__module__ == __name__ else owner.__init__.__globals__)[name]
+
+
 class _Recurrent(time_layers.TimeRNN):
-    # _saved: what backward needs. Not stateful: every forward starts from zeros.
+    # _saved: xs, the initial states, their sequences, gates. Not stateful: every forward starts from zeros.
+    # layers: one for each step, as the book's backward needs them; made when they are read.
+    layers = Kept(lambda layer: layer._step_layers())
     _saved = None
     c = None
+    _step, _states = "", 1  # the name of a step's class, and how many states it has
+
+    def _step_layers(self):
+        (xs, *initial), sequences = self._saved[: 1 + self._states], self._saved[1 + self._states :]
+        kind, made = _beside(self, "layers", self._step), []
+        for t in range(xs.shape[1]):
+            if t:
+                before = [a[:, t - 1] for a in sequences[: self._states]]
+            else:
+                before = [np.zeros((len(xs), len(self.params[1])), "f") if a is None else a for a in initial]
+            step = kind(*self.params)
+            if isinstance(vars(kind).get("cache"), Kept):
+                step._saved = xs[:, t : t + 1], *before, *(a[:, t : t + 1] for a in sequences)
+            else:
+                step.forward(xs[:, t], *before)
+            made.append(step)
+        return made
+
+    def _by_steps(self, dhs):
+        # backward after a forward that left the book's layers and nothing else.
+        dxs = np.empty((*dhs.shape[:2], len(self.params[0])), "f")
+        states, sums = [0] * self._states, [0] * len(self.grads)
+        for t, step in reversed([*enumerate(self.layers)]):
+            dxs[:, t], *states = step.backward(dhs[:, t] + states[0], *states[1:])
+            sums = [a + g for a, g in zip(sums, step.grads, strict=True)]
+        for g, a in zip(self.grads, sums, strict=True):
+            g[...] = a
+        self.dh = states[0]
+        return dxs
 
     def _weights(self):
         Wx, Wh, *b = self.params
@@ -380,6 +417,8 @@ class GRU(_Step):
 
 
 class TimeRNN(_Recurrent):
+    _step = "RNN"
+
     def forward(self, xs):
         Wx, Wh, b = self._weights()
         h0 = self._initial(self.h, xs)
@@ -389,12 +428,16 @@ class TimeRNN(_Recurrent):
         return hs.astype(_FLOAT32)
 
     def backward(self, dhs):
+        if self._saved is None:
+            return self._by_steps(dhs)
         xs, h0, hs = self._saved
         Wx, Wh, _ = self._weights()
         return self._gradients(ops.rnn_backward, (dhs, xs, Wx, Wh, h0, hs, "tanh", None, False, False), dhs, hs)
 
 
 class TimeLSTM(_Recurrent, time_layers.TimeLSTM):
+    _step, _states = "LSTM", 2
+
     def forward(self, xs):
         Wx, Wh, b = self._weights()
         h0, c0 = self._initial(self.h, xs), self._initial(self.c, xs)
@@ -404,6 +447,8 @@ class TimeLSTM(_Recurrent, time_layers.TimeLSTM):
         return hs.astype(_FLOAT32)
 
     def backward(self, dhs):
+        if self._saved is None:
+            return self._by_steps(dhs)
         xs, h0, c0, hs, cs, gates = self._saved
         Wx, Wh, _ = self._weights()
         args = dhs, None, xs, Wx, Wh, h0, c0, hs, cs, gates, None, None, False, False
@@ -412,6 +457,8 @@ class TimeLSTM(_Recurrent, time_layers.TimeLSTM):
 
 class TimeGRU(_Recurrent, time_layers.TimeGRU):
     # TimeGRU(Wx, Wh, stateful): without a bias in older printings.
+    _step = "GRU"
+
     def __init__(self, Wx, Wh, b=None, stateful=False):
         super().__init__(Wx, Wh, *((None, b) if isinstance(b, bool) else (b, stateful)))
 
@@ -424,6 +471,8 @@ class TimeGRU(_Recurrent, time_layers.TimeGRU):
         return hs.astype(_FLOAT32)
 
     def backward(self, dhs):
+        if self._saved is None:
+            return self._by_steps(dhs)
         xs, h0, hs, gates = self._saved
         Wx, Wh, _ = self._weights()
         args = dhs, xs, Wx, Wh, h0, hs, gates, False, None, False, False
@@ -439,17 +488,28 @@ class TimeBiLSTM(time_layers.TimeBiLSTM):
 
 
 class TimeEmbedding(layers.Embedding):
+    layers = Kept(lambda layer: layer._step_layers())
+    _saved = None
+
+    def _step_layers(self):
+        kind, made = _beside(self, "layers", "Embedding"), []
+        for idx in self._saved.T:
+            made.append(kind(self.W))
+            made[-1].forward(idx)
+        return made
+
     def forward(self, xs):
         self._saved = xs = _whole(xs)
         return _float32(ops.embedding_forward(self.W, xs))
 
     def backward(self, dout):
+        xs = np.stack([step.idx for step in self.layers], axis=1) if self._saved is None else self._saved
         dW, V = self.grads[0], len(self.params[0])
         if dout.dtype == dW.dtype:
-            ops.embedding_backward(dout, self._saved, V, dW)
+            ops.embedding_backward(dout, xs, V, dW)
         else:
             notice("the gradient is cast", (dout, dW))
-            ops.embedding_backward(dout.astype(dW.dtype), self._saved, V, dW)
+            ops.embedding_backward(dout.astype(dW.dtype), xs, V, dW)
 
 
 class TimeAffine(time_layers.TimeAffine):
@@ -501,7 +561,7 @@ class TimeSoftmaxWithLoss(time_layers.TimeSoftmaxWithLoss):
         return np.float64(loss)
 
     def backward(self, dout=1):
-        labels, y, shape = self._saved
+        labels, y, shape = self._saved or (*self.cache[:2], self.cache[3])
         dx = ops.softmax_cross_entropy_backward(y, labels, dout, None, self.ignore_label, 0.0, y)
         return dx.reshape(shape)
 

@@ -1,5 +1,8 @@
 """Attributes that the books compute in every forward, and of which scripts read few."""
 
+import contextlib
+import threading
+
 
 class Kept:
     """Attribute computed when it is read, from what the last forward left in the layer's `_saved`.
@@ -39,3 +42,38 @@ def settle(layer):
         }
         del layer._saved
         layer.__dict__.update(values)
+
+
+class _Thread(threading.local):
+    copies_as_they_are = False
+
+
+_thread = _Thread()
+
+
+def settling(cls):
+    """What a class of the reader's gets so that its objects are settled before they are pickled or copied.
+
+    A pickle may be read, and a copy may be used, where the class has the reader's own methods again.
+    """
+
+    def settled(theirs):
+        def settle_and_reduce(layer, *args):
+            if not _thread.copies_as_they_are:
+                settle(layer)
+            return theirs(layer, *args)
+
+        return settle_and_reduce
+
+    names = "__reduce_ex__", "__copy__", "__deepcopy__"
+    return {name: settled(getattr(cls, name)) for name in names if hasattr(cls, name)}
+
+
+@contextlib.contextmanager
+def copies_as_they_are():
+    """In this thread, copying an object does not settle it."""
+    before, _thread.copies_as_they_are = _thread.copies_as_they_are, True
+    try:
+        yield
+    finally:
+        _thread.copies_as_they_are = before

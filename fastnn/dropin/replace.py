@@ -6,7 +6,7 @@ import types
 from typing import Any
 
 import fastnn
-from fastnn.compat.kept import settle
+from fastnn.compat.kept import Kept, settle, settling
 
 from . import float32, recognise
 from .session import Options, StrictError
@@ -94,6 +94,10 @@ class Replacements:
                 value = self.recorder.wrap(f"{cls.__name__}.{name}", value, original, name)
             before[name] = vars(cls).get(name, _ABSENT)
             setattr(cls, name, value)
+        if any(isinstance(value, Kept) for value in vars(cls).values()):
+            for name, value in settling(cls).items():
+                before[name] = vars(cls).get(name, _ABSENT)
+                setattr(cls, name, value)
 
     def _replace_code(self, function, ours):
         """Let the function itself call ours: so does whoever holds it, in a dict, a closure or a default argument."""
@@ -106,8 +110,9 @@ class Replacements:
 
     def restore(self):
         """Everything as it was. Attributes that our methods compute only when read are computed now."""
-        for instance in _instances(self.methods):
-            settle(instance)
+        while unsettled := [x for x in _instances(self.methods) if vars(x).get("_saved") is not None]:
+            for instance in unsettled:  # settling layers over time makes layers of their steps
+                settle(instance)
         for cls, before in self.methods.items():
             for name, value in before.items():
                 if value is _ABSENT:
