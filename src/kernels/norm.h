@@ -6,8 +6,8 @@
 namespace FASTNN_NS {
 namespace {
 
-// Statistics are sums over blocks, a pair of numbers a column and block in `partial` (blocks, 2, D), brought together
-// in the order of the blocks.
+// Statistics are taken in blocks, a pair of numbers a column and block in `partial` (blocks, 2, D), brought together in
+// the order of the blocks.
 
 // dgamma and dbeta (D): the sums of the pairs.
 template <class T> void add_partials(const T* partial, idx blocks, idx D, T* dgamma, T* dbeta) {
@@ -18,22 +18,61 @@ template <class T> void add_partials(const T* partial, idx blocks, idx D, T* dga
   });
 }
 
-// mean and var (D) from each block's mean and sum of squared deviations; `count` elements in all, `each` a block but
-// the last (Chan, Golub and LeVeque 1979).
+// All kernels here take moments in the same way: the mean of x - first, where `first` is one of the numbers, then that
+// of (x - mean)^2. A constant then has exactly itself as its mean, and an offset that all numbers share costs no digits
+// (float32 rows of N(0, 1) + 1000: the error is that of rounding the mean).
+//
+// The short cut fails where `first` is far from the rest (over 16 standard deviations: its rounding errors would show),
+// and where a sum overflows or a number is not finite (inf - inf). Such moments are taken again in double.
+template <class V> inline auto moments_hold(V first, V mean, V var) {  // false for NaN
+  const V d = mean - first, zero{};
+  return (d * d <= var * 256) & (var - var == zero);
+}
+
+// mean and var of n numbers; sum_of(f) is the sum of f(x) in double.
+template <class T, class SumOf> __attribute__((noinline, cold)) void moments_again(idx n, SumOf sum_of, T& mean, T& var) {
+  double m = sum_of([](double x) { return x; }) / double(n);
+  if (m - m == 0) m += sum_of([=](double x) { return x - m; }) / double(n);
+  const double centre = double(mean = T(m));
+  var = T(sum_of([=](double x) { return (x - centre) * (x - centre); }) / double(n));
+}
+template <class T, class F> inline double sum_in_double(const T* p, idx n, F f) {
+  double sums[8] = {};
+  idx i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int k = 0; k < 8; ++k) sums[k] += f(double(p[i + k]));
+  for (; i < n; ++i) sums[0] += f(double(p[i]));
+  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+// mean and var (D) from those of each block; `count` numbers in all, `each` in a block but the last (Chan, Golub and
+// LeVeque 1979). In double, so that nothing overflows; the means are added without the first, for the sake of constants.
 template <class T> void combine_moments(const T* partial, idx blocks, idx D, idx count, idx each, T* mean, T* var) {
-  const T per_element = T(1) / T(count > 0 ? count : 1);
-  const auto size = [=](idx b) { return T(b == blocks - 1 ? count - b * each : each); };
-  for_vectors<T>(0, D, [=](auto at) {
-    const Simd<T> first = at(partial);
-    Simd<T> shift{}, squares{};
-    for (idx b = 0; b < blocks; ++b) shift += (at(partial + b * 2 * D) - first) * size(b);
-    const Simd<T> m = fma(shift, Simd<T>{} + per_element, first);
-    for (idx b = 0; b < blocks; ++b) {
-      const Simd<T> d = at(partial + b * 2 * D) - m;
-      squares += fma(d * d, Simd<T>{} + size(b), at(partial + (b * 2 + 1) * D));
+  constexpr idx kColumns = 64;
+  const double per_element = 1 / double(count > 0 ? count : 1);
+  for (idx j0 = 0; j0 < D; j0 += kColumns) {
+    const idx n = D - j0 < kColumns ? D - j0 : kColumns;
+    double first[kColumns], shift[kColumns] = {}, plain[kColumns] = {}, centre[kColumns], squares[kColumns] = {};
+    for (idx j = 0; j < n; ++j) first[j] = double(partial[j0 + j]);
+    const auto for_blocks = [&](auto f) {
+      for (idx b = 0; b < blocks; ++b) {
+        const double weight = double(b == blocks - 1 ? count - b * each : each) * per_element;
+        const T *const m = partial + b * 2 * D + j0, *const v = m + D;
+        for (idx j = 0; j < n; ++j) f(j, double(m[j]), double(v[j]), weight);
+      }
+    };
+    for_blocks([&](idx j, double m, double, double weight) {
+      plain[j] += m * weight, shift[j] += (m - first[j]) * weight;
+    });
+    for (idx j = 0; j < n; ++j) {
+      const double m = first[j] + shift[j];
+      mean[j0 + j] = T(m - m == 0 ? m : plain[j]), centre[j] = double(mean[j0 + j]);
     }
-    at.put(mean, m), at.put(var, squares * per_element);
-  });
+    for_blocks([&](idx j, double m, double v, double weight) {
+      squares[j] += (v + (m - centre[j]) * (m - centre[j])) * weight;
+    });
+    for (idx j = 0; j < n; ++j) var[j0 + j] = T(squares[j]);
+  }
 }
 
 // What a backward pass multiplies with: dx = (dout - b) k + (x - mean) a.
@@ -135,8 +174,36 @@ template <class T> void batch_norm_inference(Mat<const T> x, const T* gamma, con
 // Numbers of scratch: two a column and block of rows.
 inline idx batch_norm_partials(idx N, idx D) { return 2 * row_blocks(N) * D; }
 
-// The same with the batch's own mean and (biased) variance: the mean of x - x[0], then of (x - mean)^2; in one go where
-// a group of columns stays in L2.
+// moments_again() where a column's mean and var, at m and v, do not hold; rows begin ... end - 1.
+template <class T, class C>
+__attribute__((noinline, cold)) void column_moments_again(Mat<const T> x, C columns, idx j, idx begin, idx end, T* m,
+                                                          T* v) {
+  constexpr idx L = lanes<T>;
+  for (int w = 0; w < C::kVectors; ++w) {
+    double sums[3][L] = {};
+    const auto add = [&](double* to, auto f) {
+      for (idx i = begin; i < end; ++i) {
+        const Simd<T> row = columns.get(x.row(i) + j, w);
+        for (idx k = 0; k < L; ++k) to[k] += f(double(row[k]), k);
+      }
+      for (idx k = 0; k < L; ++k) to[k] /= double(end - begin);
+    };
+    Simd<T> mean, var;
+    add(sums[0], [](double value, idx) { return value; });
+    add(sums[1], [&](double value, idx k) { return value - sums[0][k]; });
+    for (idx k = 0; k < L; ++k) {
+      const double all = sums[0][k] + sums[1][k];
+      sums[0][k] = double(mean[k] = T(all - all == 0 ? all : sums[0][k]));
+    }
+    add(sums[2], [&](double value, idx k) { return (value - sums[0][k]) * (value - sums[0][k]); });
+    for (idx k = 0; k < L; ++k) var[k] = T(sums[2][k]);
+    const Simd<T> old_mean = columns.get(m + j, w), old_var = columns.get(v + j, w);
+    const auto hold = moments_hold(columns.get(x.row(begin) + j, w), old_mean, old_var);
+    columns.put(m + j, w, hold ? old_mean : mean), columns.put(v + j, w, hold ? old_var : var);
+  }
+}
+
+// The same with the batch's own mean and (biased) variance; in one go where a group of columns stays in L2.
 template <class T> void batch_norm_forward(Mat<const T> x, const T* gamma, const T* beta, T epsilon, Mat<T> out,
                                            T* mean, T* var, T* partial) {
   const idx N = x.rows, D = x.cols, blocks = row_blocks(N);
@@ -144,18 +211,25 @@ template <class T> void batch_norm_forward(Mat<const T> x, const T* gamma, const
     constexpr int NV = C::kVectors;
     const T per_row = T(1) / T(end > begin ? end - begin : 1);
     const bool whole = blocks == 1;
-    T *const to_mean = whole ? mean : partial + begin / kBlockRows * 2 * D, *const to_squares =
-                                                                                whole ? var : to_mean + D;
-    Simd<T> m[NV], s[NV], none[NV], k[NV], b[NV];
-    for (int v = 0; v < NV; ++v) m[v] = end > begin ? columns.get(x.row(begin) + j, v) : Simd<T>{};
+    T *const to_mean = whole ? mean : partial + begin / kBlockRows * 2 * D, *const to_var = whole ? var : to_mean + D;
+    Simd<T> first[NV], m[NV], s[NV], none[NV], k[NV], b[NV];
+    for (int v = 0; v < NV; ++v) first[v] = end > begin ? columns.get(x.row(begin) + j, v) : Simd<T>{};
     sum_rows<T, C>(begin, end, s, none,
-                   [&](idx i, int v, Simd<T>& sum, Simd<T>&) { sum += columns.get(x.row(i) + j, v) - m[v]; });
-    for (int v = 0; v < NV; ++v) columns.put(to_mean + j, v, m[v] = fma(s[v], broadcast(per_row), m[v]));
+                   [&](idx i, int v, Simd<T>& sum, Simd<T>&) { sum += columns.get(x.row(i) + j, v) - first[v]; });
+    for (int v = 0; v < NV; ++v) m[v] = fma(s[v], broadcast(per_row), first[v]);
     sum_rows<T, C>(begin, end, s, none, [&](idx i, int v, Simd<T>& sum, Simd<T>&) {
       const Simd<T> d = columns.get(x.row(i) + j, v) - m[v];
       sum = fma(d, d, sum);
     });
-    for (int v = 0; v < NV; ++v) columns.put(to_squares + j, v, whole ? s[v] *= per_row : s[v]);
+    auto hold = s[0] == s[0];
+    for (int v = 0; v < NV; ++v) {
+      s[v] *= per_row, hold &= moments_hold(first[v], m[v], s[v]);
+      columns.put(to_mean + j, v, m[v]), columns.put(to_var + j, v, s[v]);
+    }
+    if (to_bits(~hold)) [[unlikely]] {
+      column_moments_again<T>(x, columns, j, begin, end, to_mean, to_var);
+      for (int v = 0; v < NV; ++v) m[v] = columns.get(to_mean + j, v), s[v] = columns.get(to_var + j, v);
+    }
     if (!whole) return;
     for (int v = 0; v < NV; ++v) {
       k[v] = columns.get(gamma + j, v) / sqrt(s[v] + epsilon);
@@ -221,8 +295,8 @@ template <class T> struct ChannelTiles {
   idx N, C, images, channels;  // images and channels of a tile
   ChannelTiles(idx N, idx C, idx S) : N(N), C(C) {
     const idx fit = (idx(128) << 10) / idx(sizeof(T)) / (S > 0 ? S : 1);  // channels of one image
-    channels = fit < 1 ? 1 : fit < C ? fit : C;
-    if (channels > kChannels) channels = kChannels;
+    channels = fit < C ? fit : C;
+    channels = channels < 1 ? 1 : channels > kChannels ? kChannels : channels;  // C may be 0
     images = fit / channels < 1 ? 1 : fit / channels;
   }
   idx blocks() const { return N > images ? (N + images - 1) / images : 1; }
@@ -293,21 +367,37 @@ template <class T> idx channel_norm_partials(idx N, idx C, idx S) { return 2 * C
 template <class T> void channel_norm_forward(Channels<const T> x, const T* gamma, const T* beta, T epsilon, T* out,
                                              T* mean, T* var, T* partial) {
   const ChannelTiles<T> tiles(x.N, x.C, x.S);
+  const bool whole = tiles.blocks() == 1;
   for_tiles(tiles, 4 * x.N * x.C * x.S * idx(sizeof(T)), [=](const auto& tile) {
-    T *const m = partial + tile.block * 2 * x.C, *const squares = m + x.C;
-    const T size = T((tile.end - tile.begin) * x.S);
+    T *const m = whole ? mean : partial + tile.block * 2 * x.C, *const v = whole ? var : m + x.C;
+    const idx count = (tile.end - tile.begin) * x.S;
+    if (count == 0) return for_vectors<T>(tile.first, tile.last, [&](auto at) { at.put(m, Simd<T>{}), at.put(v, Simd<T>{}); });
+    const T per_element = T(1) / T(count), *const first = x.data + tile.begin * x.stride;  // of channel c at c * S
     sum_channels<T>(
-        tile, x, [&](idx, idx place, auto at, Simd<T>& s, Simd<T>&) { s += at(x.data + place); },
-        [&](idx c, T sum, T) { m[c] = size > 0 ? sum / size : 0; });
+        tile, x,
+        [&](idx c, idx place, auto at, Simd<T>& s, Simd<T>&) { s += at.keep(at(x.data + place) - first[c * x.S], 0); },
+        [&](idx c, T sum, T) { m[c] = first[c * x.S] + sum * per_element; });
     sum_channels<T>(
         tile, x,
         [&](idx c, idx place, auto at, Simd<T>& s, Simd<T>&) {
           const Simd<T> d = at.keep(at(x.data + place) - m[c], 0);
           s = fma(d, d, s);
         },
-        [&](idx c, T sum, T) { squares[c] = sum; });
+        [&](idx c, T sum, T) { v[c] = sum * per_element; });
+    for (idx c = tile.first; c < tile.last; ++c)
+      if (!moments_hold(first[c * x.S], m[c], v[c])) [[unlikely]]
+        moments_again<T>(
+            count,
+            [&](auto f) {
+              double sum = 0;
+              for (idx n = tile.begin; n < tile.end; ++n)
+                sum += sum_in_double(x.data + n * x.stride + c * x.S, x.S, f);
+              return sum;
+            },
+            m[c], v[c]);
   });
-  combine_moments(static_cast<const T*>(partial), tiles.blocks(), x.C, x.N * x.S, tiles.images * x.S, mean, var);
+  if (!whole)
+    combine_moments(static_cast<const T*>(partial), tiles.blocks(), x.C, x.N * x.S, tiles.images * x.S, mean, var);
   channel_norm_inference(x, gamma, beta, static_cast<const T*>(mean), static_cast<const T*>(var), epsilon, out);
 }
 
@@ -354,18 +444,28 @@ template <class T> inline void run_moments(const T* p, idx n, T& mean, T& var) {
   double count = 0, m = 0, squares = 0;
   for (idx begin = 0; begin < n; begin += kBlock) {
     const idx size = n - begin < kBlock ? n - begin : kBlock;
+    const T first = p[begin], per_element = T(1) / T(size);  // not after the sum: a division takes its time
     Simd<T> sum{}, none{};
-    add_vectors<T>(size, sum, none, [=](auto at, Simd<T>& s, Simd<T>&) { s += at(p + begin); });
-    const T here = horizontal_sum<T>(sum) / T(size);
+    add_vectors<T>(size, sum, none,
+                   [=](auto at, Simd<T>& s, Simd<T>&) { s += at.keep(at(p + begin) - first, 0); });
+    const T here = first + horizontal_sum<T>(sum) * per_element;
     sum = Simd<T>{};
     add_vectors<T>(size, sum, none, [=](auto at, Simd<T>& s, Simd<T>&) {
       const Simd<T> d = at.keep(at(p + begin) - here, 0);
       s = fma(d, d, s);
     });
-    const double delta = double(here) - m, total = count + double(size);
-    m += delta * (double(size) / total);
-    squares += double(horizontal_sum<T>(sum)) + delta * delta * (count * (double(size) / total));
-    count = total;
+    const T here_var = horizontal_sum<T>(sum) * per_element;
+    if (!moments_hold(first, here, here_var)) [[unlikely]]
+      return moments_again<T>(n, [=](auto f) { return sum_in_double(p, n, f); }, mean, var);
+    if (size == n) return void((mean = here, var = here_var));
+    if (begin == 0) {
+      m = double(here), squares = double(here_var) * double(size), count = double(size);
+      continue;
+    }
+    const double delta = double(here) - m, all = count + double(size);
+    m += delta * (double(size) / all);
+    squares += double(here_var) * double(size) + delta * delta * (count * (double(size) / all));
+    count = all;
   }
   mean = T(m), var = T(n > 0 ? squares / double(n) : 0);
 }
