@@ -10,6 +10,7 @@
 #include <limits>
 #include <memory>
 
+#include "gil.h"
 #include "memory.h"
 #include "table.h"
 #include "threads.h"
@@ -271,7 +272,7 @@ constexpr double kReleaseWork = 2e6;  // scalar operations: about 50 us
 
 template <class F> void run(double work, F&& f) {
   if (work < kReleaseWork) return f();
-  py::gil_scoped_release release;
+  const WithoutGil without;
   f();
 }
 
@@ -288,7 +289,7 @@ template <class F> void run_rows(idx rows, double work, F&& f) {
   if (step >= rows) return run(work, [&] { f(idx(0), rows); });
   for (idx begin = 0; begin < rows; begin += step) {
     {
-      py::gil_scoped_release release;
+      const WithoutGil without;
       f(begin, rows - begin < step ? rows : begin + step);
     }
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();

@@ -245,7 +245,7 @@ struct Call : Arguments {
     const idx step = std::max(idx(double(units) / chunks), kParts);  // then a look for Ctrl-C
     for (idx first = 0; first < units; first += step) {
       {
-        py::gil_scoped_release release;
+        const WithoutGil without;
         a.run<T>(*active_table, first, std::min(first + step, units), scratch);
       }
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();

@@ -1,8 +1,10 @@
 #include "function.h"
 
+#include <chrono>
 #include <new>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace fastnn {
@@ -62,6 +64,10 @@ PyObject* call(PyObject* self, PyObject* const* given, Py_ssize_t n, PyObject* n
 }
 
 }  // namespace
+
+void WithoutGil::wait_for_the_end() {
+  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
 
 void define(py::module_& m, const char* name, const char* names, std::initializer_list<py::object> defaults,
             Body body) {

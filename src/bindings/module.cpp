@@ -26,7 +26,7 @@ void use_isa(const std::string& name) {
 }  // namespace
 }  // namespace fastnn
 
-PYBIND11_MODULE(_core, m) {
+PYBIND11_MODULE(_core_of_main, m, pybind11::multiple_interpreters::not_supported()) {
   using namespace fastnn;
   using namespace py::literals;
   m.doc() = "Compiled kernels of fastnn; see fastnn.ops for the documented functions.";
@@ -63,4 +63,12 @@ PYBIND11_MODULE(_core, m) {
   FASTNN_FAMILIES(FASTNN_BIND)
 #undef FASTNN_BIND
   bind_plan(m);
+}
+
+// What Python calls. Python before 3.12 asks no module whether it can be in several interpreters, and pybind11's own
+// function then waits for the GIL that its caller has.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+  if (PyInterpreterState_Get() == PyInterpreterState_Main()) return PyInit__core_of_main();
+  PyErr_SetString(PyExc_ImportError, "fastnn can only be imported in the main interpreter, not in a sub-interpreter");
+  return nullptr;
 }

@@ -63,7 +63,7 @@ template <class T> class Arrays {
     if (elements_ <= kOptimPiece) return run(work(), [&] { f(pieces_.data(), idx(pieces_.size())); });
     for (const OptimArray<T>& piece : pieces_) {
       {
-        py::gil_scoped_release release;
+        const WithoutGil without;
         f(&piece, idx(1));
       }
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();

@@ -1,10 +1,15 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cctype>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
 
 #include "labels.h"
 
@@ -48,10 +53,25 @@ bool parse_whole(py::handle h, idx& n) {
   return PyErr_Clear(), false;
 }
 
+// Another number in each forked child: a plan that a thread of the parent was running is not running there.
+unsigned process() {
+  static std::atomic<unsigned> number{1};
+#if !defined(_WIN32)
+  static const bool counts = [] {
+    pthread_atfork(nullptr, nullptr, [] { number.fetch_add(1, std::memory_order_relaxed); });
+    return true;
+  }();
+  (void)counts;
+#endif
+  return number.load(std::memory_order_relaxed);
+}
+
 class Plan {
  public:
-  // frozen: the arrays never change, and this buffer is the result; -1: neither.
-  Plan(const string& dtype, const py::list& program, const py::list& buffers, idx arena_bytes, idx capacity, idx frozen)
+  // frozen: the arrays never change, and this buffer is the result; -1: neither. share: a frozen plan of the same
+  // arrays, whose packed weights are this one's too, or null.
+  Plan(const string& dtype, const py::list& program, const py::list& buffers, idx arena_bytes, idx capacity, idx frozen,
+       const Plan* share)
       : table_(*active_table), wide_(dtype == "float64"), arena_bytes_(arena_bytes), capacity_(capacity) {
     if (dtype != "float32" && dtype != "float64")
       throw py::type_error("Plan: dtype is '" + dtype + "'; it must be float32 or float64");
@@ -62,15 +82,18 @@ class Plan {
     for (py::handle instruction : program) add_instruction(instruction);
     if (frozen >= 0) {
       find_result(size_t(frozen));
-      wide_ ? pack_weights(table_.f64) : pack_weights(table_.f32);
+      wide_ ? pack_weights(table_.f64, share) : pack_weights(table_.f32, share);
     }
     own_ = new_state();
     prepare(own_, capacity_);
   }
 
-  // Instructions [begin, end), without one that is None; those from 0 on begin a new loss.
-  py::object run(idx n, const py::tuple& inputs, const py::tuple& scalars, idx begin, py::handle end_) {
-    if (busy_) throw std::runtime_error("Plan.run: the plan is running");
+  // Instructions [begin, end), without one that is None; those from 0 on begin a new loss. scalars: a tuple, or a
+  // function that makes it, which is called once nothing can fail any more but by Ctrl-C; its argument says whether that
+  // is looked for.
+  py::object run(idx n, const py::tuple& inputs, const py::object& scalars, idx begin, py::handle end_) {
+    const unsigned here = process();
+    if (busy_ == here) throw std::runtime_error("Plan.run: the plan is running");
     check_n(n, "run");
     const idx count = idx(instructions_.size());
     idx end = count;
@@ -81,15 +104,17 @@ class Plan {
       if (!instructions_[size_t(i)].operation)
         throw py::value_error("Plan.run: instruction " + std::to_string(i) + " is None");
     read_inputs(own_, n, inputs);
-    read_scalars(own_, scalars);
     prepare(own_, n);
+    const bool given = PyTuple_Check(scalars.ptr());
+    read_scalars(own_, py::tuple(given ? scalars : scalars(own_.work > table_.chunk_work)));
     if (begin == 0) own_.loss = 0;
-    busy_ = true;
+    busy_ = here;
     const struct Busy {
-      bool& flag;
-      ~Busy() { flag = false; }
+      unsigned& flag;
+      ~Busy() { flag = 0; }
     } guard{busy_};
     execute(own_, size_t(begin), size_t(end));
+    ++done_;
     return has_loss_ ? py::object(py::float_(own_.loss)) : py::none();
   }
 
@@ -134,9 +159,16 @@ class Plan {
     return array;
   }
 
+  // Runs that came to their end.
+  uint64_t done() const { return done_; }
+
   // f(x, out=None), which is `predict` and, where that gives nothing, otherwise(x, out), or None without one. None: the
   // plan is not frozen, has other inputs than x (N, ...), or its last instruction does not write the result (N, ...).
   static py::object function(const py::object& self, const py::object& otherwise, bool classes);
+
+  // The same without a plan at first: after a call of `otherwise` it takes its attribute `plan`, if that is one.
+  static py::object function_later(const py::object& otherwise, bool classes);
+  bool frozen() const { return frozen_; }
 
   // What is in buffer i of the arena after a run of n samples; `self` keeps the memory alive.
   [[gnu::cold]] py::object view(const py::object& self, idx i, idx n) const {
@@ -525,10 +557,11 @@ class Plan {
 
   // Weights that never change: packed once. Zeros of a single row need not be multiplied with them where they are
   // finite.
-  template <class T> [[gnu::cold]] void pack_weights(const Kernels<T>& kernels) {
+  template <class T> [[gnu::cold]] void pack_weights(const Kernels<T>& kernels, const Plan* share) {
     const auto take = [&](idx elements) {
-      packed_.emplace_back(pool::take(size_t(elements) * sizeof(T)));
-      if (!packed_.back()) throw std::bad_alloc();
+      std::unique_ptr<void, GiveBack> block(pool::take(size_t(elements) * sizeof(T)));
+      if (!block) throw std::bad_alloc();
+      packed_.emplace_back(std::move(block));
       return static_cast<T*>(std::memset(packed_.back().get(), 0, size_t(elements) * sizeof(T)));
     };
     State state = new_state();
@@ -543,7 +576,8 @@ class Plan {
       if (steps) {
         const Buffer& Wh = buffers_[size_t(instruction.arguments[2].buffer)];
         if (Wh.kind != Kind::array || instruction.axes['T' - 'A'].fixed < 2) continue;
-        packed_.push_back(pack_recurrent<T>({instruction, state, table_}));
+        if (take_packed(instruction, 2, share)) continue;
+        packed_.emplace_back(pack_recurrent<T>({instruction, state, table_}));
         instruction.packed = packed_.back().get();
         continue;
       }
@@ -551,20 +585,45 @@ class Plan {
       if (name == "conv2d_forward") {
         const ConvShape s = conv2d_shape({instruction, state, table_});
         const ConvAlgorithm algorithm = ConvAlgorithm(instruction.arguments[kConvAlgorithm].sizes[0]);
-        if (kernels.conv.choose(s, algorithm) != ConvAlgorithm::winograd) continue;
+        if (kernels.conv.choose(s, algorithm) != ConvAlgorithm::winograd || take_packed(instruction, 1, share)) continue;
         T* const to = take(kernels.conv.transformed_elements(s));
         kernels.conv.transform(s, data, to);
         instruction.packed = to;
       } else {
         const idx D = W.first.fixed, M = W.row;
         const Mat<const T> view = W.transposed ? transposed(row_major(data, M, D)) : row_major(data, D, M);
-        T* const to = take(kernels.affine.packed_elements(view.rows, view.cols));
-        kernels.affine.pack(view, to);
-        instruction.packed = to;
+        if (!take_packed(instruction, 1, share)) {
+          T* const to = take(kernels.affine.packed_elements(view.rows, view.cols));
+          kernels.affine.pack(view, to);
+          instruction.packed = to;
+        }
         instruction.skips_zeros = (x.kind == Kind::input || view.rows * view.cols >= kSparseWeights) &&
                                   std::all_of(data, data + view.rows * view.cols, [](T v) { return std::isfinite(v); });
       }
     }
+  }
+
+  // What `share` has packed of the same `count` arrays, which follow the first argument -> whether there was any.
+  [[gnu::cold]] bool take_packed(Instruction& instruction, size_t count, const Plan* share) {
+    if (!share || &share->table_ != &table_ || share->wide_ != wide_) return false;
+    const auto array = [](const Plan& plan, const Instruction& i, size_t argument) -> const Buffer& {
+      return plan.buffers_[size_t(i.arguments[argument].buffer)];
+    };
+    for (const Instruction& other : share->instructions_) {
+      if (other.operation != instruction.operation || !other.packed) continue;
+      bool same = true;
+      for (size_t i = 1; i <= count; ++i) {
+        const Buffer &a = array(*this, instruction, i), &b = array(*share, other, i);
+        same &= a.kind == b.kind && place(a) == place(b) && a.transposed == b.transposed && a.first == b.first &&
+                a.rest == b.rest;
+      }
+      if (!same) continue;
+      for (const auto& block : share->packed_)
+        if (block.get() == other.packed) packed_.push_back(block);
+      instruction.packed = other.packed;
+      return true;
+    }
+    return false;
   }
 
   // Whether `predict` can give buffer `result` (N, ...), which the last instruction has to write, for an input (N,
@@ -748,11 +807,13 @@ class Plan {
   }
 
   // Runs [next, end), or less when that takes more than `most` scalar operations -> whether it came to the end. After
-  // a loss that is not finite nothing is updated.
-  bool run_some(State& state, size_t& next, size_t end, double most) const {
+  // a loss that is not finite nothing is updated. which: of instructions that update arrays, and others.
+  enum Which { kAll, kUpdates, kOthers };
+  bool run_some(State& state, size_t& next, size_t end, double most, Which which) const {
     double done = 0;
     for (; next < end; ++next) {
       const Instruction& instruction = instructions_[next];
+      if (which != kAll && instruction.updates != (which == kUpdates)) continue;
       if (most > 0) {
         if (done > most) return false;
         done += need_of(instruction, state).work;
@@ -765,14 +826,20 @@ class Plan {
   }
   void execute(State& state, size_t begin, size_t end) const {
     if (state.work < kReleaseWork) {
-      run_some(state, begin, end, 0);
+      run_some(state, begin, end, 0, kAll);
+    } else if (state.work <= table_.chunk_work) {
+      const WithoutGil without;
+      const team::Run whole(idx(std::min(state.work, 1e15)), state.pace);
+      run_some(state, begin, end, 0, kAll);
     } else {
-      const double most = state.work > table_.chunk_work ? table_.chunk_work : 0;  // then a look for Ctrl-C
+      // With a look for Ctrl-C now and then, and all updates after the last one: they are made as a whole or not at all.
+      size_t next = begin;
       for (bool finished = false; !finished;) {
         {
-          py::gil_scoped_release release;
+          const WithoutGil without;
           const team::Run whole(idx(std::min(state.work, 1e15)), state.pace);
-          finished = run_some(state, begin, end, most);
+          finished = run_some(state, next, end, table_.chunk_work, kOthers);
+          if (finished) run_some(state, next = begin, end, 0, kUpdates);
         }
         if (!finished && PyErr_CheckSignals() != 0) throw py::error_already_set();
       }
@@ -793,20 +860,35 @@ class Plan {
   std::vector<char> scalars_;  // 'r' or 'k'; 0: not used
   size_t inputs_ = 0;
   int result_ = -1, written_ = -1, input_ = -1;  // of frozen plans; written_: the last instruction's own of the result
-  bool writes_arrays_ = false, has_loss_ = false, frozen_ = false, direct_ = false, busy_ = false;
+  bool writes_arrays_ = false, has_loss_ = false, frozen_ = false, direct_ = false;
+  unsigned busy_ = 0;  // the process that runs it
+  uint64_t done_ = 0;
   const Operation* current_ = nullptr;  // being read
   State own_;
-  std::vector<std::unique_ptr<void, GiveBack>> packed_;
+  std::vector<std::shared_ptr<void>> packed_;
   std::vector<std::unique_ptr<State>> states_;  // of frozen runs, not in use; guarded by the GIL
 };
 
-// self: the plan as a capsule, the plan, what is called otherwise.
+// What a function of a frozen plan calls. The plan is set once, so that no call finds another one when it ends.
+struct Target {
+  Plan* plan = nullptr;
+  py::object keeper;  // the plan's object
+
+  void set(const py::object& object) {
+    if (plan || !py::isinstance<Plan>(object) || !object.cast<Plan&>().frozen()) return;
+    keeper = object;
+    plan = object.cast<Plan*>();
+  }
+};
+
+// self: the target as a capsule, what is called otherwise.
 template <bool classes> PyObject* call_predict(PyObject* self, PyObject* const* given, Py_ssize_t n, PyObject* names) {
   const bool named =
       names && PyTuple_GET_SIZE(names) == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "out") == 0;
-  if (named ? n == 1 : !names && (n == 1 || n == 2)) {
+  Target& target = *static_cast<Target*>(PyCapsule_GetPointer(PyTuple_GET_ITEM(self, 0), nullptr));
+  Plan* const plan = target.plan;
+  if (plan && (named ? n == 1 : !names && (n == 1 || n == 2))) {
     try {
-      auto* const plan = static_cast<Plan*>(PyCapsule_GetPointer(PyTuple_GET_ITEM(self, 0), nullptr));
       py::object result = plan->predict(given[0], named || n == 2 ? given[1] : Py_None, classes);
       if (result) return result.release().ptr();
     } catch (py::error_already_set& error) {
@@ -819,14 +901,20 @@ template <bool classes> PyObject* call_predict(PyObject* self, PyObject* const* 
       return PyErr_NoMemory();
     }
   }
-  PyObject* const otherwise = PyTuple_GET_ITEM(self, 2);
+  PyObject* const otherwise = PyTuple_GET_ITEM(self, 1);
   if (otherwise == Py_None) Py_RETURN_NONE;
-  return PyObject_Vectorcall(otherwise, given, size_t(n), names);
+  PyObject* const result = PyObject_Vectorcall(otherwise, given, size_t(n), names);
+  if (result && !plan) {
+    const auto made = py::reinterpret_steal<py::object>(PyObject_GetAttrString(otherwise, "plan"));
+    if (made)
+      target.set(made);
+    else
+      PyErr_Clear();
+  }
+  return result;
 }
 
-py::object Plan::function(const py::object& self, const py::object& otherwise, bool classes) {
-  Plan& plan = self.cast<Plan&>();
-  if (!plan.frozen_) return py::none();
+py::object make_function(std::unique_ptr<Target> target, const py::object& otherwise, bool classes) {
 #define FASTNN_METHOD(name, classes, text)                                                \
   {                                                                                       \
     #name, reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(call_predict<classes>)), \
@@ -837,8 +925,18 @@ py::object Plan::function(const py::object& self, const py::object& otherwise, b
       FASTNN_METHOD(predict_classes, true, "x (N, ...) -> places of the largest scores: see fastnn.network.Predictor."),
   };
 #undef FASTNN_METHOD
-  const py::tuple bound = py::make_tuple(py::capsule(&plan, static_cast<const char*>(nullptr)), self, otherwise);
+  const py::capsule owner(target.get(), [](void* own) { delete static_cast<Target*>(own); });
+  target.release();
+  const py::tuple bound = py::make_tuple(owner, otherwise);
   return py::reinterpret_steal<py::object>(PyCFunction_NewEx(&methods[classes], bound.ptr(), nullptr));
+}
+py::object Plan::function(const py::object& self, const py::object& otherwise, bool classes) {
+  auto target = std::make_unique<Target>();
+  target->set(self);
+  return target->plan ? make_function(std::move(target), otherwise, classes) : py::none();
+}
+py::object Plan::function_later(const py::object& otherwise, bool classes) {
+  return make_function(std::make_unique<Target>(), otherwise, classes);
 }
 
 }  // namespace
@@ -849,10 +947,12 @@ void bind_plan(py::module_& m) {
   using plan::Plan;
   using namespace py::literals;
   py::class_<Plan>(m, "Plan", "A program that is run as one call; see fastnn.network.program.")
-      .def(py::init<const std::string&, const py::list&, const py::list&, idx, idx, idx>(), "dtype"_a, "program"_a,
-           "buffers"_a, "arena_bytes"_a, "capacity"_a, "frozen"_a = -1)
+      .def(py::init<const std::string&, const py::list&, const py::list&, idx, idx, idx, const Plan*>(), "dtype"_a,
+           "program"_a, "buffers"_a, "arena_bytes"_a, "capacity"_a, "frozen"_a = -1, "share"_a = py::none())
       .def("run", &Plan::run, "n"_a, "inputs"_a, "scalars"_a = py::tuple(), "begin"_a = 0, "end"_a = py::none())
       .def("function", &Plan::function, "otherwise"_a = py::none(), "classes"_a = false)
+      .def_static("function_later", &Plan::function_later, "otherwise"_a, "classes"_a = false)
+      .def_property_readonly("done", &Plan::done)
       .def(
           "view", [](const py::object& self, idx i, idx n) { return self.cast<const Plan&>().view(self, i, n); },
           "buffer"_a, "n"_a)

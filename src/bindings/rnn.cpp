@@ -115,7 +115,7 @@ template <class F> void run_steps(idx steps, double work, F&& f) {
   if (step == steps) return run(work, [&] { f(idx(0), steps); });
   for (idx begin = 0; begin < steps; begin += step) {
     {
-      py::gil_scoped_release release;
+      const WithoutGil without;
       f(begin, std::min(begin + step, steps));
     }
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();

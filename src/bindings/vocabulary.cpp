@@ -27,8 +27,9 @@ struct Cut {
   idx most() const { return N - begin(blocks - 1) + unit; }
 };
 
-// The gradients of the last V % kRest columns come at the end, for the whole batch: gemm may split their sums.
-constexpr idx kRest = 16;
+// The gradients of the last V % 16 columns come at the end, for the whole batch: gemm may split their sums. A dW of one
+// row has none of these: its sums are one chain, but those of a row of a few columns would be several.
+idx rest_of(idx D, idx V) { return D == 1 ? 0 : V % 16; }
 idx aligned(idx bytes) { return (bytes + 63) / 64 * 64; }
 template <class T> Mat<T> part(Mat<T> m, idx row, idx rows, idx column, idx columns) {
   return {m.data + row * m.rs + column * m.cs, rows, columns, m.rs, m.cs};
@@ -39,7 +40,7 @@ template <class T> Mat<T> part(Mat<T> m, idx row, idx rows, idx column, idx colu
 template <class T> idx AffineCrossEntropy<T>::workspace(const Kernels<T>& kernels) const {
   const idx N = x.rows, D = x.cols, V = W.cols;
   const Cut cut(N, D, V, sizeof(T));
-  const idx rows = std::min(cut.most(), N), rest = V % kRest;
+  const idx rows = std::min(cut.most(), N), rest = rest_of(D, V);
   return aligned(rows * V * idx(sizeof(T))) + aligned(N * rest * idx(sizeof(T))) +
          aligned(kernels.softmax.row_blocks(N, V) * 8) +
          std::max({kernels.affine.forward_workspace(rows, D, V), kernels.affine.backward_workspace(rows, D, V),
@@ -50,7 +51,7 @@ template <class T>
 double AffineCrossEntropy<T>::run(const Kernels<T>& kernels, void* scratch, bool interruptible) const {
   const idx N = x.rows, V = W.cols, D = x.cols;
   const Cut cut(N, D, V, sizeof(T));
-  const idx rest = V % kRest, whole = V - rest;
+  const idx rest = rest_of(D, V), whole = V - rest;
   char* at = static_cast<char*>(scratch);
   const auto take = [&](idx bytes) {
     char* const begin = at;
