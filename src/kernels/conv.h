@@ -383,9 +383,9 @@ template <class T> struct ForwardPlan {
     work = 2 * s.N * s.F * s.OH * s.OW * K;
     in_place = h.plain() && w.plain() && Fg >= kNarrow;
     pitch = in_place ? s.W : s.OW + w.reach();
-    const idx sample = work / s.N, planes = Cg * h.planes() * w.planes();
+    const idx N = max_of(s.N, 1), planes = Cg * h.planes() * w.planes();  // there may be no samples
     blocks = row_blocks(s.OH, h.reach(), planes * pitch * idx(sizeof(T)), kImageBytes);
-    if (s.N < 8) blocks = max_of(blocks, min_of(min_of(s.OH, (8 + s.N - 1) / s.N), sample / (2 * kGrain)));
+    if (N < 8) blocks = max_of(blocks, min_of(min_of(s.OH, (8 + N - 1) / N), work / N / (2 * kGrain)));
     rows = (s.OH + blocks - 1) / blocks, blocks = (s.OH + rows - 1) / rows;
     plane = in_place ? s.H * s.W : (rows + h.reach()) * pitch;
     image = in_place ? 0 : round_up(planes * plane + lanes<T>, 64);
@@ -476,7 +476,8 @@ template <class T> struct BackwardInputPlan {
     in_place = h.plain() && w.plain() && s.kh == 1 && s.kw == 1 && Cg >= kNarrow;
     pitch = columns + w.reach();
     blocks = row_blocks(jobs, h.reach(), Fg * pitch * idx(sizeof(T)), kImageBytes);
-    if (s.N < 8) blocks = max_of(blocks, min_of(min_of(jobs, (8 + s.N - 1) / s.N), work / s.N / (2 * kGrain)));
+    const idx N = max_of(s.N, 1);
+    if (N < 8) blocks = max_of(blocks, min_of(min_of(jobs, (8 + N - 1) / N), work / N / (2 * kGrain)));
     rows = (jobs + blocks - 1) / blocks, blocks = (jobs + rows - 1) / rows;
     plane = in_place ? s.H * s.W : (rows + h.reach()) * pitch;
     image = in_place ? 0 : round_up(Fg * plane + lanes<T>, 64);
