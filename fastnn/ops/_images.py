@@ -45,14 +45,14 @@ def image_shape(call, name, value):
 
 
 def check_image(call, name, shape):
-    """Four dimensions, none of them empty."""
+    """Four dimensions; there may be no images, but C, H and W are at least 1."""
     call.require(len(shape) == 4, f"{name} is {shape}; it must have 4 dimensions (N, C, H, W)")
-    call.require(shape[0] > 0, f"{name} is {shape}: the batch is empty")
-    call.require(min(shape) > 0, f"{name} is {shape}; every dimension must be at least 1")
+    call.require(shape[0] >= 0, f"{name} is {shape}; N must be at least 0")
+    call.require(min(shape[1:]) > 0, f"{name} is {shape}; C, H and W must be at least 1")
     fits(call, f"{name} is", shape)
 
 
 def fits(call, text, shape):
-    """An array of this shape may exist."""
-    count = math.prod(shape)
+    """An array of this shape may exist; of no images, one of them might."""
+    count = max(shape[0], 1) * math.prod(shape[1:])
     call.require(count <= MOST, f"{text} {shape}: {count:,} elements, but at most {MOST:,} are possible")

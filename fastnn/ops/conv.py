@@ -276,5 +276,5 @@ def _check_patches(call, image, kernel, stride, padding, text):
     OH, OW = _positions(call, text, image[2:], kernel, stride, padding, (1, 1))
     rows, columns = image[0] * OH * OW, image[1] * kernel[0] * kernel[1]
     fits(call, "the padded image is", (*image[:2], *(n + 2 * p for n, p in zip(image[2:], padding, strict=True))))
-    fits(call, "the patch matrix is", (rows, columns))
+    fits(call, "the patch matrix is", (max(image[0], 1) * OH * OW, columns))
     return (kernel, stride, padding), rows, columns

@@ -17,8 +17,8 @@ def max_pool2d_forward(x, kernel, stride, padding, ceil_mode=False, out=None, ar
     or its upper padding (PyTorch's rule); OW alike. NaN wins; padding counts as -inf.
 
     arg: place ki * kw + kj of that element in its window, the first on ties; uint8, int32 for windows of more than 256.
-    Raises ValueError if no window fits, for padding over half of the kernel (PyTorch's rule), a stride below 1, an
-    empty dimension, or an array of 2**31 elements or more. Book 1 ch. 7.
+    N may be 0. Raises ValueError if no window fits, for padding over half of the kernel (PyTorch's rule), a stride
+    below 1, C, H or W of 0, or an array of 2**31 elements or more. Book 1 ch. 7.
     """
     result = backends.active.max_pool2d_forward(x, kernel, stride, padding, ceil_mode, out, arg)
     return _max_pool2d_forward(x, kernel, stride, padding, ceil_mode, out, arg) if result is None else result
@@ -64,7 +64,7 @@ def _max_pool2d_backward(dout, arg, input_shape, kernel, stride, padding, dx):
         raise call.error(TypeError, f"arg has dtype {arg.dtype}; for kernel {windows[0]} it must be {dtype}")
     call.same_shape(dout=dout, arg=arg)
     places = windows[0][0] * windows[0][1]
-    if arg.min() < 0 or arg.max() >= places:
+    if arg.size and (arg.min() < 0 or arg.max() >= places):
         raise call.error(IndexError, f"arg holds values from {arg.min()} to {arg.max()}; places lie in [0, {places})")
     arg = np.require(arg, dtype, ["C_CONTIGUOUS", "ALIGNED"])
     call.check_out("dx", dx, image)

@@ -47,7 +47,7 @@ template <class T> bool conv_shape(const In<T>& x, const In<T>& W, ConvShape& s)
   s.N = x.dim(0), s.C = x.dim(1), s.H = x.dim(2), s.W = x.dim(3);
   s.F = W.dim(0), s.kh = W.dim(2), s.kw = W.dim(3);
   s.OH = s.OW = 0;
-  return fits({s.N, s.C, s.H, s.W}) && fits({s.F, W.dim(1), s.kh, s.kw}) && s.F % s.groups == 0 &&
+  return samples_fit(s.N, {s.C, s.H, s.W}) && fits({s.F, W.dim(1), s.kh, s.kw}) && s.F % s.groups == 0 &&
          W.dim(1) * s.groups == s.C && complete(s);
 }
 py::object conv2d_forward(py::handle x_, py::handle W_, py::handle b_, py::handle stride, py::handle padding,
@@ -142,7 +142,7 @@ template <class T> bool transpose_shape(const In<T>& x, const In<T>& W, py::hand
   if (!x || !W || !parse_pair(output_padding, 0, ah, aw)) return false;
   s.N = x.dim(0), s.F = x.dim(1), s.OH = x.dim(2), s.OW = x.dim(3);
   s.kh = W.dim(2), s.kw = W.dim(3);
-  if (!fits({s.N, s.F, s.OH, s.OW}) || !fits({s.F, W.dim(1), s.kh, s.kw}) || !fits({W.dim(1), s.groups}) ||
+  if (!samples_fit(s.N, {s.F, s.OH, s.OW}) || !fits({s.F, W.dim(1), s.kh, s.kw}) || !fits({W.dim(1), s.groups}) ||
       s.F % s.groups || W.dim(0) != s.F || ah >= std::max(s.sh, s.dh) || aw >= std::max(s.sw, s.dw))
     return false;
   s.C = W.dim(1) * s.groups;
@@ -211,8 +211,8 @@ py::object conv_transpose2d_backward(py::handle dout_, py::handle x_, py::handle
 bool patch_shape(py::handle kernel, py::handle stride, py::handle padding, ConvShape& s) {
   s.F = s.groups = s.dh = s.dw = 1;
   s.OH = s.OW = 0;
-  return fits({s.N, s.C, s.H, s.W}) && parse_pair(kernel, 1, s.kh, s.kw) && parse_pair(stride, 1, s.sh, s.sw) &&
-         parse_pair(padding, 0, s.ph, s.pw) && complete(s) && fits({s.N, s.OH, s.OW, s.C, s.kh, s.kw});
+  return samples_fit(s.N, {s.C, s.H, s.W}) && parse_pair(kernel, 1, s.kh, s.kw) && parse_pair(stride, 1, s.sh, s.sw) &&
+         parse_pair(padding, 0, s.ph, s.pw) && complete(s) && samples_fit(s.N, {s.OH, s.OW, s.C, s.kh, s.kw});
 }
 
 py::object im2col(py::handle x_, py::handle kernel, py::handle stride, py::handle padding, py::handle out_) {
@@ -242,7 +242,7 @@ py::object col2im(py::handle col_, py::handle input_shape, py::handle kernel, py
     idx n[4];
     if (PySequence_Fast_GET_SIZE(input_shape.ptr()) != 4) return py::none();
     for (int i = 0; i < 4; ++i)
-      if (!parse_number(PySequence_Fast_GET_ITEM(input_shape.ptr(), i), 1, n[i])) return py::none();
+      if (!parse_number(PySequence_Fast_GET_ITEM(input_shape.ptr(), i), i > 0, n[i])) return py::none();
     ConvShape s;
     s.N = n[0], s.C = n[1], s.H = n[2], s.W = n[3];
     if (!patch_shape(kernel, stride, padding, s)) return py::none();

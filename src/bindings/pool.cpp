@@ -22,17 +22,10 @@ bool parse(py::handle flag, bool& value) {
   return value || flag.ptr() == Py_False;
 }
 
-bool few_elements(const ssize_t* shape, int nd) {
-  idx n = 1;
-  for (int i = 0; i < nd; ++i)
-    if (shape[i] < 1 || __builtin_mul_overflow(n, idx(shape[i]), &n) || n > kMost) return false;
-  return true;
-}
-
 // The windows of an image (N, C, H, W); false where fastnn.ops has to look at them. OH and OW are still to be set.
 bool parse_windows(const ssize_t* image, py::handle kernel, py::handle stride, py::handle padding, PoolShape& s) {
   idx k[2], step[2], p[2];
-  if (!few_elements(image, 4) || !parse(kernel, 2, 1, k) || !parse(stride, 2, 1, step) || !parse(padding, 2, 0, p))
+  if (!samples_fit(image[0], {image[1], image[2], image[3]}) || !parse(kernel, 2, 1, k) || !parse(stride, 2, 1, step) || !parse(padding, 2, 0, p))
     return false;
   s = {image[0] * image[1], image[2], image[3], 0, 0, k[0], k[1], step[0], step[1], p[0], p[1]};
   return 2 * s.ph <= s.kh && 2 * s.pw <= s.kw && s.kh * s.kw <= kMost;
@@ -51,7 +44,7 @@ py::object max_pool2d_forward(py::handle x_, py::handle kernel, py::handle strid
         !set_size(s, ceil_mode))
       return py::none();
     const ssize_t shape[] = {x.dim(0), x.dim(1), s.OH, s.OW};
-    if (!few_elements(shape, 4)) return py::none();
+    if (!samples_fit(shape[0], {shape[1], shape[2], shape[3]})) return py::none();
     Out<T> out(out_, 4, shape, {x.range()});
     if (!out) return py::none();
     const auto compute = [&]<class Place>() -> py::object {
@@ -75,7 +68,7 @@ py::object max_pool2d_backward(py::handle dout_, py::handle arg_, py::handle inp
     const In<T> dout(dout_, 4);
     idx image[4];
     PoolShape s;
-    if (!dout || !parse(input_shape, 4, 1, image)) return py::none();
+    if (!dout || !parse(input_shape, 4, 0, image)) return py::none();
     const ssize_t shape[] = {image[0], image[1], image[2], image[3]};
     if (!parse_windows(shape, kernel, stride, padding, s) || !set_size(s, true)) return py::none();
     PoolShape floor = s;
@@ -85,7 +78,7 @@ py::object max_pool2d_backward(py::handle dout_, py::handle arg_, py::handle inp
         !fits(dout.dim(3), s.OW, floor.OW))
       return py::none();
     s.OH = dout.dim(2), s.OW = dout.dim(3);
-    if (dout.size() == 0) return py::none();
+    if (s.OH < 1 || s.OW < 1) return py::none();
     const auto compute = [&]<class Place>() -> py::object {
       const In<Place> arg(arg_, 4);
       const auto& kernels = active<T>().pool;
@@ -114,7 +107,7 @@ py::object avg_pool2d_forward(py::handle x_, py::handle kernel, py::handle strid
         !parse_windows(x.shape(), kernel, stride, padding, s) || !set_size(s, ceil_mode))
       return py::none();
     const ssize_t shape[] = {x.dim(0), x.dim(1), s.OH, s.OW};
-    if (!few_elements(shape, 4)) return py::none();
+    if (!samples_fit(shape[0], {shape[1], shape[2], shape[3]})) return py::none();
     Out<T> out(out_, 4, shape, {x.range()});
     if (!out) return py::none();
     const auto& kernels = active<T>().pool;
@@ -134,7 +127,7 @@ py::object avg_pool2d_backward(py::handle dout_, py::handle input_shape, py::han
     idx image[4];
     PoolShape s;
     bool ceil_mode, with_padding;
-    if (!dout || !parse(input_shape, 4, 1, image) || !parse(ceil, ceil_mode) || !parse(include, with_padding))
+    if (!dout || !parse(input_shape, 4, 0, image) || !parse(ceil, ceil_mode) || !parse(include, with_padding))
       return py::none();
     const ssize_t shape[] = {image[0], image[1], image[2], image[3]};
     if (!parse_windows(shape, kernel, stride, padding, s) || !set_size(s, ceil_mode)) return py::none();

@@ -16,6 +16,13 @@ inline bool fits(std::initializer_list<idx> sizes) {
     if (size < 1 || __builtin_mul_overflow(n, size, &n) || n > kMost) return false;
   return true;
 }
+// The same for N samples of this shape. Of no samples the sizes still have to be possible.
+inline bool samples_fit(idx N, std::initializer_list<idx> sample) {
+  idx n = N > 1 ? N : 1;
+  for (idx size : sample)
+    if (size < 1 || __builtin_mul_overflow(n, size, &n) || n > kMost) return false;
+  return N >= 0;
+}
 // Whether a filter fits and every array may exist; sets OH and OW unless they are set.
 inline bool complete(ConvShape& s) {
   const auto positions = [](idx n, idx k, idx stride, idx p, idx d) {
@@ -23,7 +30,7 @@ inline bool complete(ConvShape& s) {
   };
   if ((s.kh - 1) * s.dh >= s.H + 2 * s.ph || (s.kw - 1) * s.dw >= s.W + 2 * s.pw) return false;
   if (s.OH == 0) s.OH = positions(s.H, s.kh, s.sh, s.ph, s.dh), s.OW = positions(s.W, s.kw, s.sw, s.pw, s.dw);
-  return fits({s.N, s.C, s.H + 2 * s.ph, s.W + 2 * s.pw}) && fits({s.N, s.F, s.OH, s.OW}) &&
+  return samples_fit(s.N, {s.C, s.H + 2 * s.ph, s.W + 2 * s.pw}) && samples_fit(s.N, {s.F, s.OH, s.OW}) &&
          fits({s.F, s.C / s.groups, s.kh, s.kw});
 }
 inline double work_of(const ConvShape& s) {

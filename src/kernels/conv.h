@@ -383,9 +383,9 @@ template <class T> struct ForwardPlan {
     work = 2 * s.N * s.F * s.OH * s.OW * K;
     in_place = h.plain() && w.plain() && Fg >= kNarrow;
     pitch = in_place ? s.W : s.OW + w.reach();
-    const idx sample = work / s.N, planes = Cg * h.planes() * w.planes();
+    const idx N = max_of(s.N, 1), planes = Cg * h.planes() * w.planes();  // there may be no samples
     blocks = row_blocks(s.OH, h.reach(), planes * pitch * idx(sizeof(T)), kImageBytes);
-    if (s.N < 8) blocks = max_of(blocks, min_of(min_of(s.OH, (8 + s.N - 1) / s.N), sample / (2 * kGrain)));
+    if (N < 8) blocks = max_of(blocks, min_of(min_of(s.OH, (8 + N - 1) / N), work / N / (2 * kGrain)));
     rows = (s.OH + blocks - 1) / blocks, blocks = (s.OH + rows - 1) / rows;
     plane = in_place ? s.H * s.W : (rows + h.reach()) * pitch;
     image = in_place ? 0 : round_up(planes * plane + lanes<T>, 64);
@@ -476,7 +476,8 @@ template <class T> struct BackwardInputPlan {
     in_place = h.plain() && w.plain() && s.kh == 1 && s.kw == 1 && Cg >= kNarrow;
     pitch = columns + w.reach();
     blocks = row_blocks(jobs, h.reach(), Fg * pitch * idx(sizeof(T)), kImageBytes);
-    if (s.N < 8) blocks = max_of(blocks, min_of(min_of(jobs, (8 + s.N - 1) / s.N), work / s.N / (2 * kGrain)));
+    const idx N = max_of(s.N, 1);
+    if (N < 8) blocks = max_of(blocks, min_of(min_of(jobs, (8 + N - 1) / N), work / N / (2 * kGrain)));
     rows = (jobs + blocks - 1) / blocks, blocks = (jobs + rows - 1) / rows;
     plane = in_place ? s.H * s.W : (rows + h.reach()) * pitch;
     image = in_place ? 0 : round_up(Fg * plane + lanes<T>, 64);
@@ -567,12 +568,24 @@ void backward_input_by_columns(const ConvShape& s, const T* dout, const T* W, co
   });
 }
 
+// Whether all of W is finite: a product with the zeros around dout, where there is no output, is 0 then and not NaN.
+template <class T> bool all_finite(const T* W, idx rows, idx width) {
+  bool finite = true;
+  parallel_for(rows, rows * width, [=, &finite](idx row) {
+    Simd<T> differences{};  // x - x is 0 or NaN
+    for_vectors<T>(row * width, (row + 1) * width, [&](auto at) { differences += at(W) - at(W); });
+    if (!(horizontal_sum<T>(differences) == 0)) __atomic_store_n(&finite, false, __ATOMIC_RELAXED);
+  });
+  return finite;
+}
+
 template <class T> void conv_backward_input(const ConvShape& s, ConvAlgorithm algorithm, const T* dout, const T* W,
                                             const T* b, T* dx, void* scratch) {
   if constexpr (kWinograd<T>)
     if (algorithm == ConvAlgorithm::winograd) return winograd::input_gradients<T>(s, dout, W, b, dx, scratch);
-  if (ColumnsPlan<T>::applies(s)) return backward_input_by_columns(s, dout, W, b, dx, scratch);
   const BackwardInputPlan<T> plan(s);
+  if (ColumnsPlan<T>::applies(s) || !(plan.in_place || all_finite(W, s.F, plan.Cg * plan.kernel)))
+    return backward_input_by_columns(s, dout, W, b, dx, scratch);
   const Axis &h = plan.h, &w = plan.w;
   idx* const offset = static_cast<idx*>(scratch);
   T* const filters =
@@ -840,7 +853,8 @@ template <class T> idx conv_workspace(const ConvShape& s, ConvAlgorithm algorith
   if constexpr (kWinograd<T>)
     if (algorithm == ConvAlgorithm::winograd) return winograd::workspace<T>(s);
   const idx forward = ForwardPlan<T>(s).bytes(),
-            dx = ColumnsPlan<T>::applies(s) ? ColumnsPlan<T>(s).bytes(s) : BackwardInputPlan<T>(s).bytes(s.groups),
+            columns = ColumnsPlan<T>(s).bytes(s),
+            dx = ColumnsPlan<T>::applies(s) ? columns : max_of(BackwardInputPlan<T>(s).bytes(s.groups), columns),
             dW = BackwardWeightPlan<T>(s).bytes(s.groups);
   return max_of(forward, max_of(dx, dW));
 }

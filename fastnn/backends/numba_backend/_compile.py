@@ -17,6 +17,8 @@ _helper = njit(**_OPTIONS)
 _formula = njit(**_INLINE)
 # for sums and maxima over a row: several partial results
 _reduction = njit(**_OPTIONS | {"fastmath": {"contract", "reassoc", "nsz", "nnan"}})
+# for sums of numbers that may be inf or NaN
+_summation = njit(**_OPTIONS | {"fastmath": {"contract", "reassoc", "nsz"}})
 
 
 def _kernel(function):

@@ -177,7 +177,7 @@ def conv_transpose2d_backward(
 
 
 def _channel_sums(dout, out):
-    sums = dout.reshape(*dout.shape[:2], -1).sum(axis=2).sum(axis=0, dtype=np.float64)
+    sums = dout.sum(axis=(2, 3)).sum(axis=0, dtype=np.float64)
     return _deliver(sums.astype(dout.dtype), out)
 
 
@@ -186,12 +186,12 @@ def im2col(x, kernel, stride=(1, 1), padding=(0, 0), out=None):
     OH, OW = ((n + 2 * p - k) // s + 1 for n, k, s, p in zip(size, kernel, stride, padding, strict=True))
     col = np.empty((N, OH, OW, C * math.prod(kernel)), x.dtype)
     _spread(_rows, [col, _plain(x)], *kernel, *stride, *padding)
-    return _deliver(col.reshape(N * OH * OW, -1), out)
+    return _deliver(col.reshape(N * OH * OW, C * math.prod(kernel)), out)
 
 
 def col2im(col, input_shape, kernel, stride=(1, 1), padding=(0, 0), out=None):
     N, _, *size = input_shape
     OH, OW = ((n + 2 * p - k) // s + 1 for n, k, s, p in zip(size, kernel, stride, padding, strict=True))
     x = np.empty(tuple(input_shape), col.dtype)
-    _spread(_add_rows, [x, _plain(col).reshape(N, OH, OW, -1)], *kernel, *stride, *padding)
+    _spread(_add_rows, [x, _plain(col).reshape(N, OH, OW, col.shape[1])], *kernel, *stride, *padding)
     return _deliver(x, out)

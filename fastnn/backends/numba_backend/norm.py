@@ -2,16 +2,21 @@
 
 import numpy as np
 
-from ._compile import _deliver, _kernel, _plain, _reduction, _spread, _target
+from ..numpy_backend.norm import _silent
+from ._compile import _deliver, _formula, _kernel, _plain, _spread, _summation, _target
+
+
+# Moments: sums of x - shift and of (x - mean)^2 in float64. The shift is the first number where that is finite, so that
+# the mean of a constant is that constant to the last bit.
 
 
 @_kernel
-def _column_sums(x):
+def _column_sums(x, shift):
     s = np.zeros(x.shape[1])
     for i in range(x.shape[0]):
         row = x[i]
         for j in range(row.size):
-            s[j] += np.float64(row[j])
+            s[j] += np.float64(row[j]) - shift[j]
     return s
 
 
@@ -21,8 +26,8 @@ def _column_squares(x, mean):
     for i in range(x.shape[0]):
         row = x[i]
         for j in range(row.size):
-            d = row[j] - mean[j]
-            s[j] += np.float64(d * d)
+            d = np.float64(row[j]) - np.float64(mean[j])
+            s[j] += d * d
     return s
 
 
@@ -59,7 +64,7 @@ def _norm_gradient(dout, x, dx, mean, inverse, scale, mean_d, mean_product):
 # ---- rows (R, S) with a number of each vector (R,): channels of images are N * C rows ------------------------------
 
 
-@_reduction
+@_summation
 def _total(row):
     s = 0.0
     for j in range(row.size):
@@ -67,16 +72,30 @@ def _total(row):
     return s
 
 
-@_reduction
-def _total_of_squares(row, mean):
+@_formula
+def _difference(a, b):
+    """a - b in float64, which a sum may not take apart (sum(a) - n * b would lose the digits that b saves)."""
+    return np.float64(a) - np.float64(b)
+
+
+@_summation
+def _total_from(row, shift):
     s = 0.0
     for j in range(row.size):
-        d = row[j] - mean
-        s += np.float64(d * d)
+        s += _difference(row[j], shift)
     return s
 
 
-@_reduction
+@_summation
+def _total_of_squares(row, mean):
+    s = 0.0
+    for j in range(row.size):
+        d = _difference(row[j], mean)
+        s += d * d
+    return s
+
+
+@_summation
 def _total_of_products(d, row, mean):
     s = 0.0
     for j in range(row.size):
@@ -85,9 +104,9 @@ def _total_of_products(d, row, mean):
 
 
 @_kernel
-def _row_sums(x, to):
+def _row_sums(x, shift, to):
     for i in range(x.shape[0]):
-        to[i] = _total(x[i])
+        to[i] = _total_from(x[i], shift[i])
 
 
 @_kernel
@@ -163,16 +182,29 @@ def _filled(kernel, *arrays, width=()):
     return to
 
 
+def _mean(sums, first, count, dtype):
+    """Means of `count` numbers; sums(shift) are those of x - shift, `first` one of the numbers.
+
+    In float64 rounding shows: the differences from this mean are added up once more.
+    """
+    mean = first.astype(np.float64)
+    for _ in range(2 if dtype == np.float64 else 1):
+        shift = np.where(np.isfinite(mean), mean, 0)
+        mean = shift + sums(shift) / count
+    return mean.astype(dtype)
+
+
 def _group_moments(rows, x, groups):
     """mean and var (N, groups) of the rows of a group, in x's dtype."""
     N, C = x.shape[:2]
     count = max(C // groups * rows.shape[1], 1)
 
-    def by_group(sums):
-        return (sums.reshape(N, groups, -1 if sums.size else 0).sum(axis=2) / count).astype(x.dtype)
+    def by_group(kernel, centre):
+        return _filled(kernel, rows, _by_row(centre, C, groups)).reshape(N, groups, C // groups).sum(axis=2)
 
-    mean = by_group(_filled(_row_sums, rows))
-    return mean, by_group(_filled(_row_squares, rows, _by_row(mean, C, groups)))
+    first = x.reshape(N, groups, -1)[:, :, 0] if x.size else np.zeros((N, groups), x.dtype)
+    mean = _mean(lambda shift: by_group(_row_sums, shift), first, count, x.dtype)
+    return mean, (by_group(_row_squares, mean) / count).astype(x.dtype)
 
 
 def _by_row(a, C, groups):
@@ -184,22 +216,28 @@ def _channel_moments(rows, x):
     """mean and var (C,) of the rows of a channel."""
     N, C = x.shape[:2]
     count = max(N * rows.shape[1], 1)
-    mean = (_filled(_row_sums, rows).reshape(N, C).sum(axis=0) / count).astype(x.dtype)
-    squares = _filled(_row_squares, rows, np.tile(mean, N))
-    return mean, (squares.reshape(N, C).sum(axis=0) / count).astype(x.dtype)
+
+    def by_channel(kernel, centre):
+        return _filled(kernel, rows, np.tile(centre, N)).reshape(N, C).sum(axis=0)
+
+    first = x.reshape(N, C, -1)[0, :, 0] if x.size else np.zeros(C)
+    mean = _mean(lambda shift: by_channel(_row_sums, shift), first, count, x.dtype)
+    return mean, (by_channel(_row_squares, mean) / count).astype(x.dtype)
 
 
+@_silent
 def batch_norm_forward(x, gamma, beta, epsilon=1e-6, out=None, mean=None, var=None):
     x = _plain(x)
     if x.ndim == 2:
-        n = max(len(x), 1)
-        m = (sum(_spread(_column_sums, [x])) / n).astype(x.dtype)
+        n, first = max(len(x), 1), x[0] if len(x) else np.zeros(x.shape[1])
+        m = _mean(lambda shift: sum(_spread(_column_sums, [x], shift)), first, n, x.dtype)
         v = (sum(_spread(_column_squares, [x], m)) / n).astype(x.dtype)
     else:
         m, v = _channel_moments(_rows(x), x)
     return batch_norm_inference(x, gamma, beta, m, v, epsilon, out), _deliver(m, mean), _deliver(v, var)
 
 
+@_silent
 def batch_norm_inference(x, gamma, beta, mean, var, epsilon=1e-6, out=None):
     x = _plain(x)
     y, scale = _target(out, x), gamma / np.sqrt(var + epsilon)
@@ -210,6 +248,7 @@ def batch_norm_inference(x, gamma, beta, mean, var, epsilon=1e-6, out=None):
     return _deliver(y, out)
 
 
+@_silent
 def batch_norm_backward(dout, x, gamma, mean, var, epsilon=1e-6, dx=None, dgamma=None, dbeta=None):
     dout, x, mean = _plain(dout), _plain(x), _plain(mean)
     d, N = _target(dx, dout, x), len(x)
@@ -230,10 +269,11 @@ def batch_norm_backward(dout, x, gamma, mean, var, epsilon=1e-6, dx=None, dgamma
     return _deliver(d, dx), _deliver(dg, dgamma), _deliver(db, dbeta)
 
 
+@_silent
 def layer_norm_forward(x, gamma, beta, epsilon=1e-5, out=None, mean=None, rstd=None):
     x = _plain(x)
     y, n = _target(out, x), max(x.shape[1], 1)
-    m = (_filled(_row_sums, x) / n).astype(x.dtype)
+    m = _mean(lambda shift: _filled(_row_sums, x, shift), x[:, 0] if x.size else np.zeros(len(x)), n, x.dtype)
     r = 1 / np.sqrt((_filled(_row_squares, x, m) / n).astype(x.dtype) + epsilon)
     if x.shape[0]:
         _spread(_with_gamma, [x, y, m, r], _plain(gamma), _plain(beta))
@@ -244,6 +284,7 @@ def _with_gamma(x, out, mean, rstd, gamma, beta):
     _layer_normalise(x, out, gamma, beta, mean, rstd)
 
 
+@_silent
 def layer_norm_backward(dout, x, gamma, mean, rstd, dx=None, dgamma=None, dbeta=None):
     dout, x = _plain(dout), _plain(x)
     d = _target(dx, dout, x)
@@ -256,6 +297,7 @@ def _gradients_with_gamma(dout, x, dx, mean, rstd, gamma):
     return _layer_gradients(dout, x, dx, gamma, mean, rstd, np.empty_like(gamma))
 
 
+@_silent
 def group_norm_forward(x, gamma, beta, groups, epsilon=1e-5, out=None, mean=None, rstd=None):
     x = _plain(x)
     (N, C), rows, y = x.shape[:2], _rows(x), _target(out, x)
@@ -266,6 +308,7 @@ def group_norm_forward(x, gamma, beta, groups, epsilon=1e-5, out=None, mean=None
     return _deliver(y, out), _deliver(m, mean), _deliver(r, rstd)
 
 
+@_silent
 def group_norm_backward(dout, x, gamma, groups, mean, rstd, dx=None, dgamma=None, dbeta=None):
     dout, x = _plain(dout), _plain(x)
     (N, C), d = x.shape[:2], _target(dx, dout, x)

@@ -35,14 +35,15 @@ def _add_patches(patches, input_shape, stride, padding, dilation=(1, 1)):
 
 def _forward(x, W, stride, padding, dilation, groups, positions=(None, None)):
     patches = _patches(x, W.shape[2:], stride, padding, dilation, positions)
-    y = W.reshape(groups, -1, W[0].size) @ patches.reshape(len(x), groups, W[0].size, -1)
-    return y.reshape(len(x), len(W), *patches.shape[4:])
+    OH, OW = patches.shape[4:]
+    y = W.reshape(groups, -1, W[0].size) @ patches.reshape(len(x), groups, W[0].size, OH * OW)
+    return y.reshape(len(x), len(W), OH, OW)
 
 
 def _backward_input(dout, W, input_shape, stride, padding, dilation, groups):
     """Gradient with respect to the input: dout (N, FN, OH, OW), W (FN, C / groups, kh, kw) -> (N, C, H, W)."""
     N, _, OH, OW = dout.shape
-    columns = W.reshape(groups, -1, W[0].size).transpose(0, 2, 1) @ dout.reshape(N, groups, -1, OH * OW)
+    columns = W.reshape(groups, -1, W[0].size).transpose(0, 2, 1) @ dout.reshape(N, groups, len(W) // groups, OH * OW)
     patches = columns.reshape(N, input_shape[1], *W.shape[2:], OH, OW)
     return _add_patches(patches, input_shape, stride, padding, dilation)
 

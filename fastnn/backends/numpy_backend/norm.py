@@ -4,11 +4,26 @@ import numpy as np
 
 from ._common import _result
 
+# infinities make NaN where they should; a variance of 0 without epsilon is divided by
+_silent = np.errstate(invalid="ignore", over="ignore", divide="ignore")
+
 
 def _mean(x, axes):
     """Mean over the axes (0 where they are empty), in x's dtype, dimensions kept."""
     total = x.sum(axis=axes, dtype=np.float64, keepdims=True)
     return (total / max(x.size // max(total.size, 1), 1)).astype(x.dtype)
+
+
+def _moments(x, axes):
+    """Mean and biased variance over the axes (0 where they are empty), in x's dtype, dimensions kept.
+
+    The mean of a constant is that constant to the last bit. In float32 the sum in float64 sees to that; in float64 what
+    rounding did to the sum is added to the mean. Where the mean is not finite the variance is NaN.
+    """
+    mean = _mean(x, axes)
+    if x.dtype == np.float64:
+        mean = np.where(np.isfinite(mean), mean + _mean(x - mean, axes), mean)
+    return mean, _mean(np.square(x - mean, dtype=np.float64), axes).astype(x.dtype)
 
 
 def _sum(x, axes):
@@ -20,18 +35,20 @@ def _batch(x):
     return (0, *range(2, x.ndim)), (1, x.shape[1], *[1] * (x.ndim - 2))
 
 
+@_silent
 def batch_norm_forward(x, gamma, beta, epsilon=1e-6, out=None, mean=None, var=None):
     """out = gamma * (x - mean) / sqrt(var + epsilon) + beta; biased var -> (out, mean, var).
 
     x (N, D): statistics over N, the books' way; x (N, C, ...): over all but C. The others (D,) or (C,).
     """
     axes, _ = _batch(x)
-    m = _mean(x, axes)
-    var = _result(_mean(np.square(x - m), axes).reshape(-1), var)
+    m, v = _moments(x, axes)
+    var = _result(v.reshape(-1), var)
     mean = _result(m.reshape(-1), mean)
     return batch_norm_inference(x, gamma, beta, mean, var, epsilon, out), mean, var
 
 
+@_silent
 def batch_norm_inference(x, gamma, beta, mean, var, epsilon=1e-6, out=None):
     """out = gamma * (x - mean) / sqrt(var + epsilon) + beta; x (N, D) or (N, C, ...), the others (D,) or (C,)."""
     _, shape = _batch(x)
@@ -39,6 +56,7 @@ def batch_norm_inference(x, gamma, beta, mean, var, epsilon=1e-6, out=None):
     return _result((x - mean.reshape(shape)) * scale.reshape(shape) + beta.reshape(shape), out)
 
 
+@_silent
 def batch_norm_backward(dout, x, gamma, mean, var, epsilon=1e-6, dx=None, dgamma=None, dbeta=None):
     """Through mean and var: dx = gamma / std * (dout - mean(dout) - xn * mean(dout * xn)), xn = (x - mean) / std.
 
@@ -52,20 +70,18 @@ def batch_norm_backward(dout, x, gamma, mean, var, epsilon=1e-6, dx=None, dgamma
     return _result(d, dx), dgamma, dbeta  # dx last: it may be dout or x
 
 
-def _reciprocal_std(x, mean, axis, epsilon):
-    return 1 / np.sqrt(_mean(np.square(x - mean), axis) + epsilon)
-
-
+@_silent
 def layer_norm_forward(x, gamma, beta, epsilon=1e-5, out=None, mean=None, rstd=None):
     """out = gamma * (x - mean) * rstd + beta, rstd = 1 / sqrt(var + epsilon), by row -> (out, mean (N,), rstd (N,)).
 
     x (N, D), gamma and beta (D,); biased variance. Ba, Kiros and Hinton 2016.
     """
-    m = _mean(x, 1)
-    r = _reciprocal_std(x, m, 1, epsilon)
+    m, var = _moments(x, 1)
+    r = 1 / np.sqrt(var + epsilon)
     return _result(gamma * (x - m) * r + beta, out), _result(m[:, 0], mean), _result(r[:, 0], rstd)
 
 
+@_silent
 def layer_norm_backward(dout, x, gamma, mean, rstd, dx=None, dgamma=None, dbeta=None):
     """dx = rstd * (g - mean(g) - xn * mean(g * xn)), g = dout * gamma, xn = (x - mean) * rstd, means by row.
 
@@ -84,18 +100,20 @@ def _by_group(x, groups):
     return x.reshape(N, groups, C // groups, -1 if x.size else 0), (1, groups, C // groups, 1)
 
 
+@_silent
 def group_norm_forward(x, gamma, beta, groups, epsilon=1e-5, out=None, mean=None, rstd=None):
     """out = gamma * (x - mean) * rstd + beta, statistics over the channels of a group -> (out, mean, rstd (N, groups)).
 
     x (N, C, ...), gamma and beta (C,), rstd = 1 / sqrt(biased var + epsilon). Wu and He 2018.
     """
     grouped, shape = _by_group(x, groups)
-    m = _mean(grouped, (2, 3))
-    r = _reciprocal_std(grouped, m, (2, 3), epsilon)
+    m, var = _moments(grouped, (2, 3))
+    r = 1 / np.sqrt(var + epsilon)
     y = gamma.reshape(shape) * (grouped - m) * r + beta.reshape(shape)
     return _result(y.reshape(x.shape), out), _result(m[:, :, 0, 0], mean), _result(r[:, :, 0, 0], rstd)
 
 
+@_silent
 def group_norm_backward(dout, x, gamma, groups, mean, rstd, dx=None, dgamma=None, dbeta=None):
     """dx = rstd * (g - mean(g) - xn * mean(g * xn)), g = dout * gamma, xn = (x - mean) * rstd, means by group.
 
