@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterable
 
 _LEFT_OUT = {"ctx", "kind", "type_comment", "type_params"}
-_UNUSUAL = (ast.Nonlocal, ast.Match, ast.AsyncFunctionDef, ast.ClassDef)
+_UNUSUAL = {ast.Nonlocal, ast.Match, ast.AsyncFunctionDef, ast.ClassDef}
+_LEAVES = {ast.Load, ast.Store, ast.Del, ast.Name, ast.Constant}
 _PASS = "Pass()"
 
 
@@ -84,16 +85,30 @@ def _unusual(definition) -> bool:
     """Has it what renaming would not follow: nonlocal, match, async, local classes, keyword-only arguments, or calls of
     its own functions with keywords?"""
     own, called = set(), set()
-    for method in definition.body if isinstance(definition, ast.ClassDef) else [definition]:
-        for node in ast.walk(method):
-            if isinstance(node, _UNUSUAL) or (isinstance(node, ast.arguments) and node.kwonlyargs):
-                return True
-            if isinstance(node, ast.FunctionDef):
-                own.add(node.name)
-    for node in ast.walk(definition):
-        if isinstance(node, ast.Call) and node.keywords and isinstance(node.func, ast.Name):
+    is_class = isinstance(definition, ast.ClassDef)
+    stack: list = list(definition.body) if is_class else [definition]
+    stack += [ast.Expr(node) for node in _around(definition)] if is_class else []
+    while stack:
+        node = stack.pop()
+        kind = type(node)
+        if kind in _UNUSUAL or (kind is ast.arguments and node.kwonlyargs):
+            return True
+        if kind is ast.FunctionDef:
+            own.add(node.name)
+        elif kind is ast.Call and node.keywords and type(node.func) is ast.Name:
             called.add(node.func.id)
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if type(value) is list:
+                stack += [v for v in value if isinstance(v, ast.AST)]
+            elif isinstance(value, ast.AST) and type(value) not in _LEAVES:
+                stack.append(value)
     return not own.isdisjoint(called)
+
+
+def _around(definition):
+    """Bases, keywords' values and decorators of a class."""
+    return [*definition.bases, *(k.value for k in definition.keywords), *definition.decorator_list]
 
 
 def _outside(name):

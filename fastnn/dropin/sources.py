@@ -19,6 +19,7 @@ class Source:
 
     def __init__(self, path: str, text: bytes, stamp) -> None:
         self.stamp = stamp
+        self.parts: dict = {}  # what `class_parts` has found
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.tree = compile(text, path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
@@ -165,4 +166,7 @@ def stored(function) -> set[str]:
 
 def class_parts(source: Source, cls: type, dead=()) -> tuple[str, dict[str, str]]:
     """`printings.parts` of the definition of a class."""
-    return printings.parts(source.definitions[cls.__name__], dead)
+    key = cls.__name__, dead
+    if key not in source.parts:
+        source.parts[key] = printings.parts(source.definitions[cls.__name__], dead)
+    return source.parts[key]
