@@ -58,19 +58,26 @@ def ppmi(C, verbose=False, eps=1e-8):
     C (V, V) counts, N their sum, S the sums of its columns. verbose prints how much is done: True, or the text to
     print, with a place for the percentage.
     """
-    text = verbose if isinstance(verbose, str) else "%.1f%% done"
+    return ppmi_with_progress(C, verbose and (verbose if isinstance(verbose, str) else PROGRESS), eps)
+
+
+PROGRESS = "%.1f%% done"
+
+
+def ppmi_with_progress(C, text=None, eps=1e-8, mark=None):
+    """`ppmi`; text, if any, is printed after each so many cells, mark(number of cells)."""
     C = np.asarray(C)
     total, column_sums = C.sum(), C.sum(axis=0)
     M = np.full(C.shape, max(0.0, math.log2(eps)) if eps > 0 else 0.0, np.float32)
     step = max(1, _BLOCK // max(C.shape[1], 1))
-    mark, told = C.size // 100 + 1, 0
+    mark, told = (C.size // 100 + 1 if mark is None else mark(C.size)), 0
     for start in range(0, len(C), step):
         rows, columns = np.nonzero(C[start : start + step])
         rows += start
         with np.errstate(divide="ignore", invalid="ignore"):
             pmi = np.log2(C[rows, columns] * total / (column_sums[columns] * column_sums[rows]) + eps)
         M[rows, columns] = np.maximum(0, pmi)
-        while verbose and (told + 1) * mark <= (min(start + step, len(C))) * C.shape[1]:
+        while text and (told + 1) * mark <= (min(start + step, len(C))) * C.shape[1]:
             told += 1
             print(text % (100 * told * mark / C.size))
     return M

@@ -93,7 +93,13 @@ class Relu(layers.Relu):
         return out
 
     def backward(self, dout):
-        return ops.relu_backward(dout, pack_mask(~self.mask) if self._saved is None else self._saved[0])
+        # As in the book, dout itself becomes the result.
+        if type(dout) is not np.ndarray or dout.dtype.char not in "fd" or not dout.flags.c_contiguous:
+            dout[self.mask] = 0
+            return dout
+        mask = pack_mask(~self.mask) if self._saved is None else self._saved[0]
+        ops.relu_backward(dout, mask, dout)
+        return dout
 
 
 class Sigmoid(layers.Sigmoid):
@@ -180,6 +186,24 @@ class BatchNormalization(layers.BatchNormalization):
         return dx if dout.ndim == 2 else dx.reshape(self.input_shape)
 
 
+def batch_normalization_of_rows(original):
+    # Of the printing of 2016, whose statistics for images are others: ours for rows, the reader's own for images.
+    theirs_forward, theirs_backward = original.forward, original.backward
+
+    class BatchNormalizationOf2016(BatchNormalization):
+        def forward(self, x, train_flg=True):
+            if x.ndim == 2:
+                return BatchNormalization.forward(self, x, train_flg)
+            return theirs_forward(self, x, train_flg)
+
+        def backward(self, dout):
+            if dout.ndim == 2:
+                return BatchNormalization.backward(self, dout)
+            return theirs_backward(self, dout)
+
+    return BatchNormalizationOf2016
+
+
 class Convolution(layers.Convolution):
     # dW and db as those of Affine; b may be a number. col and col_W are made when they are read.
     W = b = x = dW = db = None
@@ -261,6 +285,22 @@ class SoftmaxWithLoss(layers.SoftmaxWithLoss):
             notice("NumPy subtracts targets of another dtype than y's", (y, t))
             return (y - t) / len(t)
         return ops.softmax_cross_entropy_backward(*targets(y, t)).reshape(y.shape)
+
+
+class SoftmaxWithLossOf2016(SoftmaxWithLoss):
+    # The loss without 1e-7: infinite where the probability of a label is 0.
+    def forward(self, x, t):
+        self.t = t
+        rows, t = targets(x, t)
+        y = ops.softmax_forward(rows)
+        self.y = y if rows is x else y.reshape(x.shape)
+        self.loss = loss = log_loss(y, t.argmax(axis=1) if t.ndim == 2 else t)
+        return loss
+
+
+def log_loss(y, t):
+    # The mean of -log(y) at the labels t.
+    return -np.sum(np.log(y[np.arange(len(y)), t])) / len(y)
 
 
 class _Twister:
@@ -355,8 +395,8 @@ def shuffle_dataset(x, t):
 
 
 def softmax_of_older_printings(x):
-    # Over everything if x has three dimensions or more.
-    if np.ndim(x) <= 2:
+    # Over everything unless x has two dimensions.
+    if x.ndim <= 2:
         return softmax(x)
     notice("NumPy takes the softmax over everything", (np.asarray(x),))
     e = np.exp(x - np.max(x))
@@ -426,6 +466,11 @@ class DecayingNet:
         self.loss(x, t)
         weights = [self.layers[f"Affine{i}"].W for i in range(1, self.hidden_layer_num + 2)]
         return _backward(self, weights, self.weight_decay_lambda, False)
+
+
+class DecayingLoss:
+    # Of the printing of 2016-07, whose gradient has no weight decay.
+    loss = DecayingNet.loss
 
 
 class DecayingNetExtend:

@@ -193,6 +193,18 @@ class SoftmaxWithLoss(layers.SoftmaxWithLoss):
         return ops.softmax_cross_entropy_backward(*targets(y, self.t), dout).reshape(y.shape)
 
 
+class SoftmaxWithLossOf2016(SoftmaxWithLoss):
+    # The loss without 1e-7: infinite where the probability of a label is 0.
+    def forward(self, x, t):
+        if t.size == x.size and x.shape[-1] > 1:
+            t = t.argmax(axis=1)
+        self.t = t
+        rows, t = targets(x, t)
+        y = ops.softmax_forward(rows)
+        self.y = y if rows is x else y.reshape(x.shape)
+        return book1.log_loss(y, t)
+
+
 class SigmoidWithLoss(layers.SigmoidWithLoss):
     # The loss is a NumPy number of the scores' dtype; targets of a wider dtype (int64) widen the gradient.
     def forward(self, x, t):
@@ -416,6 +428,49 @@ class GRU(_Step):
         return dx, dh_prev
 
 
+class GRUWithoutBias(GRU):
+    # params are Wx and Wh.
+    def forward(self, x, h_prev):
+        Wx, Wh = self.params
+        (x,) = _steps(x)
+        h_prev = _whole(h_prev)
+        hs, gates = ops.gru_forward(x, Wx, Wh, None, h_prev)
+        self._saved = x, h_prev, hs, gates
+        return hs[:, 0]
+
+    def backward(self, dh_next):
+        Wx, Wh = self.params
+        dx, self.dWx, self.dWh, dh_prev = self._backward(dh_next, Wx, Wh)
+        for g, array in zip(self.grads, (self.dWx, self.dWh), strict=True):
+            g[...] = array
+        return dx, dh_prev
+
+    def _backward(self, dh_next, Wx, Wh):
+        # -> dx, dWx, dWh, dh_prev
+        if self._saved is None:
+            x, h_prev, z, r, h = self.cache
+            gates = np.concatenate((z, r, h), axis=1)
+            self._saved = *_steps(x), h_prev, *_steps((1 - z) * h_prev + z * h, gates)
+        x, h_prev, hs, gates = self._saved
+        args = *_steps(dh_next), x, Wx, Wh, h_prev, hs, gates, False, None, False, False
+        dx, dWx, dWh, _, dh_prev = ops.gru_backward(*args)[:5]
+        return dx[:, 0], dWx, dWh, dh_prev
+
+
+class GRUOf2018(GRUWithoutBias):
+    # The parameters are attributes, the gradients new arrays.
+    def forward(self, x, h_prev):
+        (x,) = _steps(x)
+        h_prev = _whole(h_prev)
+        hs, gates = ops.gru_forward(x, self.Wx, self.Wh, None, h_prev)
+        self._saved = x, h_prev, hs, gates
+        return hs[:, 0]
+
+    def backward(self, dh_next):
+        dx, self.dWx, self.dWh, dh_prev = self._backward(dh_next, self.Wx, self.Wh)
+        return dx, dh_prev
+
+
 class TimeRNN(_Recurrent):
     _step = "RNN"
 
@@ -477,6 +532,16 @@ class TimeGRU(_Recurrent, time_layers.TimeGRU):
         Wx, Wh, _ = self._weights()
         args = dhs, xs, Wx, Wh, h0, hs, gates, False, None, False, False
         return self._gradients(ops.gru_backward, args, dhs, hs)
+
+
+class TimeGRUOf2018(TimeGRU):
+    # Without a bias; the parameters are attributes, the gradients new arrays.
+    def _weights(self):
+        return self.Wx, self.Wh, None
+
+    def _gradients(self, backward, args, dhs, hs):
+        dxs, self.dWx, self.dWh, _, self.dh = backward(*args)[:5]
+        return _float32(dxs)
 
 
 class TimeBiLSTM(time_layers.TimeBiLSTM):
@@ -622,14 +687,19 @@ def most_similar_like(original):
     return ours
 
 
-def ppmi_like(original):
+def ppmi_like(original, mark=None):
     # The progress in the words of the reader's.
     texts = [value for value in original.__code__.co_consts if isinstance(value, str) and "%.1f%%" in value]
 
     def ours(C, verbose=False, eps=1e-8):
-        return ppmi(C, texts[0] if verbose and len(texts) == 1 else verbose, eps)
+        return text.ppmi_with_progress(C, verbose and (texts[0] if len(texts) == 1 else text.PROGRESS), eps, mark)
 
     return ours
+
+
+def ppmi_like_of_2018(original):
+    # Tells its progress after each hundredth; the book's cannot divide fewer than a hundred cells so.
+    return ppmi_like(original, lambda cells: max(1, cells // 100))
 
 
 def eval_seq2seq(model, question, correct, id_to_char, verbose=False, is_reverse=False, verbos=False):

@@ -48,11 +48,11 @@ class Replacements:
                     continue
                 if value not in self.methods and value not in self.functions:
                     with self._nothing_else():
-                        ours, why = recognise.match(value, module)
+                        ours, why, description = recognise.match(value)
                     if ours is None:
                         self._keep(f"{module.__name__}.{name}", why)
                     else:
-                        self.replaced[f"{module.__name__}.{name}"] = recognise.described(ours)
+                        self.replaced[f"{module.__name__}.{name}"] = description
                         replace = self._replace_methods if isinstance(value, type) else self._replace_code
                         replace(value, ours)
 

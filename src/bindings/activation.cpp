@@ -59,7 +59,7 @@ py::object relu_backward(py::handle dout_, py::handle mask_, py::handle dx_) {
     const In<T> dout(dout_);
     const In<uint8_t> mask(mask_, 1);
     if (!dout || !mask || mask.dim(0) != mask_bytes(dout.size()) || !mask_words(mask)) return py::none();
-    Out<T> dx(dx_, dout.nd(), dout.shape(), {dout.range(), mask.range()});
+    Out<T> dx(dx_, dout.nd(), dout.shape(), {dx_.is(dout_) ? Range{} : dout.range(), mask.range()});
     if (!dx) return py::none();
     run_rows(dout.size(), work_of<T>(dout.size()), [&](idx begin, idx end) {
       active<T>().activation.relu_backward({dout.data() + begin, end - begin}, mask_words(mask) + begin / 64,

@@ -82,7 +82,7 @@ class MultiLayerNetExtend:
             affine = self.layers[f"Affine{i}"]
             grads[f"W{i}"] = affine.dW + self.weight_decay_lambda * self.params[f"W{i}"]
             grads[f"b{i}"] = affine.db
-            if self.use_batchnorm and i <= self.hidden_layer_num:
+            if self.use_batchnorm and i != self.hidden_layer_num + 1:
                 grads[f"gamma{i}"] = self.layers[f"BatchNorm{i}"].dgamma
                 grads[f"beta{i}"] = self.layers[f"BatchNorm{i}"].dbeta
         return grads

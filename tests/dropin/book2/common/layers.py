@@ -112,10 +112,10 @@ class Dropout:
         self.mask = None
 
     def forward(self, x, train_flg=True):
-        if not train_flg:
-            return x * (1.0 - self.dropout_ratio)
-        self.mask = np.random.rand(*x.shape) > self.dropout_ratio
-        return x * self.mask
+        if train_flg:
+            self.mask = np.random.rand(*x.shape) > self.dropout_ratio
+            return x * self.mask
+        return x * (1.0 - self.dropout_ratio)
 
     def backward(self, dout):
         return dout * self.mask

@@ -21,8 +21,9 @@ class RNN:
         Wx, Wh, _ = self.params
         x, h_prev, h_next = self.cache
         dt = dh_next * (1 - h_next**2)
-        for grad, value in zip(self.grads, (np.dot(x.T, dt), np.dot(h_prev.T, dt), np.sum(dt, axis=0))):
-            grad[...] = value
+        self.grads[0][...] = np.dot(x.T, dt)
+        self.grads[1][...] = np.dot(h_prev.T, dt)
+        self.grads[2][...] = np.sum(dt, axis=0)
         return np.dot(dt, Wx.T), np.dot(dt, Wh.T)
 
 
@@ -88,8 +89,9 @@ class GRU:
         dA = np.hstack((dz, dr, dg))
         self.dWx, self.db = np.dot(x.T, dA), dA.sum(axis=0)
         self.dWh = np.hstack((np.dot(h_prev.T, dA[:, : 2 * H]), np.dot((r * h_prev).T, dg)))
-        for grad, value in zip(self.grads, (self.dWx, self.dWh, self.db)):
-            grad[...] = value
+        grads = (self.dWx, self.dWh, self.db)
+        for_Wx, for_Wh, for_b = self.grads
+        for_Wx[...], for_Wh[...], for_b[...] = grads
         dh_prev = dh_next * (1 - z) + drh * r + np.dot(dA[:, : 2 * H], Wh[:, : 2 * H].T)
         return np.dot(dA, Wx.T), dh_prev
 
@@ -104,7 +106,8 @@ class TimeRNN:
 
     def forward(self, xs):
         N, T, _ = xs.shape
-        H = self.params[1].shape[0]
+        Wx, Wh, b = self.params
+        H, _ = Wh.shape
         self.layers = []
         hs = np.empty((N, T, H), dtype="f")
         if not self.stateful or self.h is None:
@@ -118,15 +121,16 @@ class TimeRNN:
 
     def backward(self, dhs):
         N, T, _ = dhs.shape
-        D = self.params[0].shape[0]
+        Wx, Wh, b = self.params
+        D, _ = Wx.shape
         dxs = np.empty((N, T, D), dtype="f")
         dh, total = 0, [0, 0, 0]
         for t in reversed(range(T)):
             layer = self.layers[t]
             dxs[:, t, :], dh = layer.backward(dhs[:, t, :] + dh)
             total = [a + g for a, g in zip(total, layer.grads)]
-        for grad, value in zip(self.grads, total):
-            grad[...] = value
+        for i, value in enumerate(total):
+            self.grads[i][...] = value
         self.dh = dh
         return dxs
 
@@ -148,7 +152,8 @@ class TimeLSTM:
 
     def forward(self, xs):
         N, T, _ = xs.shape
-        H = self.params[1].shape[0]
+        Wx, Wh, b = self.params
+        H, _ = Wh.shape
         self.layers = []
         hs = np.empty((N, T, H), dtype="f")
         if not self.stateful or self.h is None:
@@ -164,15 +169,16 @@ class TimeLSTM:
 
     def backward(self, dhs):
         N, T, _ = dhs.shape
-        D = self.params[0].shape[0]
+        Wx, Wh, b = self.params
+        D, _ = Wx.shape
         dxs = np.empty((N, T, D), dtype="f")
         dh, dc, total = 0, 0, [0, 0, 0]
         for t in reversed(range(T)):
             layer = self.layers[t]
             dxs[:, t, :], dh, dc = layer.backward(dhs[:, t, :] + dh, dc)
             total = [a + g for a, g in zip(total, layer.grads)]
-        for grad, value in zip(self.grads, total):
-            grad[...] = value
+        for i, value in enumerate(total):
+            self.grads[i][...] = value
         self.dh = dh
         return dxs
 
@@ -193,7 +199,8 @@ class TimeGRU:
 
     def forward(self, xs):
         N, T, _ = xs.shape
-        H = self.params[1].shape[0]
+        Wx, Wh, b = self.params
+        H, _ = Wh.shape
         self.layers = []
         hs = np.empty((N, T, H), dtype="f")
         if not self.stateful or self.h is None:
@@ -207,15 +214,16 @@ class TimeGRU:
 
     def backward(self, dhs):
         N, T, _ = dhs.shape
-        D = self.params[0].shape[0]
+        Wx, Wh, b = self.params
+        D, _ = Wx.shape
         dxs = np.empty((N, T, D), dtype="f")
         dh, total = 0, [0, 0, 0]
         for t in reversed(range(T)):
             layer = self.layers[t]
             dxs[:, t, :], dh = layer.backward(dhs[:, t, :] + dh)
             total = [a + g for a, g in zip(total, layer.grads)]
-        for grad, value in zip(self.grads, total):
-            grad[...] = value
+        for i, value in enumerate(total):
+            self.grads[i][...] = value
         self.dh = dh
         return dxs
 
@@ -254,7 +262,8 @@ class TimeEmbedding:
 
     def forward(self, xs):
         N, T = xs.shape
-        out = np.empty((N, T, self.W.shape[1]), dtype="f")
+        _, D = self.W.shape
+        out = np.empty((N, T, D), dtype="f")
         self.layers = []
         for t in range(T):
             layer = Embedding(self.W)
@@ -326,11 +335,11 @@ class TimeDropout:
         self.train_flg = True
 
     def forward(self, xs):
-        if not self.train_flg:
-            return xs
-        flags = np.random.rand(*xs.shape) > self.dropout_ratio
-        self.mask = flags.astype("f") * (1 / (1.0 - self.dropout_ratio))
-        return xs * self.mask
+        if self.train_flg:
+            flags = np.random.rand(*xs.shape) > self.dropout_ratio
+            self.mask = flags.astype(np.float32) * (1 / (1.0 - self.dropout_ratio))
+            return xs * self.mask
+        return xs
 
     def backward(self, dout):
         return dout * self.mask

@@ -89,21 +89,21 @@ def step(model, optimizer, x, t, max_grad):
 def remove_duplicate(params, grads):
     params, grads = params[:], grads[:]
     while True:
-        pair = None
+        found = False
         for i in range(len(params)):
             for j in range(i + 1, len(params)):
                 a, b = params[i], params[j]
                 if a is b:
-                    pair, value = (i, j), grads[j]
+                    grads[i] += grads[j]
+                    found = True
                 elif a.ndim == 2 and b.ndim == 2 and a.T.shape == b.shape and np.all(a.T == b):
-                    pair, value = (i, j), grads[j].T
-                if pair:
+                    grads[i] += grads[j].T
+                    found = True
+                if found:
+                    params.pop(j)
+                    grads.pop(j)
                     break
-            if pair:
+            if found:
                 break
-        if not pair:
+        if not found:
             return params, grads
-        i, j = pair
-        grads[i] += value
-        params.pop(j)
-        grads.pop(j)

@@ -84,7 +84,12 @@ def ppmi(C, verbose=False, eps=1e-8):
 def create_contexts_target(corpus, window_size=1):
     contexts = []
     for i in range(window_size, len(corpus) - window_size):
-        contexts.append([corpus[i + t] for t in range(-window_size, window_size + 1) if t != 0])
+        around = []
+        for t in range(-window_size, window_size + 1):
+            if t == 0:
+                continue
+            around.append(corpus[i + t])
+        contexts.append(around)
     return np.array(contexts), np.array(corpus[window_size:-window_size])
 
 
