@@ -80,7 +80,7 @@ _BATCH_NORM_EPSILON = 1e-6
 
 
 class Relu(layers.Relu):
-    # mask is made when it is read.
+    # mask is made when it is read. backward writes over dout and returns it, as the book's does.
     mask = Kept(lambda layer: ~unpack_mask(*layer._saved))
     _saved = None
 
@@ -93,7 +93,11 @@ class Relu(layers.Relu):
         return out
 
     def backward(self, dout):
-        return ops.relu_backward(dout, pack_mask(~self.mask) if self._saved is None else self._saved[0])
+        if dout.dtype.kind != "f":
+            dout[self.mask] = 0
+            return dout
+        ops.relu_backward(dout, pack_mask(~self.mask) if self._saved is None else self._saved[0], dout)
+        return dout
 
 
 class Sigmoid(layers.Sigmoid):

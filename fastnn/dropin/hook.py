@@ -5,7 +5,11 @@ import importlib.machinery
 import os
 import sys
 
-from .session import Options
+from .session import Options, Replaced
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _STDLIB = os.path.dirname(os.__file__) + os.sep
 _SITE = f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
@@ -16,7 +20,9 @@ class Hook:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self._replacements = None  # made when the first module of the book is there: it needs NumPy
+        self.replaced = Replaced()
+        self.provided: dict[str, str] = {}  # module -> what fastnn did where the reader's own was not found
+        self._replacements: Any = None  # made when the first module of the book is there: it needs NumPy
         if options.compat:
             self._oldnumpy.install()
 
@@ -33,7 +39,18 @@ class Hook:
     def replacements(self):
         if self._replacements is None:
             self._replacements = importlib.import_module("fastnn.dropin.replace").Replacements(self.options)
+            self._replacements.replaced = self.replaced
         return self._replacements
+
+    @property
+    def recorder(self):
+        """What counts and compares calls; None if nothing does."""
+        return self._replacements.recorder if self.used else None
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """"module.name" -> why it stays the reader's."""
+        return self._replacements.kept if self.used else {}
 
     def find_spec(self, name, path=None, target=None):
         if not self._concerns(name):

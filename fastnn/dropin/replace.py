@@ -1,12 +1,13 @@
 """Replacing: methods inside the reader's classes, code inside his functions; and the way back."""
 
 import contextlib
+import functools
 import gc
 import types
 from typing import Any
 
 import fastnn
-from fastnn.compat.kept import Kept, settle, settling
+from fastnn.compat.kept import Kept, settle, settling, unsettled
 
 from . import float32, recognise
 from .session import Options, StrictError
@@ -71,6 +72,7 @@ class Replacements:
         """For a trial: no casts, nothing recorded."""
         if self._casts:
             float32.remove(self._casts)
+        paused = self.recorder is not None and self.recorder.paused
         if self.recorder is not None:
             self.recorder.paused = True
         try:
@@ -79,7 +81,7 @@ class Replacements:
             if self._casts:
                 float32.install()
             if self.recorder is not None:
-                self.recorder.paused = False
+                self.recorder.paused = paused
 
     def _keep(self, name, why):
         self.kept[name] = why
@@ -88,11 +90,11 @@ class Replacements:
 
     def _replace_methods(self, cls, ours):
         before = self.methods[cls] = {}
-        original = self.recorder and self.recorder.pristine(cls)
         for name, value in recognise.fitted(cls, ours).items():
-            if self.recorder is not None and name in recognise.CALLED:
-                value = self.recorder.wrap(f"{cls.__name__}.{name}", value, original, name)
             before[name] = vars(cls).get(name, _ABSENT)
+            if self.recorder is not None and isinstance(value, types.FunctionType):
+                original = _inherited(cls, name) if before[name] is _ABSENT else before[name]
+                value = self.recorder.wrap(f"{cls.__name__}.{name}", value, original, name in recognise.CALLED)
             setattr(cls, name, value)
         if any(isinstance(value, Kept) for value in vars(cls).values()):
             for name, value in settling(cls).items():
@@ -110,8 +112,8 @@ class Replacements:
 
     def restore(self):
         """Everything as it was. Attributes that our methods compute only when read are computed now."""
-        while unsettled := [x for x in _instances(self.methods) if vars(x).get("_saved") is not None]:
-            for instance in unsettled:  # settling layers over time makes layers of their steps
+        while waiting := [x for x in _instances(self.methods) if unsettled(x)]:
+            for instance in waiting:  # settling layers over time makes layers of their steps
                 settle(instance)
         for cls, before in self.methods.items():
             for name, value in before.items():
@@ -129,6 +131,18 @@ class Replacements:
         if self.recorder is not None:
             self.recorder.close()
         fastnn.backends._set(*self._backend)
+
+
+def _inherited(cls, name):
+    """The method that a class of the reader's takes from its bases; None if there is none."""
+    if not hasattr(cls, name):
+        return None
+
+    @functools.wraps(getattr(cls, name))
+    def inherited(layer, *args, **named):
+        return getattr(super(cls, layer), name)(*args, **named)
+
+    return inherited
 
 
 def _instances(classes):
