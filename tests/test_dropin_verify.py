@@ -198,7 +198,7 @@ def test_arrays_that_share_memory_do_so_in_the_copy():
             p += 1
 
     assert fault_of(update, update, [W, W.T, W[:, 1:], W]) == ""
-    np.testing.assert_array_equal(W, np.arange(6.0).reshape(2, 3) + [2, 3, 3] + [1, 1, 1])
+    np.testing.assert_array_equal(W, np.arange(6.0).reshape(2, 3) + np.array([3, 4, 4]))
     a, b, c = verify.twin([W, W.T, W[::-1, ::2]])
     assert np.shares_memory(a, b) and np.shares_memory(a, c) and not np.shares_memory(a, W)
     np.testing.assert_array_equal(c, W[::-1, ::2])
@@ -212,7 +212,7 @@ def test_rounding_is_allowed_by_dtype_and_layer():
     assert fault_of(lambda x: x * (1 + 1e-9), lambda x: x.copy(), A, label="BatchNormalization.forward") == ""
     assert fault_of(lambda x: x.sum() * 0, lambda x: x.sum(), A) == ""  # what is left of a sum that cancels: noise
     assert verify.tolerance("TimeLSTM.backward", "float32") == 100 * verify.tolerance("f", "float32")
-    assert fault_of(lambda x: len(list(x)), lambda x: len(list(x)), (i for i in ())).startswith("its arguments cannot be")
+    assert fault_of(lambda x: len(list(x)), lambda x: len(list(x)), (i for i in ())).startswith("its arguments")
 
 
 # ---- with the readers' packages ------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from .. import dropin
 
 _FLAGS = {
     "report": "at the end: calls, time, path taken and copies per layer and call site; why one fell back or converted",
-    "verify": "run the original beside ours on some calls; at the end the largest error per layer and a verdict; status 1"
-    " if they differ",
+    "verify": "run the original beside ours on some calls; at the end the largest error per layer and a verdict,"
+    " with exit status 1 if they differ",
     "strict": "end with an error at the first class that is not replaced, or call that converts or falls back to NumPy",
     "float32": "compute in float32 what the script has in float64",
     "compat": "give NumPy back what it has dropped and the books use: np.int and others, int() of one-element arrays",

@@ -49,7 +49,7 @@ class Hook:
 
     @property
     def kept(self) -> dict[str, str]:
-        """"module.name" -> why it stays the reader's."""
+        """{"module.name": why it stays the reader's}."""
         return self._replacements.kept if self.used else {}
 
     def find_spec(self, name, path=None, target=None):

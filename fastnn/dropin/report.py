@@ -170,7 +170,8 @@ class Recorder:
         entry.copies += copied
         entry.reasons[reason] += 1
         if self.options.strict:
-            self.failure = StrictError(f"{label or 'a call'} at {self.call_site(whole=True)}: {reason}; {_advice(reason)}")
+            where = f"{label or 'a call'} at {self.call_site(whole=True)}"
+            self.failure = StrictError(f"{where}: {reason}; {_advice(reason)}")
             raise self.failure
 
     @staticmethod

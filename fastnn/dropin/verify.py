@@ -350,7 +350,8 @@ def _difference(a, b, before, noise, narrow):
     if x.dtype.kind not in "fc" and y.dtype.kind not in "fc":
         count = int(np.count_nonzero(x != y))
         return (f"differs in {count} of {x.size} elements" if count else ""), 0.0, None
-    dtype = min((d.name for d in (x.dtype, y.dtype) if d.name in TOLERANCES), key=lambda n: int(n[5:]), default="float64")
+    names = [d.name for d in (x.dtype, y.dtype) if d.name in TOLERANCES]
+    dtype = max(names, key=lambda name: TOLERANCES[name], default="float64")
     if narrow and dtype == "float64":
         dtype = "float32"
     x, y = x.astype(np.float64), y.astype(np.float64)
