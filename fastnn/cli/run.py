@@ -197,6 +197,9 @@ def _show(error):
     seen: set[int] = set()
     _strip(error, seen)
     sys.excepthook(type(error), error, error.__traceback__)
+    package = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and (found := dropin.session.active.provided.get(package)):
+        _complaint(f"{package} {found}", 1)
     where = _broken_common(error)
     if where:
         _complaint(f"the reader's own {where} cannot be imported; plain python stops there too", 1)

@@ -22,7 +22,9 @@ class Hook:
         self.options = options
         self.replaced = Replaced()
         self.provided: dict[str, str] = {}  # module -> what fastnn did where the reader's own was not found
+        self.seen = False  # has a module of the reader's `common` been looked at?
         self._replacements: Any = None  # made when the first module of the book is there: it needs NumPy
+        self._downloads: Any = None  # made when the first module is there that may download
         if options.compat:
             self._oldnumpy.install()
 
@@ -57,7 +59,7 @@ class Hook:
             return None
         spec = self._found(name, path, target)
         if spec is None and self.options.provide and name.partition(".")[0] in _BOOK_PACKAGES:
-            return importlib.import_module("fastnn.dropin.provide").find_spec(name, self)
+            spec = importlib.import_module("fastnn.dropin.provide").find_spec(name, self)
         if spec is not None and type(spec.loader) in _FILE_LOADERS:
             self._wrap(name, spec)
         return spec
@@ -85,24 +87,32 @@ class Hook:
                 run(module)
             if self.options.compat and name == "numpy":
                 self._oldnumpy.restore_names(module)
-            if own and _of_common(name):
-                self.replacements.replace([module])
+            if own:
+                self._look_at([module])
 
         loader.exec_module = exec_module
 
     def replace_loaded(self):
         """The same for modules that are loaded already."""
-        loaded = [
-            module
-            for name, module in list(sys.modules.items())
-            if _of_common(name) and not is_installed(getattr(module, "__file__", None))
-        ]
         if self.options.compat and "numpy" in sys.modules:
             self._oldnumpy.restore_names(sys.modules["numpy"])
-        if loaded:
-            self.replacements.replace(loaded)
+        self._look_at([m for m in list(sys.modules.values()) if not is_installed(getattr(m, "__file__", None))])
+
+    def _look_at(self, modules):
+        """Replace what the modules of `common` among these define, and step in where those of `dataset` download."""
+        named = [(getattr(module, "__name__", ""), module) for module in modules]
+        if of_common := [module for name, module in named if _of_common(name)]:
+            self.seen = True
+            self.replacements.replace(of_common)
+        for name, module in named:
+            if _of_dataset(name):
+                if self._downloads is None:
+                    self._downloads = importlib.import_module("fastnn.dropin.downloads").Downloads(self.provided)
+                self._downloads.step_in(module)
 
     def restore(self):
+        if self._downloads is not None:
+            self._downloads.restore()
         if self._replacements is not None:
             self._replacements.restore()
         if self.options.compat:
@@ -116,6 +126,12 @@ _FILE_LOADERS = importlib.machinery.SourceFileLoader, importlib.machinery.Source
 def _of_common(name):
     """Is it a module of a package called common, at the top or inside another one?"""
     return "common" in name.split(".")
+
+
+def _of_dataset(name):
+    """Is it a module of a package called dataset that may download?"""
+    *_, package, module = "", *name.split(".")
+    return package == "dataset" and module in ("mnist", "ptb", "sequence")
 
 
 def is_installed(path):

@@ -58,14 +58,16 @@ class Replacements:
                         replace(value, ours)
 
     def record(self, module):
-        """Let the layers of a module that fastnn provides be counted, as far as the options ask for it."""
-        for cls in vars(module).values() if self.recorder is not None else ():
-            if isinstance(cls, type) and cls.__module__.startswith("fastnn.compat") and cls not in self.methods:
-                before = self.methods[cls] = {}
-                for name in ("forward", "backward", "update", "get_batch"):
-                    if (method := getattr(cls, name, None)) is not None:
-                        before[name] = vars(cls).get(name, _ABSENT)
-                        setattr(cls, name, self.recorder.wrap(f"{cls.__name__}.{name}", method))
+        """Let the layers and functions of a module that fastnn provides be counted, as far as the options ask for it."""
+        for name, value in list(vars(module).items()) if self.recorder is not None else ():
+            if isinstance(value, types.FunctionType) and value.__module__.startswith("fastnn."):
+                setattr(module, name, self.recorder.wrap(name, value))
+            if isinstance(value, type) and value.__module__.startswith("fastnn.compat") and value not in self.methods:
+                before = self.methods[value] = {}
+                for called in ("forward", "backward", "update", "get_batch"):
+                    if (method := getattr(value, called, None)) is not None:
+                        before[called] = vars(value).get(called, _ABSENT)
+                        setattr(value, called, self.recorder.wrap(f"{value.__name__}.{called}", method))
 
     @contextlib.contextmanager
     def _nothing_else(self):

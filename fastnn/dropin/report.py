@@ -265,9 +265,9 @@ def _nothing(used):
     """Why nothing was replaced."""
     if used.kept:
         return "all that has a book's name computes something else, or may do so"
-    if any(name.partition(".")[0] == "common" for name in used.provided):
+    if any(name.startswith("common.") for name in used.provided):
         return "fastnn provided the modules of `common`, so its layers compute as they are"
-    if used.used:
+    if used.seen:
         return "the modules of `common` that were imported define nothing with a book's name"
     return "no module of a package `common` was imported"
 
