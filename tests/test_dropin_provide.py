@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import importlib
 import json
-import os
 import subprocess
 import sys
 import textwrap
@@ -60,7 +59,8 @@ OWN = """
     from common.layers import *
     from common.layers import Affine as Mine
     from dataset import spiral
-    print(hasattr(Mine, "of_the_reader"), spiral.__file__.startswith(sys.argv[0].partition("ch05")[0]), im2col.__module__)
+    book = sys.argv[0].partition("ch05")[0]
+    print(hasattr(Mine, "of_the_reader"), spiral.__file__.startswith(book), im2col.__module__)
 """
 
 
@@ -172,7 +172,6 @@ def test_trials_are_not_counted_as_kernels():
 MNIST = '''
 """A loader as the first book's: files beside it, downloaded where they are missing."""
 import gzip
-import os
 import urllib.request
 
 import numpy as np
@@ -207,7 +206,6 @@ FETCHES = {
     "name": "urlretrieve(url_base + name, path)",
 }
 PTB = """
-import os
 import urllib.request
 
 url_base = "http://localhost:9/ptb/"
@@ -225,7 +223,6 @@ def load_data(data_type="train"):
         return file.read().split()
 """
 SEQUENCE = """
-import os
 
 
 def load_data(file_name="addition.txt", seed=1984):

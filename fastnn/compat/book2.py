@@ -33,7 +33,7 @@ from ..util import clip_grads
 from . import book1
 from . import notice as notices
 from .kept import Kept
-from .notice import notice
+from .notice import casts, notice
 
 __all__ = [
     "GRU",
@@ -110,7 +110,7 @@ class MatMul(layers.MatMul):
     def forward(self, x):
         W = self.params[0]
         self.x = x
-        if x.dtype == W.dtype and x.ndim == 2:
+        if (x.dtype == W.dtype or casts(x, W)) and x.ndim == 2:
             return ops.matmul(x, W)
         if notices.listener is not None:
             notice("NumPy multiplies x and W", (x, W))
@@ -118,7 +118,7 @@ class MatMul(layers.MatMul):
 
     def backward(self, dout):
         x, W, dW = self.x, self.params[0], self.grads[0]
-        if dout.dtype == dW.dtype and x.dtype == dW.dtype and dout.ndim == 2:
+        if ((dout.dtype == dW.dtype and x.dtype == dW.dtype) or casts(dout, x, dW)) and dout.ndim == 2:
             ops.matmul(x.T, dout, dW)
             return ops.matmul(dout, W.T)
         notice("NumPy multiplies dout and x", (dout, x))
@@ -151,7 +151,7 @@ class Affine(layers.Affine):
             x = book1.floats(x)
         flat = dout if getattr(dout, "ndim", 0) == 2 else rows(dout)
         W, (dW, db) = self.params[0], self.grads
-        if flat.dtype == dW.dtype and x.dtype == dW.dtype and db.ndim == 1:
+        if ((flat.dtype == dW.dtype and x.dtype == dW.dtype) or casts(flat, x, dW)) and db.ndim == 1:
             dx = ops.affine_backward(flat, x, W, dW, db)[0]
         else:  # a wider operand: the promoted dtype, then cast
             notice("gradients are computed in the wider dtype, then cast", (flat, x, dW))
@@ -229,7 +229,7 @@ class Embedding(layers.Embedding):
 
     def backward(self, dout):
         dW, V = self.grads[0], len(self.params[0])
-        if dout.dtype == dW.dtype:
+        if dout.dtype == dW.dtype or casts(dout, dW):
             ops.embedding_backward(dout, _whole(self.idx), V, dW)
         else:
             notice("the gradient is cast", (dout, dW))
@@ -301,7 +301,7 @@ class _Recurrent(time_layers.TimeRNN):
     def _gradients(self, backward, args, dhs, hs):
         # backward(*args), its gradients written into grads -> (dxs, dh)
         grads = self.grads
-        if dhs.dtype == hs.dtype and all(g.dtype == hs.dtype for g in grads):
+        if (dhs.dtype == hs.dtype and all(g.dtype == hs.dtype for g in grads)) or casts(dhs, hs, *grads):
             dxs, *_, self.dh = backward(*args, None, *grads)[:5]
         else:
             notice("gradients are cast", (dhs, hs, *grads))
@@ -322,7 +322,7 @@ class _Step:
 
     def _gradients(self, backward, args):
         # backward(*args), its gradients written into grads -> (dx (N, D), dh_prev, and dc_prev of LSTM)
-        if all(g.dtype == args[0].dtype for g in self.grads):
+        if all(g.dtype == args[0].dtype for g in self.grads) or casts(args[0], *self.grads):
             dx, _, _, _, *states = backward(*args, None, *self.grads)
         else:
             notice("gradients are cast", (args[0], *self.grads))
@@ -505,7 +505,7 @@ class TimeEmbedding(layers.Embedding):
     def backward(self, dout):
         xs = np.stack([step.idx for step in self.layers], axis=1) if self._saved is None else self._saved
         dW, V = self.grads[0], len(self.params[0])
-        if dout.dtype == dW.dtype:
+        if dout.dtype == dW.dtype or casts(dout, dW):
             ops.embedding_backward(dout, xs, V, dW)
         else:
             notice("the gradient is cast", (dout, dW))

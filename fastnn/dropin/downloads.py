@@ -1,8 +1,8 @@
-"""Downloads of the reader's own `dataset`: answered from fastnn's data sets, since the books' servers refuse or are gone.
+"""Downloads of the reader's own `dataset`, answered from fastnn's data sets: the books' servers refuse or are gone.
 
-Only the download itself is replaced, so a file that the reader has is never asked for. The modules' `urllib` becomes one
-whose `urlopen` and `urlretrieve` know the files of MNIST, PTB and the sequences by the last part of their address. What
-fastnn finds nowhere is downloaded as the reader's code says.
+Only the download itself is replaced, so a file that the reader has is never asked for. The modules' `urllib` becomes
+one whose `urlopen` and `urlretrieve` know the files of MNIST, PTB and the sequences by the last part of their address.
+What fastnn finds nowhere is downloaded as the reader's code says.
 """
 
 import functools

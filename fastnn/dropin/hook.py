@@ -130,7 +130,8 @@ def _of_common(name):
 
 def _of_dataset(name):
     """Is it a module of a package called dataset that may download?"""
-    *_, package, module = "", *name.split(".")
+    package, _, module = name.rpartition(".")
+    package = package.rpartition(".")[2]
     return package == "dataset" and module in ("mnist", "ptb", "sequence")
 
 

@@ -3,16 +3,19 @@
 import contextlib
 import functools
 import gc
+import inspect
 import types
 from typing import Any
 
 import fastnn
+from fastnn import gradient
 from fastnn.compat.kept import Kept, settle, settling, unsettled
 
 from . import float32, recognise
 from .session import Options, StrictError
 
 _ABSENT = object()
+POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
 class Replacements:
@@ -40,11 +43,15 @@ class Replacements:
             self.recorder = Recorder(options)
         if options.float32:
             self._casts = float32.install()
+            for function in (gradient.numerical_gradient, gradient._network_gradient):
+                self._keep_float64(function)
 
     def replace(self, modules):
         """Look at what the modules define, and replace in place what computes what the book's does."""
         for module in modules:
             for name, value in list(vars(module).items()):
+                if self._casts and "numerical_gradient" in name and isinstance(value, types.FunctionType):
+                    self._keep_float64(value)
                 if not recognise.is_candidate(module, name, value):
                     continue
                 if value not in self.methods and value not in self.functions:
@@ -58,7 +65,7 @@ class Replacements:
                         replace(value, ours)
 
     def record(self, module):
-        """Let the layers and functions of a module that fastnn provides be counted, as far as the options ask for it."""
+        """Let the layers and functions of a module that fastnn provides be counted, if the options ask for it."""
         for name, value in list(vars(module).items()) if self.recorder is not None else ():
             if isinstance(value, types.FunctionType) and value.__module__.startswith("fastnn."):
                 setattr(module, name, self.recorder.wrap(name, value))
@@ -72,16 +79,13 @@ class Replacements:
     @contextlib.contextmanager
     def _nothing_else(self):
         """For a trial: no casts, nothing recorded."""
-        if self._casts:
-            float32.remove(self._casts)
         paused = self.recorder is not None and self.recorder.paused
         if self.recorder is not None:
             self.recorder.paused = True
         try:
-            yield
+            with float32.suspended():
+                yield
         finally:
-            if self._casts:
-                float32.install()
             if self.recorder is not None:
                 self.recorder.paused = paused
 
@@ -103,12 +107,19 @@ class Replacements:
                 before[name] = vars(cls).get(name, _ABSENT)
                 setattr(cls, name, value)
 
+    def _keep_float64(self, function):
+        """A numerical gradient under --float32."""
+        kinds = {p.kind for p in inspect.signature(function).parameters.values()}
+        if function not in self.functions and not function.__closure__ and kinds == {POSITIONAL_OR_KEYWORD}:
+            self._swap(function, float32.in_float64(_clone(function)))
+
     def _replace_code(self, function, ours):
         """Let the function itself call ours: so does whoever holds it, in a dict, a closure or a default argument."""
         if self.recorder is not None:
-            original = types.FunctionType(function.__code__, function.__globals__, function.__name__)
-            original.__defaults__, original.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
-            ours = self.recorder.wrap(function.__name__, ours, original)
+            ours = self.recorder.wrap(function.__name__, ours, _clone(function))
+        self._swap(function, ours)
+
+    def _swap(self, function, ours):
         self.functions[function] = function.__code__
         function.__code__ = recognise.calling(ours, function)
 
@@ -133,6 +144,13 @@ class Replacements:
         if self.recorder is not None:
             self.recorder.close()
         fastnn.backends._set(*self._backend)
+
+
+def _clone(function):
+    """The function as it is, another object."""
+    made = types.FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
 
 
 def _inherited(cls, name):
