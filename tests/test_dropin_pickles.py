@@ -40,9 +40,7 @@ def made(book):
 
     x, xs, h = a(6, 5), a(3, 4, 5), a(3, 2)
     ids, labels = np.array([[0, 3], [3, 1], [6, 3]]), np.array([1, 0, 4, 3, 2, 2])
-    recurrent = {
-        gates: (a(5, 2 * gates), a(2, 2 * gates), a(2 * gates)) for gates in (1, 3, 4)
-    }  # Wx, Wh, b of H = 2
+    recurrent = {gates: (a(5, 2 * gates), a(2, 2 * gates), a(2 * gates)) for gates in (1, 3, 4)}  # Wx, Wh, b of H = 2
     of_book = {
         "book1": {
             "Relu": ((), (x,)),

@@ -13,7 +13,8 @@ from .. import dropin
 
 _FLAGS = {
     "report": "at the end: calls, time, path taken and copies per layer and call site; why one fell back or converted",
-    "verify": "run the original beside ours on some calls; at the end the largest error per layer",
+    "verify": "run the original beside ours on some calls; at the end the largest error per layer and a verdict,"
+    " with exit status 1 if they differ",
     "strict": "end with an error at the first class that is not replaced, or call that converts or falls back to NumPy",
     "float32": "compute in float32 what the script has in float64",
     "compat": "give NumPy back what it has dropped and the books use: np.int and others, int() of one-element arrays",
@@ -148,9 +149,9 @@ def _run(attributes, path) -> int:
         with io.open_code(path) as file:
             source = file.read()
         exec(_compiled(source, path), vars(module))
-        return _strict_failure(None)
+        return _failure(None)
     except SystemExit as error:
-        if status := _strict_failure(error):
+        if status := _failure(error):
             return status
         raise
     except dropin.StrictError as error:
@@ -164,10 +165,14 @@ def _run(attributes, path) -> int:
         dropin.finish(time.perf_counter() - start)
 
 
-def _strict_failure(end):
-    """1 if the script, which has ended well, caught an error of --strict; else 0."""
-    failure = dropin.session.strict_failure() if end is None or not end.code else None
-    return 0 if failure is None else _complaint(f"--strict: {failure}", 1)
+def _failure(end):
+    """1 if a script that has ended well caught an error of --strict, or differs from the original's; else 0."""
+    if end is not None and end.code:
+        return 0
+    failure = dropin.session.strict_failure()
+    if failure is not None:
+        return _complaint(f"--strict: {failure}", 1)
+    return 0 if dropin.session.verified() else 1
 
 
 def _compiled(source, path):
@@ -192,6 +197,9 @@ def _show(error):
     seen: set[int] = set()
     _strip(error, seen)
     sys.excepthook(type(error), error, error.__traceback__)
+    package = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and (found := dropin.session.active.provided.get(package)):
+        _complaint(f"{package} {found}", 1)
     where = _broken_common(error)
     if where:
         _complaint(f"the reader's own {where} cannot be imported; plain python stops there too", 1)

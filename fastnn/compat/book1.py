@@ -30,7 +30,7 @@ from ..optimizer import SGD, AdaGrad, Adam, Momentum, RMSprop
 from ..util import conv_output_size, smooth_curve
 from ..weights import load_weights
 from .kept import Kept
-from .notice import notice
+from .notice import casts, notice
 
 __all__ = [
     "SGD",
@@ -80,7 +80,7 @@ _BATCH_NORM_EPSILON = 1e-6
 
 
 class Relu(layers.Relu):
-    # mask is made when it is read.
+    # mask is made when it is read. backward writes over dout and returns it, as the book's does.
     mask = Kept(lambda layer: ~unpack_mask(*layer._saved))
     _saved = None
 
@@ -280,7 +280,7 @@ class SoftmaxWithLoss(layers.SoftmaxWithLoss):
     def backward(self, dout=1):
         y, t = self.y, self.t
         if t.size == y.size:
-            if t.dtype == y.dtype:
+            if t.dtype == y.dtype or casts(t, y):
                 return ops.squared_error_backward(y, t, 1 / len(t))
             notice("NumPy subtracts targets of another dtype than y's", (y, t))
             return (y - t) / len(t)

@@ -33,7 +33,7 @@ from ..util import clip_grads
 from . import book1
 from . import notice as notices
 from .kept import Kept
-from .notice import notice
+from .notice import casts, notice
 
 __all__ = [
     "GRU",
@@ -110,7 +110,7 @@ class MatMul(layers.MatMul):
     def forward(self, x):
         W = self.params[0]
         self.x = x
-        if x.dtype == W.dtype and x.ndim == 2:
+        if (x.dtype == W.dtype or casts(x, W)) and x.ndim == 2:
             return ops.matmul(x, W)
         if notices.listener is not None:
             notice("NumPy multiplies x and W", (x, W))
@@ -118,7 +118,7 @@ class MatMul(layers.MatMul):
 
     def backward(self, dout):
         x, W, dW = self.x, self.params[0], self.grads[0]
-        if dout.dtype == dW.dtype and x.dtype == dW.dtype and dout.ndim == 2:
+        if ((dout.dtype == dW.dtype and x.dtype == dW.dtype) or casts(dout, x, dW)) and dout.ndim == 2:
             ops.matmul(x.T, dout, dW)
             return ops.matmul(dout, W.T)
         notice("NumPy multiplies dout and x", (dout, x))
@@ -151,7 +151,7 @@ class Affine(layers.Affine):
             x = book1.floats(x)
         flat = dout if getattr(dout, "ndim", 0) == 2 else rows(dout)
         W, (dW, db) = self.params[0], self.grads
-        if flat.dtype == dW.dtype and x.dtype == dW.dtype and db.ndim == 1:
+        if ((flat.dtype == dW.dtype and x.dtype == dW.dtype) or casts(flat, x, dW)) and db.ndim == 1:
             dx = ops.affine_backward(flat, x, W, dW, db)[0]
         else:  # a wider operand: the promoted dtype, then cast
             notice("gradients are computed in the wider dtype, then cast", (flat, x, dW))
@@ -241,7 +241,7 @@ class Embedding(layers.Embedding):
 
     def backward(self, dout):
         dW, V = self.grads[0], len(self.params[0])
-        if dout.dtype == dW.dtype:
+        if dout.dtype == dW.dtype or casts(dout, dW):
             ops.embedding_backward(dout, _whole(self.idx), V, dW)
         else:
             notice("the gradient is cast", (dout, dW))
@@ -276,12 +276,13 @@ class _Recurrent(time_layers.TimeRNN):
     def _step_layers(self):
         (xs, *initial), sequences = self._saved[: 1 + self._states], self._saved[1 + self._states :]
         kind, made = _beside(self, "layers", self._step), []
+        weights = [a for a in self._weights() if a is not None]
         for t in range(xs.shape[1]):
             if t:
                 before = [a[:, t - 1] for a in sequences[: self._states]]
             else:
-                before = [np.zeros((len(xs), len(self.params[1])), "f") if a is None else a for a in initial]
-            step = kind(*self.params)
+                before = [np.zeros((len(xs), len(weights[1])), "f") if a is None else a for a in initial]
+            step = kind(*weights)
             if isinstance(vars(kind).get("cache"), Kept):
                 step._saved = xs[:, t : t + 1], *before, *(a[:, t : t + 1] for a in sequences)
             else:
@@ -291,7 +292,7 @@ class _Recurrent(time_layers.TimeRNN):
 
     def _by_steps(self, dhs):
         # backward after a forward that left the book's layers and nothing else.
-        dxs = np.empty((*dhs.shape[:2], len(self.params[0])), "f")
+        dxs = np.empty((*dhs.shape[:2], len(self._weights()[0])), "f")
         states, sums = [0] * self._states, [0] * len(self.grads)
         for t, step in reversed([*enumerate(self.layers)]):
             dxs[:, t], *states = step.backward(dhs[:, t] + states[0], *states[1:])
@@ -313,7 +314,7 @@ class _Recurrent(time_layers.TimeRNN):
     def _gradients(self, backward, args, dhs, hs):
         # backward(*args), its gradients written into grads -> (dxs, dh)
         grads = self.grads
-        if dhs.dtype == hs.dtype and all(g.dtype == hs.dtype for g in grads):
+        if (dhs.dtype == hs.dtype and all(g.dtype == hs.dtype for g in grads)) or casts(dhs, hs, *grads):
             dxs, *_, self.dh = backward(*args, None, *grads)[:5]
         else:
             notice("gradients are cast", (dhs, hs, *grads))
@@ -334,7 +335,7 @@ class _Step:
 
     def _gradients(self, backward, args):
         # backward(*args), its gradients written into grads -> (dx (N, D), dh_prev, and dc_prev of LSTM)
-        if all(g.dtype == args[0].dtype for g in self.grads):
+        if all(g.dtype == args[0].dtype for g in self.grads) or casts(args[0], *self.grads):
             dx, _, _, _, *states = backward(*args, None, *self.grads)
         else:
             notice("gradients are cast", (args[0], *self.grads))
@@ -570,7 +571,7 @@ class TimeEmbedding(layers.Embedding):
     def backward(self, dout):
         xs = np.stack([step.idx for step in self.layers], axis=1) if self._saved is None else self._saved
         dW, V = self.grads[0], len(self.params[0])
-        if dout.dtype == dW.dtype:
+        if dout.dtype == dW.dtype or casts(dout, dW):
             ops.embedding_backward(dout, xs, V, dW)
         else:
             notice("the gradient is cast", (dout, dW))

@@ -31,15 +31,21 @@ class Kept:
         layer.__dict__[self.name] = value
 
 
+def _kept(layer):
+    """The attributes of this kind that an object has, by name."""
+    owners = reversed(type(layer).__mro__)
+    return {name: kept for owner in owners for name, kept in vars(owner).items() if isinstance(kept, Kept)}
+
+
+def unsettled(layer):
+    """Has it attributes of this kind that wait to be read?"""
+    return getattr(layer, "__dict__", {}).get("_saved") is not None and bool(_kept(layer))
+
+
 def settle(layer):
     """Compute all such attributes of a layer, which are ordinary ones from then on."""
-    if layer.__dict__.get("_saved") is not None:
-        values = {
-            name: kept.__get__(layer)
-            for owner in type(layer).__mro__
-            for name, kept in vars(owner).items()
-            if isinstance(kept, Kept)
-        }
+    if unsettled(layer):
+        values = {name: kept.__get__(layer) for name, kept in _kept(layer).items()}
         del layer._saved
         layer.__dict__.update(values)
 

@@ -1,8 +1,14 @@
 """`--float32`: operations with their float64 arguments cast, so that networks in float64 compute in float32."""
 
+import contextlib
+import functools
+import sys
+import threading
+
 import numpy as np
 
 from fastnn import backends, ops
+from fastnn.compat import notice
 
 _FLOAT32 = np.dtype(np.float32)
 _OPTIMIZERS = "grads", "arrays", "state"  # first or second arguments: parameters and random states keep their dtype
@@ -34,8 +40,47 @@ _RESULTS = {
 }
 
 
+class _Thread(threading.local):
+    suspended = False
+
+
+_thread = _Thread()
+
+
+@contextlib.contextmanager
+def suspended():
+    """In this thread nothing is cast."""
+    before, _thread.suspended = _thread.suspended, True
+    try:
+        yield
+    finally:
+        _thread.suspended = before
+
+
+def in_float64(function):
+    """A numerical gradient without casts: steps of 1e-4 are lost in the rounding of float32."""
+
+    @functools.wraps(function)
+    def numerical_gradient(*args):
+        if not _said:
+            _said.append(function)
+            print(
+                "fastnn: --float32: numerical gradients are computed in float64, those of backward in float32; they "
+                "differ by the rounding of float32, about 1e-7 of the largest",
+                file=sys.stderr,
+            )
+        with suspended():
+            return function(*args)
+
+    return numerical_gradient
+
+
+_said: list = []  # once in a process is enough
+
+
 def install() -> dict:
     """Put the casting functions into `fastnn.ops` -> what was there."""
+    notice.casting = lambda: not _thread.suspended
     before = {}
     for op, signature in backends.OPS.items():
         names = list(signature.parameters)
@@ -46,6 +91,8 @@ def install() -> dict:
 
 
 def remove(before: dict) -> None:
+    notice.casting = None
+    _said.clear()
     for op, function in before.items():
         setattr(ops, op, function)
 
@@ -55,6 +102,8 @@ def _cast(function, names, results):
     is_result = [name in results for name in names]
 
     def cast(*args, **named):
+        if _thread.suspended:
+            return function(*args, **named)
         given = {}  # output arguments in float64: the results are copied into them
         values = list(args)
         for i, a in enumerate(args):

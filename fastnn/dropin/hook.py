@@ -5,7 +5,11 @@ import importlib.machinery
 import os
 import sys
 
-from .session import Options
+from .session import Options, Replaced
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _STDLIB = os.path.dirname(os.__file__) + os.sep
 _SITE = f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
@@ -16,7 +20,11 @@ class Hook:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self._replacements = None  # made when the first module of the book is there: it needs NumPy
+        self.replaced = Replaced()
+        self.provided: dict[str, str] = {}  # module -> what fastnn did where the reader's own was not found
+        self.seen = False  # has a module of the reader's `common` been looked at?
+        self._replacements: Any = None  # made when the first module of the book is there: it needs NumPy
+        self._downloads: Any = None  # made when the first module is there that may download
         if options.compat:
             self._oldnumpy.install()
 
@@ -33,14 +41,25 @@ class Hook:
     def replacements(self):
         if self._replacements is None:
             self._replacements = importlib.import_module("fastnn.dropin.replace").Replacements(self.options)
+            self._replacements.replaced = self.replaced
         return self._replacements
+
+    @property
+    def recorder(self):
+        """What counts and compares calls; None if nothing does."""
+        return self._replacements.recorder if self.used else None
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """{"module.name": why it stays the reader's}."""
+        return self._replacements.kept if self.used else {}
 
     def find_spec(self, name, path=None, target=None):
         if not self._concerns(name):
             return None
         spec = self._found(name, path, target)
         if spec is None and self.options.provide and name.partition(".")[0] in _BOOK_PACKAGES:
-            return importlib.import_module("fastnn.dropin.provide").find_spec(name, self)
+            spec = importlib.import_module("fastnn.dropin.provide").find_spec(name, self)
         if spec is not None and type(spec.loader) in _FILE_LOADERS:
             self._wrap(name, spec)
         return spec
@@ -68,24 +87,32 @@ class Hook:
                 run(module)
             if self.options.compat and name == "numpy":
                 self._oldnumpy.restore_names(module)
-            if own and _of_common(name):
-                self.replacements.replace([module])
+            if own:
+                self._look_at([module])
 
         loader.exec_module = exec_module
 
     def replace_loaded(self):
         """The same for modules that are loaded already."""
-        loaded = [
-            module
-            for name, module in list(sys.modules.items())
-            if _of_common(name) and not is_installed(getattr(module, "__file__", None))
-        ]
         if self.options.compat and "numpy" in sys.modules:
             self._oldnumpy.restore_names(sys.modules["numpy"])
-        if loaded:
-            self.replacements.replace(loaded)
+        self._look_at([m for m in list(sys.modules.values()) if not is_installed(getattr(m, "__file__", None))])
+
+    def _look_at(self, modules):
+        """Replace what the modules of `common` among these define, and step in where those of `dataset` download."""
+        named = [(getattr(module, "__name__", ""), module) for module in modules]
+        if of_common := [module for name, module in named if _of_common(name)]:
+            self.seen = True
+            self.replacements.replace(of_common)
+        for name, module in named:
+            if _of_dataset(name):
+                if self._downloads is None:
+                    self._downloads = importlib.import_module("fastnn.dropin.downloads").Downloads(self.provided)
+                self._downloads.step_in(module)
 
     def restore(self):
+        if self._downloads is not None:
+            self._downloads.restore()
         if self._replacements is not None:
             self._replacements.restore()
         if self.options.compat:
@@ -99,6 +126,13 @@ _FILE_LOADERS = importlib.machinery.SourceFileLoader, importlib.machinery.Source
 def _of_common(name):
     """Is it a module of a package called common, at the top or inside another one?"""
     return "common" in name.split(".")
+
+
+def _of_dataset(name):
+    """Is it a module of a package called dataset that may download?"""
+    package, _, module = name.rpartition(".")
+    package = package.rpartition(".")[2]
+    return package == "dataset" and module in ("mnist", "ptb", "sequence")
 
 
 def is_installed(path):

@@ -1,4 +1,7 @@
-"""`common` and `dataset` for a checkout that has none: the books' modules, of `fastnn.compat` and `fastnn.dataset`."""
+"""`common` and `dataset` for a checkout that has none: the books' modules, of `fastnn.compat` and `fastnn.dataset`.
+
+A package of the reader's own that lies above the script or the working directory, but not on the path, comes first.
+"""
 
 import importlib
 import importlib.machinery
@@ -66,10 +69,13 @@ _IMPORTED = {"np": "numpy", "plt": "matplotlib.pyplot"}
 
 
 def find_spec(name: str, importer: hook.Hook):
-    """A module of ours, or None: not one of the books', or the reader has a package of his own."""
+    """The reader's own package above the script, or a module of ours; None: not one of the books', or not in his."""
     parent, _, stem = name.partition(".")
     if parent not in ("common", "dataset") or "." in stem:
         return None
+    if not stem and (own := _readers_own(parent)) is not None:
+        importer.provided[parent] = f"is the reader's own, {own}; that folder is not on the path of plain python"
+        return _spec_of(parent, own)
     if stem and not _may_add(sys.modules.get(parent)):
         return None
     if parent == "common" and stem and not any(stem in names.split() for names in _MODULES.values()):
@@ -77,6 +83,25 @@ def find_spec(name: str, importer: hook.Hook):
     if parent == "dataset" and stem and stem not in _DATASETS:
         return None
     return importlib.machinery.ModuleSpec(name, Loader(importer), is_package=not stem)  # type: ignore[arg-type]
+
+
+def _readers_own(package) -> Path | None:
+    """The nearest folder of this name, with modules in it, above the script or else the working directory."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    starts = [*([Path(script).absolute().parent, Path(script).resolve().parent] if script else []), Path.cwd()]
+    for start in starts:
+        for folder in (start, *start.parents):
+            if any((folder / package).glob("*.py")) and not hook.is_installed(str(folder)):
+                return folder / package
+    return None
+
+
+def _spec_of(package, folder):
+    if (folder / "__init__.py").is_file():
+        return importlib.machinery.PathFinder.find_spec(package, [str(folder.parent)])
+    spec = importlib.machinery.ModuleSpec(package, None, is_package=True)
+    spec.submodule_search_locations = [str(folder)]
+    return spec
 
 
 def _may_add(package):
@@ -98,11 +123,14 @@ class Loader:
 
     def exec_module(self, module):
         package, _, stem = module.__name__.partition(".")
+        if stem:
+            self.importer.provided[module.__name__] = "is fastnn's: the reader has none"
         if package == "dataset" and stem:
             source = importlib.import_module(f"fastnn.dataset.{stem}")
             vars(module).update({n: v for n, v in vars(source).items() if not n.startswith("_")})
         elif stem:
             vars(module).update(_contents(stem))
+        if stem:
             self.importer.replacements.record(module)
 
 

@@ -1,17 +1,21 @@
 """Replacing: methods inside the reader's classes, code inside his functions; and the way back."""
 
 import contextlib
+import functools
 import gc
+import inspect
 import types
 from typing import Any
 
 import fastnn
-from fastnn.compat.kept import Kept, settle, settling
+from fastnn import gradient
+from fastnn.compat.kept import Kept, settle, settling, unsettled
 
 from . import float32, recognise
 from .session import Options, StrictError
 
 _ABSENT = object()
+POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
 class Replacements:
@@ -39,11 +43,15 @@ class Replacements:
             self.recorder = Recorder(options)
         if options.float32:
             self._casts = float32.install()
+            for function in (gradient.numerical_gradient, gradient._network_gradient):
+                self._keep_float64(function)
 
     def replace(self, modules):
         """Look at what the modules define, and replace in place what computes what the book's does."""
         for module in modules:
             for name, value in list(vars(module).items()):
+                if self._casts and "numerical_gradient" in name and isinstance(value, types.FunctionType):
+                    self._keep_float64(value)
                 if not recognise.is_candidate(module, name, value):
                     continue
                 if value not in self.methods and value not in self.functions:
@@ -57,29 +65,29 @@ class Replacements:
                         replace(value, ours)
 
     def record(self, module):
-        """Let the layers of a module that fastnn provides be counted, as far as the options ask for it."""
-        for cls in vars(module).values() if self.recorder is not None else ():
-            if isinstance(cls, type) and cls.__module__.startswith("fastnn.compat") and cls not in self.methods:
-                before = self.methods[cls] = {}
-                for name in ("forward", "backward", "update", "get_batch"):
-                    if (method := getattr(cls, name, None)) is not None:
-                        before[name] = vars(cls).get(name, _ABSENT)
-                        setattr(cls, name, self.recorder.wrap(f"{cls.__name__}.{name}", method))
+        """Let the layers and functions of a module that fastnn provides be counted, if the options ask for it."""
+        for name, value in list(vars(module).items()) if self.recorder is not None else ():
+            if isinstance(value, types.FunctionType) and value.__module__.startswith("fastnn."):
+                setattr(module, name, self.recorder.wrap(name, value))
+            if isinstance(value, type) and value.__module__.startswith("fastnn.compat") and value not in self.methods:
+                before = self.methods[value] = {}
+                for called in ("forward", "backward", "update", "get_batch"):
+                    if (method := getattr(value, called, None)) is not None:
+                        before[called] = vars(value).get(called, _ABSENT)
+                        setattr(value, called, self.recorder.wrap(f"{value.__name__}.{called}", method))
 
     @contextlib.contextmanager
     def _nothing_else(self):
         """For a trial: no casts, nothing recorded."""
-        if self._casts:
-            float32.remove(self._casts)
+        paused = self.recorder is not None and self.recorder.paused
         if self.recorder is not None:
             self.recorder.paused = True
         try:
-            yield
+            with float32.suspended():
+                yield
         finally:
-            if self._casts:
-                float32.install()
             if self.recorder is not None:
-                self.recorder.paused = False
+                self.recorder.paused = paused
 
     def _keep(self, name, why):
         self.kept[name] = why
@@ -88,30 +96,37 @@ class Replacements:
 
     def _replace_methods(self, cls, ours):
         before = self.methods[cls] = {}
-        original = self.recorder and self.recorder.pristine(cls)
         for name, value in recognise.fitted(cls, ours).items():
-            if self.recorder is not None and name in recognise.CALLED:
-                value = self.recorder.wrap(f"{cls.__name__}.{name}", value, original, name)
             before[name] = vars(cls).get(name, _ABSENT)
+            if self.recorder is not None and isinstance(value, types.FunctionType):
+                original = _inherited(cls, name) if before[name] is _ABSENT else before[name]
+                value = self.recorder.wrap(f"{cls.__name__}.{name}", value, original, name in recognise.CALLED)
             setattr(cls, name, value)
         if any(isinstance(value, Kept) for value in vars(cls).values()):
             for name, value in settling(cls).items():
                 before[name] = vars(cls).get(name, _ABSENT)
                 setattr(cls, name, value)
 
+    def _keep_float64(self, function):
+        """A numerical gradient under --float32."""
+        kinds = {p.kind for p in inspect.signature(function).parameters.values()}
+        if function not in self.functions and not function.__closure__ and kinds == {POSITIONAL_OR_KEYWORD}:
+            self._swap(function, float32.in_float64(_clone(function)))
+
     def _replace_code(self, function, ours):
         """Let the function itself call ours: so does whoever holds it, in a dict, a closure or a default argument."""
         if self.recorder is not None:
-            original = types.FunctionType(function.__code__, function.__globals__, function.__name__)
-            original.__defaults__, original.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
-            ours = self.recorder.wrap(function.__name__, ours, original)
+            ours = self.recorder.wrap(function.__name__, ours, _clone(function))
+        self._swap(function, ours)
+
+    def _swap(self, function, ours):
         self.functions[function] = function.__code__
         function.__code__ = recognise.calling(ours, function)
 
     def restore(self):
         """Everything as it was. Attributes that our methods compute only when read are computed now."""
-        while unsettled := [x for x in _instances(self.methods) if vars(x).get("_saved") is not None]:
-            for instance in unsettled:  # settling layers over time makes layers of their steps
+        while waiting := [x for x in _instances(self.methods) if unsettled(x)]:
+            for instance in waiting:  # settling layers over time makes layers of their steps
                 settle(instance)
         for cls, before in self.methods.items():
             for name, value in before.items():
@@ -129,6 +144,25 @@ class Replacements:
         if self.recorder is not None:
             self.recorder.close()
         fastnn.backends._set(*self._backend)
+
+
+def _clone(function):
+    """The function as it is, another object."""
+    made = types.FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
+
+
+def _inherited(cls, name):
+    """The method that a class of the reader's takes from its bases; None if there is none."""
+    if not hasattr(cls, name):
+        return None
+
+    @functools.wraps(getattr(cls, name))
+    def inherited(layer, *args, **named):
+        return getattr(super(cls, layer), name)(*args, **named)
+
+    return inherited
 
 
 def _instances(classes):

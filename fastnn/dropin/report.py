@@ -1,13 +1,14 @@
-"""What happened: calls, times, paths and copies (`--report`); ours beside the original (`--verify`).
+"""What happened: what was replaced and what not, calls, times, paths and copies (`--report`).
 
 Nothing of this is in the way of a call unless it is asked for: methods and backend functions are wrapped only then.
 """
 
-import copy
+import functools
 import json
 import operator
 import os
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,11 +22,10 @@ from fastnn import backends
 from fastnn.backends import numpy_backend
 from fastnn.compat import notice
 
-from . import recognise
 from .session import Options, StrictError
+from .verify import Verifier
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_FIRST, _EVERY = 3, 37  # calls that are verified: the first ones and then one in so many
 
 
 @dataclass
@@ -39,14 +39,13 @@ class Entry:
     reasons: Counter = field(default_factory=Counter)
 
 
-@dataclass
-class Verified:
-    """Calls compared with the original's: how many, and the largest relative difference."""
+class _Thread(threading.local):
+    """What each thread is doing."""
 
-    calls: int = 0
-    checked: int = 0
-    error: float = 0.0
-    failure: str = ""
+    def __init__(self) -> None:
+        self.paused = False  # while something is tried, or an original runs
+        self.current = [("", Entry())]
+        self.declined: Any = None  # (operation, arguments) of a call that the fast path has just declined
 
 
 class Recorder:
@@ -57,51 +56,59 @@ class Recorder:
         self.reports = options.report or options.report_json is not None or options.strict
         self.failure: StrictError | None = None  # what --strict has raised, for scripts that catch everything
         self.entries: dict[tuple[str, str], Entry] = {}
-        self.verified: dict[str, Verified] = {}
+        self.verifier = Verifier(self) if options.verify else None
         self.kernel_seconds = 0.0
-        self.paused = False  # while something is tried
-        self._current = [("", Entry())]
-        self._declined: Any = None  # (operation, arguments) of a call that the fast path has just declined
-        self._shadows: dict[int, Any] = {}
+        self.open = True  # until unpatch
+        self._thread = _Thread()
         self._tables: dict[str, SimpleNamespace] = {}  # those of the backend, while ours are in their place
         if self.reports or options.time:
             self._wrap_backend()
         if self.reports:
             notice.listener = self._fell_back
 
+    @property
+    def paused(self) -> bool:
+        """Is nothing counted in this thread?"""
+        return self._thread.paused
+
+    @paused.setter
+    def paused(self, value: bool) -> None:
+        self._thread.paused = value
+
     def close(self) -> None:
+        self.open = False
         notice.listener = None
         for name, table in self._tables.items():
             setattr(backends, name, table)
 
-    def pristine(self, cls):
-        """What is compared with: the class as it was; None if nothing is."""
-        return _pristine(cls) if self.options.verify else None
-
     # ---- wrapping ----
 
-    def wrap(self, label, ours, pristine=None, method=""):
-        """`ours` with its calls counted and, given the original (a function, or a class and its method), compared."""
-        if self.options.verify and pristine is not None:
-            ours = self._beside(label, ours, pristine, method)
-        if not self.reports:
-            return ours
+    def wrap(self, label, ours, original=None, compared=True):
+        """`ours` with its calls counted and, given the original, compared with that."""
+        if self.reports and compared:
+            ours = self._recorded(label, ours)
+        if self.verifier is not None and original is not None:
+            ours = self.verifier.beside(label, ours, original, compared)
+        return ours
 
+    def _recorded(self, label, ours):
+        @functools.wraps(ours)
         def recorded(*args, **named):
-            if self.paused:
+            thread = self._thread
+            if thread.paused or not self.open:
                 return ours(*args, **named)
-            site = _call_site()
+            site = self.call_site()
             entry = self.entries.get((label, site))
             if entry is None:
                 entry = self.entries[label, site] = Entry()
-            self._current.append((label, entry))
+            thread.current.append((label, entry))
             start = time.perf_counter()
             try:
                 return ours(*args, **named)
             finally:
                 entry.seconds += time.perf_counter() - start
                 entry.calls += 1
-                self._current.pop()
+                thread.current.pop()
 
         return recorded
 
@@ -118,14 +125,17 @@ class Recorder:
 
     def _timed(self, op, f, path, first):
         def timed(*args, **named):
+            thread = self._thread
+            if thread.paused:
+                return f(*args, **named)
             start = time.perf_counter()
             result = f(*args, **named)
             self.kernel_seconds += time.perf_counter() - start
             if result is not None or not first:
-                self._current[-1][1].paths[path] += 1
-            if self.reports and not self.paused:
+                thread.current[-1][1].paths[path] += 1
+            if self.reports:
                 if first:
-                    self._declined = (op, args) if result is None else None
+                    thread.declined = (op, args) if result is None else None
                 else:
                     self._explain(op, args, path)
             return result
@@ -134,7 +144,7 @@ class Recorder:
 
     def _explain(self, op, used, path):
         """An operation has run on what `fastnn.ops` made of its arguments: each conversion and its reason."""
-        declined, self._declined = self._declined, None
+        declined, self._thread.declined = self._thread.declined, None
         if path == "NumPy reference":
             self._fell_back(f"{op}: the {backends.active_name} backend leaves it to NumPy")
         if declined is None or declined[0] != op:
@@ -156,92 +166,57 @@ class Recorder:
         """Something was converted, or computed by NumPy. An error if --strict was asked for."""
         if self.paused:
             return
-        label, entry = self._current[-1]
+        label, entry = self._thread.current[-1]
         entry.copies += copied
         entry.reasons[reason] += 1
         if self.options.strict:
-            self.failure = StrictError(f"{label or 'a call'} at {_call_site(whole=True)}: {reason}; {_advice(reason)}")
+            where = f"{label or 'a call'} at {self.call_site(whole=True)}"
+            self.failure = StrictError(f"{where}: {reason}; {_advice(reason)}")
             raise self.failure
 
-    # ---- the original beside ours ----
-
-    def _beside(self, label, ours, pristine, method):
-        done = self.verified.setdefault(label, Verified())
-
-        def compared(*args, **named):
-            if self.paused:
-                return ours(*args, **named)
-            done.calls += 1
-            sampled = done.calls <= _FIRST or done.calls % _EVERY == 0
-            shadow = self._shadows.pop(id(args[0]), None) if method else None  # of the last forward
-            if method in ("forward", "update"):
-                shadow = _shadow(args[0], pristine) if sampled else None
-                if sampled and method == "forward":
-                    self._shadows[id(args[0])] = shadow
-            if shadow is None and (method or not sampled):
-                return ours(*args, **named)
-            theirs = (shadow, *copy.deepcopy(args[1:])) if method else copy.deepcopy(args)
-            state = np.random.get_state()
-            result = ours(*args, **named)
-            after = np.random.get_state()
-            np.random.set_state(state)
-            try:
-                expected = (getattr(pristine, method) if method else pristine)(*theirs, **copy.deepcopy(named))
-                self._compare(done, expected, result, theirs, args, method)
-            except Exception as error:
-                done.failure = f"the original fails: {type(error).__name__}: {error}"
-            finally:
-                np.random.set_state(after)
-            return result
-
-        return compared
-
     @staticmethod
-    def _compare(done, expected, result, theirs, args, method):
-        pairs = [(expected, result)]
-        if method == "update":
-            pairs = [(theirs[1], args[1])]
-        elif method == "backward":
-            for name in ("dW", "db", "dgamma", "dbeta", "grads"):
-                pairs.append((getattr(theirs[0], name, None), getattr(args[0], name, None)))
-        done.checked += 1
-        for a, b in pairs:
-            done.error = max(done.error, _error(a, b))
+    def call_site(whole=False):
+        """file:line of the innermost frame outside this package."""
+        frame = sys._getframe(1)
+        while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+            frame = frame.f_back
+        name = frame.f_code.co_filename
+        return f"{name if whole else os.path.basename(name)}:{frame.f_lineno}"
 
     # ---- at the end ----
 
-    def lines(self, kept: dict[str, str], seconds: float) -> list[str]:
-        """The texts that the options ask for."""
-        out = []
-        if self.options.report:
-            out += _table(self._rows(), ["layer", "call site", "calls", "seconds", "path", "copied MB"])
-            out += [
-                f"  {label} at {site}, {count} times: {why}"
-                for (label, site), entry in self.entries.items()
-                for why, count in entry.reasons.most_common()
-            ]
-            out += [f"  {name} is the reader's own: {why}" for name, why in kept.items()]
-        if self.options.verify:
-            rows = [
-                [label, str(v.calls), str(v.checked), v.failure or f"{v.error:.1e}"]
-                for label, v in sorted(self.verified.items())
-                if v.calls
-            ]
-            out += _table(rows, ["layer", "calls", "compared", "largest error"])
-        if self.options.time:
-            share = self.kernel_seconds
-            out.append(f"fastnn: {seconds:.2f} s in all, {share:.2f} s of it in fastnn's kernels")
-        return out
-
-    def _rows(self):
+    def calls(self) -> list[str]:
+        """A line for each method at each call site, the slowest first, and one for each reason to fall back."""
         order = sorted(self.entries.items(), key=lambda item: -item[1].seconds)
-        return [
+        rows = [
             [label, site, str(e.calls), f"{e.seconds:.4f}", ", ".join(e.paths) or "Python", f"{e.copies / 1e6:.1f}"]
             for (label, site), e in order
         ]
+        return _table(rows, ["layer", "call site", "calls", "seconds", "path", "copied MB"]) + [
+            f"  {label} at {site}, {count} times: {why}"
+            for (label, site), entry in self.entries.items()
+            for why, count in entry.reasons.most_common()
+        ]
 
-    def write_json(self, kept: dict[str, str], seconds: float) -> None:
-        """The same as an object: seconds, backend, calls, kept, verified."""
+    def comparisons(self) -> list[str]:
+        """A line for each method and function that was compared with the original, and the verdict."""
+        if self.verifier is None:
+            return []
+        rows = [
+            [label, str(v.calls), str(v.checked), f"{v.error:.1e}", f"{v.tolerance:.0e}" if v.tolerance else "equal"]
+            for label, v in sorted(self.verifier.results.items())
+            if v.calls
+        ]
+        found = sorted(self.verifier.results.items())
+        return [
+            *_table(rows, ["layer", "calls", "compared", "largest error", "allowed"]),
+            *(f"  {label} differs: {v.failure}" for label, v in found if v.failure),
+            *(f"  {label}: {v.skipped}" for label, v in found if v.skipped),
+            self.verifier.verdict()[0],
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """kernel_seconds, backend, calls, verified."""
         calls = [
             {
                 "layer": label, "site": site, "calls": e.calls, "seconds": e.seconds, "copied_bytes": e.copies,
@@ -249,25 +224,66 @@ class Recorder:
             }
             for (label, site), e in self.entries.items()
         ]  # fmt: skip
-        report = {
-            "seconds": seconds,
-            "kernel_seconds": self.kernel_seconds,
-            "backend": backends.active_name,
-            "calls": calls,
-            "kept": kept,
-            "verified": {label: vars(v) for label, v in self.verified.items()},
-        }
-        with open(str(self.options.report_json), "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=1)
+        found = {"kernel_seconds": self.kernel_seconds, "backend": backends.active_name, "calls": calls}
+        if self.verifier is None:
+            return {**found, "verified": {}}
+        sentence, agrees = self.verifier.verdict()
+        verified = {label: vars(v) for label, v in self.verifier.results.items()}
+        return {**found, "verified": verified, "verdict": sentence, "agrees": agrees}
 
 
-def _call_site(whole=False):
-    """file:line of the innermost frame outside this package."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    name = frame.f_code.co_filename
-    return f"{name if whole else os.path.basename(name)}:{frame.f_lineno}"
+def lines(used, seconds: float) -> list[str]:
+    """What the options ask for at the end. used: the hook, which knows what was replaced, kept and provided."""
+    options, recorder = used.options, used.recorder
+    out: list[str] = []
+    if options.report:
+        out += recorder.calls() if recorder is not None and recorder.entries else []
+        out += summary(used)
+    if options.verify:
+        out += recorder.comparisons() if recorder is not None else [f"fastnn: nothing was verified: {_nothing(used)}"]
+    if options.time:
+        share = 0.0 if recorder is None else recorder.kernel_seconds
+        out.append(f"fastnn: {seconds:.2f} s in all, {share:.2f} s of it in fastnn's kernels")
+    return out
+
+
+def summary(used) -> list[str]:
+    """What was replaced, what stays the reader's own and why, what fastnn provided."""
+    modules: dict[str, list[str]] = {}
+    for name in used.replaced:
+        module, _, last = name.rpartition(".")
+        modules.setdefault(module, []).append(last)
+    return [
+        *(f"  replaced in {module}: {', '.join(names)}" for module, names in modules.items()),
+        *([] if modules else [f"  nothing was replaced: {_nothing(used)}"]),
+        *(f"  {name} is the reader's own: {why}" for name, why in used.kept.items()),
+        *(f"  {name} {what}" for name, what in used.provided.items()),
+    ]
+
+
+def _nothing(used):
+    """Why nothing was replaced."""
+    if used.kept:
+        return "all that has a book's name computes something else, or may do so"
+    if any(name.startswith("common.") for name in used.provided):
+        return "fastnn provided the modules of `common`, so its layers compute as they are"
+    if used.seen:
+        return "the modules of `common` that were imported define nothing with a book's name"
+    return "no module of a package `common` was imported"
+
+
+def write_json(used, seconds: float) -> None:
+    """The same as an object: seconds, replaced, kept, provided, and what `Recorder.as_dict` has."""
+    empty: dict[str, Any] = {"kernel_seconds": 0.0, "backend": None, "calls": [], "verified": {}}
+    report = {
+        "seconds": seconds,
+        "replaced": dict(used.replaced),
+        "kept": used.kept,
+        "provided": used.provided,
+        **(empty if used.recorder is None else used.recorder.as_dict()),
+    }
+    with open(str(used.options.report_json), "w", encoding="utf-8") as file:
+        json.dump(report, file, indent=1)
 
 
 def _same_memory(given, array):
@@ -295,32 +311,6 @@ def _advice(reason):
     if " is a " in reason:
         return "give it an array, as np.asarray(x, np.float64) does"
     return "run without --strict, or with --report to see all of these"
-
-
-def _pristine(cls):
-    """A class like the reader's before its methods are replaced."""
-    names = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
-    return type(cls.__name__, cls.__bases__, names)
-
-
-def _shadow(layer, cls):
-    """A copy of a layer as an object of the class as it was, sharing nothing."""
-    shadow = object.__new__(cls)
-    vars(shadow).update(copy.deepcopy({k: v for k, v in vars(layer).items() if k != "_saved"}))
-    return shadow
-
-
-def _error(a, b) -> float:
-    """The largest relative difference of results: arrays, numbers, and lists, tuples or dicts of them."""
-    if isinstance(a, dict):
-        return max((_error(a[key], b[key]) for key in a), default=0.0)
-    if isinstance(a, list | tuple):
-        return max((_error(x, y) for x, y in zip(a, b, strict=True)), default=0.0)
-    if a is None or b is None:
-        return 0.0 if a is b else np.inf
-    if np.shape(a) != np.shape(b):
-        return np.inf
-    return recognise.largest_error(a, b)
 
 
 def _table(rows, head):

@@ -32,6 +32,13 @@ class Options:
             setattr(self, name, value)
 
 
+class Replaced(dict):
+    """What was replaced so far: {"common.layers.Affine": "book 1 Affine", ...}. Grows while modules are imported."""
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name}: {what}" for name, what in self.items()) or "nothing was replaced"
+
+
 class StrictError(Exception):
     """Something is not computed by fastnn's kernels as it comes, and `strict` was asked for.
 
@@ -43,14 +50,15 @@ class StrictError(Exception):
 active: Hook | None = None  # the import hook while the drop-in is on
 
 
-def patch(**options) -> None:
+def patch(**options) -> Replaced:
     """Let the books' `common` compute with fastnn: what is imported from now on, and what is loaded already.
 
-    Keywords as the options of `fastnn run` (`Options`). Does nothing if it is on already. `unpatch` undoes all of it.
+    Returns what was replaced, which grows with what is imported later; print it to see. Keywords as the options of
+    `fastnn run` (`Options`). Does nothing if it is on already. `unpatch` undoes all of it.
     """
     global active
     if active is not None:
-        return
+        return active.replaced
     from . import hook as hooks
 
     hook = hooks.Hook(Options(**options))
@@ -61,6 +69,7 @@ def patch(**options) -> None:
     except BaseException:
         unpatch()
         raise
+    return hook.replaced
 
 
 def unpatch() -> None:
@@ -75,36 +84,40 @@ def unpatch() -> None:
 
 def strict_failure() -> StrictError | None:
     """What `strict` has raised so far."""
-    recorder = active.replacements.recorder if active is not None and active.used else None
+    recorder = None if active is None else active.recorder
     return None if recorder is None else recorder.failure
+
+
+def verified() -> bool:
+    """Has `verify` found no difference so far?"""
+    verifier = None if active is None or active.recorder is None else active.recorder.verifier
+    return verifier is None or verifier.verdict()[1]
 
 
 def finish(seconds: float) -> None:
     """Print, on stderr, what the options ask for at the end of a script that took so long."""
     if active is None:
         return
-    recorder = active.replacements.recorder if active.used else None
-    if recorder is not None:
-        kept = active.replacements.kept
-        for line in recorder.lines(kept, seconds):
+    options = active.options
+    if options.report or options.verify or options.time or options.report_json is not None:
+        from . import report
+
+        for line in report.lines(active, seconds):
             print(line, file=sys.stderr)
-        if recorder.options.report_json is not None:
-            recorder.write_json(kept, seconds)
-    elif active.options.time:
-        print(f"fastnn: {seconds:.2f} s in all, 0.00 s of it in fastnn's kernels", file=sys.stderr)
+        if options.report_json is not None:
+            report.write_json(active, seconds)
 
 
 class patched:
-    """`with fastnn.patched(): ...`: on inside the block; off after it unless it was on before."""
+    """`with fastnn.patched() as replaced: ...`: on inside the block; off after it unless it was on before."""
 
     def __init__(self, **options) -> None:
         self.options = options
         self.entered: list[bool] = []
 
-    def __enter__(self) -> patched:
+    def __enter__(self) -> Replaced:
         self.entered.append(active is None)
-        patch(**self.options)
-        return self
+        return patch(**self.options)
 
     def __exit__(self, *exc) -> None:
         if self.entered.pop():
