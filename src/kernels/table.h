@@ -214,7 +214,8 @@ template <class T> struct RnnKernels {
 template <class T> struct AttentionKernels {  // see attention.h
   void (*weights)(Mat<T> x, idx allowed, const T* open, T scale, T* top, T* sum, Mat<T> out);
   void (*divide)(Mat<T> out, const T* sum, idx blind);
-  void (*gradients)(Mat<T> p, Mat<T> g, idx allowed, const T* sum, idx blind, T scale);
+  void (*gradients)(Mat<T> p, Mat<T> g, idx allowed, const T* open, const T* sum, idx blind, T scale);
+  bool (*finite)(Mat<const T> x);
   void (*total)(Mat<T> out, const T* parts, idx count, idx stride);
 };
 
