@@ -49,7 +49,7 @@ def reference(q, k, v, mask, causal, offset=0):
 @pytest.mark.parametrize(("masked", "causal"), CASES)
 def test_attention_and_its_gradients(rng, small_blocks, masked, causal):
     q, k, v, mask = problem(rng, masked)
-    # more keys than there are queries, as many, fewer; the queries at the end of the keys, or the first ones see nothing
+    # more keys than queries, as many, fewer; queries at the end of the keys, some of which see nothing
     for keys, offset in ((S, 0), (T, 0), (3, 0), (S, S - T), (3, 3 - T)):
         options = (None if mask is None else mask[:, :keys]), causal, offset if causal else 0
         args = q, k[:, :keys].copy(), v[:, :keys].copy(), *options

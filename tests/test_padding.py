@@ -283,7 +283,12 @@ def test_recurrent_layers_without_something(cell, zero, dtype):
     sizes[zero] = 0
     n, t, d, h = sizes
     G, name = GATES[cell], cell.split("_")[0]
-    x, Wx, Wh, b = np.ones((n, t, d), dtype), np.ones((d, G * h), dtype), np.ones((h, G * h), dtype), np.ones(G * h, dtype)
+    x, Wx, Wh, b = (
+        np.ones((n, t, d), dtype),
+        np.ones((d, G * h), dtype),
+        np.ones((h, G * h), dtype),
+        np.ones(G * h, dtype),
+    )
     states = [np.ones((n, h), dtype)] * (1 + (name == "lstm"))
     forward, backward = getattr(ops, f"{name}_forward"), getattr(ops, f"{name}_backward")
     if t == 0:
@@ -300,7 +305,14 @@ def test_recurrent_layers_without_something(cell, zero, dtype):
     assert not any(np.isnan(a).any() for a in outs.values())
     shapes = [x.shape, Wx.shape, Wh.shape, b.shape, (n, h)]
     shapes += {"rnn": [], "lstm": [(n, h), (3 * h,)], "gru": [(h,)] * linear}[name]
-    names = ["dx", "dWx", "dWh", "db", "dh0", *{"rnn": [], "lstm": ["dc0", "dpeephole"], "gru": ["db_h"] * linear}[name]]
+    names = [
+        "dx",
+        "dWx",
+        "dWh",
+        "db",
+        "dh0",
+        *{"rnn": [], "lstm": ["dc0", "dpeephole"], "gru": ["db_h"] * linear}[name],
+    ]
     grads = dict(zip(names, poisoned(shapes, dtype), strict=True))
     first = (np.ones((n, t, h), dtype), *([None] if name == "lstm" else []))
     backward(*first, x, Wx, Wh, *states, *outs.values(), **options, **grads)
@@ -395,6 +407,6 @@ def test_the_books_tables_count_from_the_end(rng):
 def test_heads_of_attention(rng):
     params = [rng.standard_normal(s) for _ in range(4) for s in ((4, 4), (4,))]
     for heads, error in ((0, ValueError), (-1, ValueError), (3, ValueError), (2**70, ValueError), (2.0, TypeError)):
-        with pytest.raises(error, match="MultiHeadAttention: .*heads is"):
+        with pytest.raises(error, match=r"MultiHeadAttention: .*heads is"):
             time_layers.MultiHeadAttention(*params, heads=heads)
     assert time_layers.MultiHeadAttention(*params, heads=np.uint8(2)).heads == 2

@@ -5,7 +5,6 @@ import numpy as np
 from .. import backends
 from ._check import Call
 
-
 _MOST = 2**31 - 1  # of an offset, and of the size of an axis
 
 

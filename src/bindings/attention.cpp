@@ -69,9 +69,9 @@ template <class T> Mat<const T> read(Mat<T> m) { return {m.data, m.rows, m.cols,
 
 // out (+)= p @ x without the terms where row i of p does not look at row j of x: p is 0 there, but x may be NaN or
 // infinite. As the plain product, with 0 in the place of such elements, and then the terms that count. copy: as x.
-template <class T, class Product, class Looks>
-void careful_product(Mat<const T> p, Mat<const T> x, Mat<T> out, bool accumulate, T* copy, Product product,
-                     Looks looks) {
+template <class T, class Product, class Looks> void careful_product(Mat<const T> p, Mat<const T> x, Mat<T> out,
+                                                                    bool accumulate, T* copy, Product product,
+                                                                    Looks looks) {
   const Mat<T> clean = row_major(copy, x.rows, x.cols);
   for (idx j = 0; j < x.rows; ++j)
     for (idx c = 0; c < x.cols; ++c) clean.row(j)[c] = std::isfinite(x.row(j)[c]) ? x.row(j)[c] : T(0);
@@ -99,9 +99,9 @@ idx Attention::units() const { return N * heads * (gradients ? parts() : blocks(
 template <class T> struct Attention::Layout {
   const Attention& a;
   const Kernels<T>& kernels;
-  idx ld, product;              // from row to row of scores; scratch of a product
+  idx ld, product;                     // from row to row of scores; scratch of a product
   idx open, top, panels, clean, slot;  // places in the scratch of a thread, and its size
-  idx slots, partial;           // a part's sums of dk and dv, 0: none
+  idx slots, partial;                  // a part's sums of dk and dv, 0: none
   T scale;
 
   Layout(const Attention& attention, const KernelTable& table) : a(attention), kernels(kernels_of<T>(table)) {

@@ -135,8 +135,7 @@ template <class T> void clear_padding(const Sequence<T>& s, T* x, idx width) {
     for (idx t = s.lengths[n]; t < s.steps; ++t) std::fill_n(x + (n * s.row_n + t * s.row_t) * width, width, T(0));
 }
 template <class T> void clear_infinities(T* x, idx n) {
-  std::replace_if(
-      x, x + n, [](T v) { return std::isinf(v); }, T(0));
+  std::replace_if(x, x + n, [](T v) { return std::isinf(v); }, T(0));
 }
 
 template <class T> Mat<T> part(Mat<T> m, idx begin, idx end) { return {m.row(begin), end - begin, m.cols, m.rs, m.cs}; }

@@ -56,8 +56,8 @@ template <class T> void attention_divide(Mat<T> out, const T* sum, idx blind) {
     i < blind ? clear(out.row(i), out.cols) : scale_row(out.row(i), out.cols, 1 / sum[i]);
 }
 
-// p becomes the softmax p / sum, g (its gradient) that of the products of queries and keys, p (g - sum(p g)) scale; both
-// 0 where a row does not look, whatever g was there.
+// p becomes the softmax p / sum, g (its gradient) that of the products of queries and keys, p (g - sum(p g)) scale;
+// both 0 where a row does not look, whatever g was there.
 template <class T>
 void attention_gradients(Mat<T> p, Mat<T> g, idx allowed, const T* open, const T* sum, idx blind, T scale) {
   for (idx i = 0; i < p.rows; ++i) {
