@@ -535,6 +535,7 @@ def scaled_dot_product_attention_backward(
     v: typing.Any,
     mask: typing.Any = None,
     causal: typing.Any = False,
+    offset: typing.Any = 0,
     dq: typing.Any = None,
     dk: typing.Any = None,
     dv: typing.Any = None,
@@ -545,6 +546,7 @@ def scaled_dot_product_attention_forward(
     v: typing.Any,
     mask: typing.Any = None,
     causal: typing.Any = False,
+    offset: typing.Any = 0,
     out: typing.Any = None,
 ) -> typing.Any: ...
 def set_pool_limit(bytes: typing.SupportsInt | typing.SupportsIndex) -> None: ...

@@ -36,11 +36,11 @@ def problem(rng, masked):
     return q, k, v, mask
 
 
-def reference(q, k, v, mask, causal):
+def reference(q, k, v, mask, causal, offset=0):
     score = q @ k.swapaxes(1, 2) / np.sqrt(q.shape[2])
     allowed = np.ones(score.shape, np.bool_) if mask is None else np.repeat(mask[:, np.newaxis], q.shape[1], axis=1)
     if causal:
-        allowed = allowed & np.tril(np.ones(score.shape[1:], np.bool_), k.shape[1] - q.shape[1])
+        allowed = allowed & np.tril(np.ones(score.shape[1:], np.bool_), offset)
     e = np.exp(score) * allowed
     total = e.sum(axis=2, keepdims=True)
     return np.divide(e, total, out=np.zeros_like(e), where=total > 0) @ v
@@ -49,8 +49,10 @@ def reference(q, k, v, mask, causal):
 @pytest.mark.parametrize(("masked", "causal"), CASES)
 def test_attention_and_its_gradients(rng, small_blocks, masked, causal):
     q, k, v, mask = problem(rng, masked)
-    for keys in S, T, 3:  # more than there are queries, as many, fewer: the first queries then see nothing
-        args = q, k[:, :keys].copy(), v[:, :keys].copy(), None if mask is None else mask[:, :keys], causal
+    # more keys than queries, as many, fewer; queries at the end of the keys, some of which see nothing
+    for keys, offset in ((S, 0), (T, 0), (3, 0), (S, S - T), (3, 3 - T)):
+        options = (None if mask is None else mask[:, :keys]), causal, offset if causal else 0
+        args = q, k[:, :keys].copy(), v[:, :keys].copy(), *options
         out = ops.scaled_dot_product_attention_forward(*args)
         np.testing.assert_allclose(out, reference(*args), 1e-11, 1e-12)
         dout = rng.standard_normal(out.shape)
@@ -61,12 +63,12 @@ def test_attention_and_its_gradients(rng, small_blocks, masked, causal):
 
 def test_blocks_do_not_change_the_result(rng, monkeypatch):
     q, k, v, mask = (a if a is None or a.dtype == bool else a.astype(np.float32) for a in problem(rng, True))
-    whole = ops.scaled_dot_product_attention_forward(q, k, v, mask, True)
+    whole = ops.scaled_dot_product_attention_forward(q, k, v, mask, True, 1)
     assert whole.dtype == np.float32
     monkeypatch.setattr(attention, "_BLOCK", 2)
-    np.testing.assert_allclose(ops.scaled_dot_product_attention_forward(q, k, v, mask, True), whole, 1e-5, 1e-6)
+    np.testing.assert_allclose(ops.scaled_dot_product_attention_forward(q, k, v, mask, True, 1), whole, 1e-5, 1e-6)
     out = np.empty_like(whole)
-    assert ops.scaled_dot_product_attention_forward(q, k, v, mask, True, out) is out
+    assert ops.scaled_dot_product_attention_forward(q, k, v, mask, True, 1, out) is out
 
 
 def test_attention_explains_bad_input(rng):
@@ -80,6 +82,14 @@ def test_attention_explains_bad_input(rng):
         forward(q, k, v, mask[:, :6])
     with pytest.raises(ValueError, match=r"q is \(5, 4\); it must have 3 dimensions, or 4"):
         forward(q[0], k, v)
+    for offset, error, text in (
+        (1.0, TypeError, "offset is 1.0"), (2**31, ValueError, "offset is 2147483648; it must lie in"),
+        (-(2**80), ValueError, "it must lie in"), (q, TypeError, "it must be a whole number"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=text):
+            forward(q, k, v, None, True, offset)
+    with pytest.raises(ValueError, match="offset is 1 but causal is False"):
+        forward(q, k, v, offset=1)
     with pytest.raises(ValueError, match="dout is"):
         ops.scaled_dot_product_attention_backward(q, q, k, v)
     assert forward(q[:0], k[:0], v[:0]).shape == (0, T, M)

@@ -806,14 +806,14 @@ def _multi_head_attention(program, layer, x):
     rows, backs = zip(*(project(i, x2) for i in range(3)), strict=True)
     qkv = [program.view(y2, 1, by_head) for y2 in rows]
     joined = program.arena((D,), T)
-    program.emit("scaled_dot_product_attention_forward", *qkv, None, causal, program.view(joined, 1, by_head))
+    program.emit("scaled_dot_product_attention_forward", *qkv, None, causal, 0, program.view(joined, 1, by_head))
     y2, back = project(3, joined)
 
     def backward(dy):
         dout = program.view(back(program.view(dy, T, (D,))), 1, by_head)
         gradients = [program.arena((D,), T) for _ in qkv]
         into = [program.view(g, 1, by_head) for g in gradients]
-        program.emit("scaled_dot_product_attention_backward", dout, *qkv, None, causal, *into)
+        program.emit("scaled_dot_product_attention_backward", dout, *qkv, None, causal, 0, *into)
         total = None
         for each, gradient in zip(backs, gradients, strict=True):
             dx2 = each(gradient, x.wanted)

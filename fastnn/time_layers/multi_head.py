@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from .. import ops
 from ..layers.base import Layer, from_forward
 from .pointwise import TimeAffine
@@ -10,38 +12,43 @@ from .pointwise import TimeAffine
 class MultiHeadAttention(Layer):
     """`heads` attentions side by side, between affine layers: x (N, T, D) -> (N, T, D). Vaswani et al. 2017.
 
-    Wq, Wk, Wv, Wo (D, D) and their biases (D,); D is a multiple of heads. `forward(x, context, mask)`: context
-    (N, S, D) is what is looked at (None: x itself), mask (N, S) is False at padding. causal: no step looks at later
-    ones. Memory is linear in T and S.
+    Wq, Wk, Wv, Wo (D, D) and their biases (D,); D is a multiple of heads. `forward(x, context, mask, offset)`: context
+    (N, S, D) is what is looked at (None: x itself), mask (N, S) is False at steps of it that are not looked at, which
+    are never read. causal: step t looks at the steps up to t + offset; offset is S - T where x is the end of context.
+    Memory is linear in T and S.
     """
 
     param_names = "Wq", "bq", "Wk", "bk", "Wv", "bv", "Wo", "bo"
     _saved: Any = from_forward()
 
     def __init__(self, Wq, bq, Wk, bk, Wv, bv, Wo, bo, heads, causal=False):
+        if not isinstance(heads, int | np.integer):
+            raise TypeError(f"MultiHeadAttention: heads is {heads!r}; it must be a whole number")
         if heads < 1 or Wq.shape[1] % heads:
             raise ValueError(f"MultiHeadAttention: Wq is {Wq.shape} but heads is {heads}; it must divide Wq.shape[1]")
-        self.heads = heads
+        self.heads = int(heads)
         self.causal = causal
         self.projections = [TimeAffine(W, b) for W, b in ((Wq, bq), (Wk, bk), (Wv, bv), (Wo, bo))]
         self.params = [p for layer in self.projections for p in layer.params]
         self.grads = [g for layer in self.projections for g in layer.grads]
 
-    def forward(self, x, context=None, mask=None):
+    def forward(self, x, context=None, mask=None, offset=0):
         itself = context is None
         context = x if itself else context
+        if mask is not None:
+            context = _looked_at(context, np.asarray(mask))
         q, k, v = (
             self._split(layer.forward(a)) for layer, a in zip(self.projections[:3], (x, context, context), strict=True)
         )
-        self._saved = q, k, v, mask, itself
-        out = ops.scaled_dot_product_attention_forward(q, k, v, mask, self.causal)
+        self._saved = q, k, v, mask, offset, itself
+        out = ops.scaled_dot_product_attention_forward(q, k, v, mask, self.causal, offset)
         return self.projections[3].forward(_join(out))
 
     def backward(self, dout):
         """-> dx, or (dx, dcontext) where a context was given"""
-        q, k, v, mask, itself = self._saved
+        q, k, v, mask, offset, itself = self._saved
         dout = self._split(self.projections[3].backward(dout))
-        grads = ops.scaled_dot_product_attention_backward(dout, q, k, v, mask, self.causal)
+        grads = ops.scaled_dot_product_attention_backward(dout, q, k, v, mask, self.causal, offset)
         dx, *dcontext = (layer.backward(_join(g)) for layer, g in zip(self.projections[:3], grads, strict=True))
         return dx + dcontext[0] + dcontext[1] if itself else (dx, dcontext[0] + dcontext[1])
 
@@ -49,6 +56,11 @@ class MultiHeadAttention(Layer):
         """(N, T, D) as (N, T, heads, D / heads)"""
         N, T, D = x.shape
         return x.reshape(N, T, self.heads, D // self.heads)
+
+
+def _looked_at(context, mask):
+    """The context with 0 at the steps that are not looked at: 0 times a NaN there would reach dWk and dWv."""
+    return np.where(mask.astype(np.bool_)[:, :, np.newaxis], context, context.dtype.type(0))
 
 
 def _join(x):

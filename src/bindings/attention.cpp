@@ -37,12 +37,25 @@ struct Block {
   Block(const Attention& a, idx head, idx number)
       : first(number * kQueryBlock),
         rows(std::min(a.queries - first, kQueryBlock)),
-        allowed(a.causal ? first + 1 + a.keys - a.queries : a.keys),
+        allowed(a.causal ? first + 1 + a.offset : a.keys),
         mask(a.mask ? a.mask + head / a.heads * a.keys : nullptr) {
     seen = std::clamp(a.causal ? allowed + rows - 1 : a.keys, idx(0), a.keys);
     idx open = 0;
     while (mask && open < seen && !mask[open]) ++open;
     blind = open >= seen ? rows : std::clamp(open + 1 - allowed, idx(0), rows);
+  }
+  bool looks(idx query, idx key) const { return key < allowed + query && (!mask || mask[key]); }
+  bool all_look() const { return allowed >= seen && !mask; }  // every query at every key
+  // Whether a query does not look at one of the keys [begin, begin + x.rows) whose row in x is not finite.
+  template <class T> bool spoils(const AttentionKernels<T>& kernels, Mat<const T> x, idx begin) const {
+    if (all_look()) return false;
+    const auto finite = [&](idx from, idx to) {  // rows of x
+      return from >= to || kernels.finite({x.row(from), to - from, x.cols, x.rs, 1});
+    };
+    const idx later = std::clamp(allowed - begin, idx(0), x.rows);  // from here on the first query does not look
+    for (idx j = 0; mask && j < later; ++j)
+      if (!mask[begin + j] && !finite(j, j + 1)) return true;
+    return !finite(later, x.rows);
   }
   // The mask of keys [begin, begin + n) as numbers.
   template <class T> const T* open(idx begin, idx n, T* to) const {
@@ -53,6 +66,21 @@ struct Block {
 };
 
 template <class T> Mat<const T> read(Mat<T> m) { return {m.data, m.rows, m.cols, m.rs, m.cs}; }
+
+// out (+)= p @ x without the terms where row i of p does not look at row j of x: p is 0 there, but x may be NaN or
+// infinite. As the plain product, with 0 in the place of such elements, and then the terms that count. copy: as x.
+template <class T, class Product, class Looks> void careful_product(Mat<const T> p, Mat<const T> x, Mat<T> out,
+                                                                    bool accumulate, T* copy, Product product,
+                                                                    Looks looks) {
+  const Mat<T> clean = row_major(copy, x.rows, x.cols);
+  for (idx j = 0; j < x.rows; ++j)
+    for (idx c = 0; c < x.cols; ++c) clean.row(j)[c] = std::isfinite(x.row(j)[c]) ? x.row(j)[c] : T(0);
+  product(p, read(clean), out, accumulate);
+  for (idx j = 0; j < x.rows; ++j)
+    for (idx c = 0; c < x.cols; ++c)
+      for (idx i = 0; i < p.rows && !std::isfinite(x.row(j)[c]); ++i)
+        if (looks(i, j)) out.row(i)[c] += p.data[i * p.rs + j * p.cs] * x.row(j)[c];
+}
 
 }  // namespace
 
@@ -71,9 +99,9 @@ idx Attention::units() const { return N * heads * (gradients ? parts() : blocks(
 template <class T> struct Attention::Layout {
   const Attention& a;
   const Kernels<T>& kernels;
-  idx ld, product;              // from row to row of scores; scratch of a product
-  idx open, top, panels, slot;  // places in the scratch of a thread, and its size
-  idx slots, partial;           // a part's sums of dk and dv, 0: none
+  idx ld, product;                     // from row to row of scores; scratch of a product
+  idx open, top, panels, clean, slot;  // places in the scratch of a thread, and its size
+  idx slots, partial;                  // a part's sums of dk and dv, 0: none
   T scale;
 
   Layout(const Attention& attention, const KernelTable& table) : a(attention), kernels(kernels_of<T>(table)) {
@@ -86,7 +114,9 @@ template <class T> struct Attention::Layout {
     product = std::max(bytes(rows, keys, std::max(a.D, back ? a.M : 0)), bytes(rows, std::max(a.M, a.D), keys));
     if (back) product = std::max(product, bytes(keys, std::max(a.D, a.M), rows));
     open = (back ? 2 : 1) * rows * ld, top = open + ld, panels = top + 2 * kQueryBlock;
-    panels = round_up(panels, line), slot = panels + round_up(product / idx(sizeof(T)) + 1, line);
+    panels = round_up(panels, line), clean = panels + round_up(product / idx(sizeof(T)) + 1, line);
+    const idx most = back ? std::max(keys * a.D, rows * std::max(a.D, a.M)) : keys * a.M;
+    slot = clean + (a.mask || a.causal ? round_up(most, line) : 0);
     slots = std::min(a.units(), kSlots);
     partial = a.parts() > 1 ? round_up(a.keys * (a.D + a.M), line) : 0;
     scale = T(1 / std::sqrt(double(std::max(a.D, idx(1)))));
@@ -121,8 +151,15 @@ template <class T> void Attention::forward(const Layout<T>& layout, idx unit, T*
                            false, panels);
     kernels.attention.weights(score, b.allowed - begin, b.open(begin, n, scratch + layout.open), layout.scale, top, sum,
                               begin ? result : Mat<T>{});
-    kernels.affine.product(read(score), layout.steps(static_cast<const T*>(v), head, keys, M, begin, n), result,
-                           begin > 0, panels);
+    const auto product = [&](Mat<const T> x, Mat<const T> y, Mat<T> to, bool accumulate) {
+      kernels.affine.product(x, y, to, accumulate, panels);
+    };
+    const Mat<const T> value = layout.steps(static_cast<const T*>(v), head, keys, M, begin, n);
+    if (!b.spoils(kernels.attention, value, begin))
+      product(read(score), value, result, begin > 0);
+    else
+      careful_product(read(score), value, result, begin > 0, scratch + layout.clean, product,
+                      [&](idx query, idx key) { return b.looks(query, begin + key); });
   }
   kernels.attention.divide(result, sum, b.blind);
 }
@@ -147,18 +184,29 @@ template <class T> void Attention::backward(const Layout<T>& layout, idx unit, T
     const Mat<T> query = rows(q, D), gradient = rows(dout, M), key = seen(all(k, D)), value = seen(all(v, M));
     const Mat<T> p{scratch, b.rows, b.seen, layout.ld, 1},
         g{scratch + b.rows * layout.ld, b.rows, b.seen, layout.ld, 1};
-    const auto product = [&](Mat<T> x, Mat<T> y, Mat<T> to, bool accumulate) {
-      kernels.affine.product(read(x), read(y), to, accumulate, panels);
+    const auto product = [&](Mat<const T> x, Mat<const T> y, Mat<T> to, bool accumulate) {
+      kernels.affine.product(x, y, to, accumulate, panels);
     };
-    product(query, transposed(key), p, false);
-    product(gradient, transposed(value), g, false);
+    product(read(query), read(transposed(key)), p, false);
+    product(read(gradient), read(transposed(value)), g, false);
     std::fill(top, top + kQueryBlock, -std::numeric_limits<T>::infinity());
     std::fill(sum, sum + kQueryBlock, T(0));
-    kernels.attention.weights(p, b.allowed, b.open(0, b.seen, scratch + layout.open), layout.scale, top, sum, {});
-    kernels.attention.gradients(p, g, b.allowed, sum, b.blind, layout.scale);
-    product(transposed(g), query, seen(dkey), true);
-    product(transposed(p), gradient, seen(dvalue), true);
-    product(g, key, rows(dq, D), false);
+    const T* const open = b.open(0, b.seen, scratch + layout.open);
+    kernels.attention.weights(p, b.allowed, open, layout.scale, top, sum, {});
+    kernels.attention.gradients(p, g, b.allowed, open, sum, b.blind, layout.scale);
+    T* const clean = scratch + layout.clean;
+    const auto for_keys = [&](Mat<T> x, Mat<T> y, Mat<T> to) {  // y: of the queries
+      if (b.all_look() || kernels.attention.finite(read(y))) return product(read(transposed(x)), read(y), to, true);
+      careful_product(read(transposed(x)), read(y), to, true, clean, product,
+                      [&](idx at, idx from) { return b.looks(from, at); });
+    };
+    for_keys(g, query, seen(dkey));
+    for_keys(p, gradient, seen(dvalue));
+    if (!b.spoils(kernels.attention, read(key), 0))
+      product(read(g), read(key), rows(dq, D), false);
+    else
+      careful_product(read(g), read(key), rows(dq, D), false, clean, product,
+                      [&](idx query, idx at) { return b.looks(query, at); });
   }
 }
 
@@ -214,7 +262,7 @@ struct Call : Arguments {
   Attention a{};
   bool split = false;  // into heads
 
-  Call(const py::handle* args) {  // q, k, v, mask, causal
+  Call(const py::handle* args) {  // q, k, v, mask, causal, offset
     const ArrayProxy *q = begin(args[0], -1), *v = as_array(args[2], kPlain, -1), *k = as_array(args[1], kPlain, -1);
     ok = ok && k && v && (q->nd == 3 || q->nd == 4) && k->nd == q->nd && v->nd == q->nd;
     if (!ok) return;
@@ -224,12 +272,19 @@ struct Call : Arguments {
     for (idx n : {a.N, a.queries, a.keys, a.heads, a.D, a.M}) ok = ok && n <= kMost;
     a.q = read(args[0], a.queries, a.D), a.k = read(args[1], a.keys, a.D), a.v = read(args[2], a.keys, a.M);
     a.causal = flag(args[4]);
+    ok = ok && parse_offset(args[5]);
     if (!ok || args[3].is_none()) return;
     const ArrayProxy* const mask = as_array(args[3], kPlain, 2);
     ok = mask && type_of(mask) == NumpyApi::NPY_BOOL_ && mask->dimensions[0] == a.N && mask->dimensions[1] == a.keys;
     if (!ok) return;
     note(mask);
     a.mask = reinterpret_cast<const uint8_t*>(mask->data);
+  }
+  bool parse_offset(py::handle h) {
+    if (!PyLong_CheckExact(h.ptr())) return false;
+    int overflow;
+    a.offset = PyLong_AsLongLongAndOverflow(h.ptr(), &overflow);
+    return !overflow && std::abs(a.offset) <= kMost && (a.causal || !a.offset);
   }
   const void* read(py::handle h, idx steps, idx width) {
     return split ? in(h, {a.N, steps, a.heads, width}) : in(h, {a.N, steps, width});
@@ -259,25 +314,25 @@ struct Call : Arguments {
 
 py::object forward(const py::handle* args) {
   Call call(args);
-  call.a.out = call.make(args[5], call.a.queries, call.a.M);
+  call.a.out = call.make(args[6], call.a.queries, call.a.M);
   return call.finish();
 }
 py::object backward(const py::handle* args) {
   Call call(args + 1);
   call.a.gradients = true;
   call.a.dout = call.read(args[0], call.a.queries, call.a.M);
-  call.a.dq = call.make(args[6], call.a.queries, call.a.D), call.a.dk = call.make(args[7], call.a.keys, call.a.D);
-  call.a.dv = call.make(args[8], call.a.keys, call.a.M);
+  call.a.dq = call.make(args[7], call.a.queries, call.a.D), call.a.dk = call.make(args[8], call.a.keys, call.a.D);
+  call.a.dv = call.make(args[9], call.a.keys, call.a.M);
   return call.finish();
 }
 
 }  // namespace
 
 void bind_attention(py::module_& m) {
-  const py::object none = py::none();
-  define(m, "scaled_dot_product_attention_forward", "q k v mask causal out", {none, py::bool_(false), none}, forward);
-  define(m, "scaled_dot_product_attention_backward", "dout q k v mask causal dq dk dv",
-         {none, py::bool_(false), none, none, none}, backward);
+  const py::object none = py::none(), zero = py::int_(0), no = py::bool_(false);
+  define(m, "scaled_dot_product_attention_forward", "q k v mask causal offset out", {none, no, zero, none}, forward);
+  define(m, "scaled_dot_product_attention_backward", "dout q k v mask causal offset dq dk dv",
+         {none, no, zero, none, none, none}, backward);
 }
 
 }  // namespace fastnn

@@ -7,8 +7,9 @@ namespace fastnn {
 
 struct Attention {
   idx N, queries, keys, heads, D, M;
-  bool gradients;         // of what `forward` gave
-  bool causal;            // query t looks at the keys 0 ... t + keys - queries
+  bool gradients;  // of what `forward` gave
+  bool causal;     // query t looks at the keys 0 ... t + offset
+  idx offset;
   const uint8_t* mask;    // (N, keys), 0 where no query looks; or null
   const void *q, *k, *v;  // (N, queries, heads, D), (N, keys, heads, D), (N, keys, heads, M)
   void* out;              // as dout

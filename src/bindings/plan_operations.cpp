@@ -627,12 +627,11 @@ template <int kind, bool backward> const char* check_recurrent(const Call& c, co
       c.activation(p.activation) != Activation::sigmoid)
     return "activation must be tanh, relu or sigmoid";
   if (kind == 1 && c[p.peephole].given && c.axis('P') != 3 * H) return "peephole must have 3 H elements";
-  if (kind == 1 && backward && c[p.peephole].given != c[p.dx + 6].given) return "dpeephole belongs to a peephole";
+  if (kind == 1 && backward && c[p.dx + 6].given && !c[p.peephole].given) return "dpeephole belongs to a peephole";
   if (kind == 2) {
     const bool linear = c.flag(p.linear);
     if (c.axis('Q') != (linear ? 4 : 3) * H) return "gates must have 3 H columns, 4 H with linear_before_reset";
     if (!linear && (backward ? c[p.dx + 5].given : c[p.b_h].given)) return "b_h belongs to linear_before_reset";
-    if (backward && linear && !c[p.dx + 5].given) return "db_h is missing";
   }
   return nullptr;
 }
@@ -745,12 +744,12 @@ template <class T, bool back> struct ScaledAttention {
   static Attention attention(const Call& c) {
     Attention a{};
     a.N = c.axis('N'), a.queries = c.axis('T'), a.keys = c.axis('S'), a.heads = c.axis('H');
-    a.D = c.axis('D'), a.M = c.axis('M'), a.gradients = back, a.causal = c.flag(4 + back);
+    a.D = c.axis('D'), a.M = c.axis('M'), a.gradients = back, a.causal = c.flag(4 + back), a.offset = c.whole(5 + back);
     a.q = c.data<void>(back), a.k = c.data<void>(1 + back), a.v = c.data<void>(2 + back);
     if (back)
-      a.dout = c.data<void>(0), a.dq = c.data<void>(6), a.dk = c.data<void>(7), a.dv = c.data<void>(8);
+      a.dout = c.data<void>(0), a.dq = c.data<void>(7), a.dk = c.data<void>(8), a.dv = c.data<void>(9);
     else
-      a.out = c.data<void>(5);
+      a.out = c.data<void>(6);
     return a;
   }
   static void run(const Call& c) {
@@ -762,6 +761,12 @@ template <class T, bool back> struct ScaledAttention {
     return {a.workspace<T>(c.table), a.work()};
   }
 };
+template <int offset> const char* check_attention(const Call& c, const std::vector<Buffer>&) {
+  const idx n = c.whole(offset);
+  return n == 0 || (c.flag(offset - 1) && std::abs(n) <= std::numeric_limits<int32_t>::max())
+             ? nullptr
+             : "offset is out of range, or causal is False";
+}
 template <class T> using AttentionForward = ScaledAttention<T, false>;
 template <class T> using AttentionBackward = ScaledAttention<T, true>;
 
@@ -903,11 +908,11 @@ const Operation operations[] = {
      "dhs:fNTH x:fNTD Wx:fDM Wh:fHM h0:f?NH hs:fNTH gates:fNTQ linear_before_reset:b=0 lengths:n reverse:b=0 "
      "time_major:n dx:F?NTD dWx:FDM dWh:FHM db:F?M dh0:F?NH db_h:F?H",
      FASTNN_BOTH(GruBack), check_recurrent<2, true>},
-    {"scaled_dot_product_attention_forward", "q:fNTHD k:fNSHD v:fNSHM mask:n causal:b=0 out:FNTHM",
-     FASTNN_BOTH(AttentionForward), nullptr},
+    {"scaled_dot_product_attention_forward", "q:fNTHD k:fNSHD v:fNSHM mask:n causal:b=0 offset:i=0 out:FNTHM",
+     FASTNN_BOTH(AttentionForward), check_attention<5>},
     {"scaled_dot_product_attention_backward",
-     "dout:fNTHM q:fNTHD k:fNSHD v:fNSHM mask:n causal:b=0 dq:FNTHD dk:FNSHD dv:FNSHM", FASTNN_BOTH(AttentionBackward),
-     nullptr},
+     "dout:fNTHM q:fNTHD k:fNSHD v:fNSHM mask:n causal:b=0 offset:i=0 dq:FNTHD dk:FNSHD dv:FNSHM",
+     FASTNN_BOTH(AttentionBackward), check_attention<6>},
     {"add_arrays", "a:f* b:f* out:G*", FASTNN_BOTH(AddArrays), nullptr},
     {"concatenate", "a:fNA b:fNB out:FNC", FASTNN_BOTH(Concatenate), check_columns},
     {"split", "x:fNC columns:i a:FNA b:FNB", FASTNN_BOTH(Split), check_split},

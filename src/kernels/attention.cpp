@@ -6,6 +6,7 @@ template <class T> constexpr AttentionKernels<T> kernels() {
   return {.weights = attention_weights<T>,
           .divide = attention_divide<T>,
           .gradients = attention_gradients<T>,
+          .finite = attention_finite<T>,
           .total = attention_total<T>};
 }
 }  // namespace

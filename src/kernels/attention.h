@@ -56,20 +56,36 @@ template <class T> void attention_divide(Mat<T> out, const T* sum, idx blind) {
     i < blind ? clear(out.row(i), out.cols) : scale_row(out.row(i), out.cols, 1 / sum[i]);
 }
 
-// p becomes the softmax p / sum, g (its gradient) that of the products of queries and keys, p (g - sum(p g)) scale.
-template <class T> void attention_gradients(Mat<T> p, Mat<T> g, idx allowed, const T* sum, idx blind, T scale) {
+// p becomes the softmax p / sum, g (its gradient) that of the products of queries and keys, p (g - sum(p g)) scale;
+// both 0 where a row does not look, whatever g was there.
+template <class T>
+void attention_gradients(Mat<T> p, Mat<T> g, idx allowed, const T* open, const T* sum, idx blind, T scale) {
   for (idx i = 0; i < p.rows; ++i) {
     T *const w = p.row(i), *const d = g.row(i);
     const idx n = i < blind ? 0 : cut(allowed + i, p.cols);
     const Simd<T> inverse = broadcast(1 / sum[i]);
+    const auto seen = [=](auto at, Simd<T> v) { return open ? (at(open) != 0 ? v : Simd<T>{}) : v; };
     const Simd<T> dot = sum_vectors<T, 1>(0, n, [=](auto at) {
-      const Simd<T> y = at(w) * inverse;
+      const Simd<T> y = seen(at, at(w) * inverse);
       at.put(w, y);
-      return y * at(d);
+      return seen(at, y * at(d));
     });
-    for_vectors_long<T>(0, n, [=](auto at) { at.put(d, at(w) * (at(d) - dot) * scale); });
+    for_vectors_long<T>(0, n, [=](auto at) { at.put(d, seen(at, at(w) * (at(d) - dot) * scale)); });
     clear(d + n, g.cols - n);
   }
+}
+
+// Whether there is neither NaN nor infinity in x.
+template <class T> bool attention_finite(Mat<const T> x) {
+  for (idx i = 0; i < x.rows; ++i) {
+    const T* const row = x.row(i);
+    const auto rest = [=](auto at) {
+      const Simd<T> v = at(row);
+      return v - v;  // 0, or NaN
+    };
+    if (sum_vectors<T>(0, x.cols, rest)[0] != 0) return false;
+  }
+  return true;
 }
 
 // out = the sum of `count` matrices without gaps, `stride` apart, in order.

@@ -208,12 +208,14 @@ template <class T> struct RnnKernels {
   void (*forward)(const Sequence<T>& s, idx begin, idx end);
   void (*backward)(const Sequence<T>& s, idx begin, idx end);
   void (*input_gradients)(const InputGradients<T>& g, idx begin, idx end);  // blocks in order; the last one finishes
+  bool (*any_infinite)(const T* x, idx n);
 };
 
 template <class T> struct AttentionKernels {  // see attention.h
   void (*weights)(Mat<T> x, idx allowed, const T* open, T scale, T* top, T* sum, Mat<T> out);
   void (*divide)(Mat<T> out, const T* sum, idx blind);
-  void (*gradients)(Mat<T> p, Mat<T> g, idx allowed, const T* sum, idx blind, T scale);
+  void (*gradients)(Mat<T> p, Mat<T> g, idx allowed, const T* open, const T* sum, idx blind, T scale);
+  bool (*finite)(Mat<const T> x);
   void (*total)(Mat<T> out, const T* parts, idx count, idx stride);
 };
 

@@ -7,12 +7,12 @@ from ._common import SIZES, normal
 _LETTERS = "N", "T", "S", "D", "M"
 
 
-def _forward(rng, dtype, N, T, S, D, M, heads=None, mask=False, causal=False, nan=False):
+def _forward(rng, dtype, N, T, S, D, M, heads=None, mask=False, causal=False, offset=0, nan=False):
     by_head = () if heads is None else (heads,)
     q, k, v = (normal(rng, dtype, N, steps, *by_head, width) for steps, width in ((T, D), (S, D), (S, M)))
     if nan:
         q[0, -1, ..., 0] = np.nan
-    args = {"q": q, "k": k, "v": v, "mask": None, "causal": causal}
+    args = {"q": q, "k": k, "v": v, "mask": None, "causal": causal, "offset": offset}
     if mask:
         args["mask"] = rng.random((N, S)) < 0.7
         args["mask"][:1] = False  # a sequence of padding
@@ -46,6 +46,9 @@ _OPTIONS = [
     {"mask": True, "causal": True},
     {"heads": 3},
     {"heads": 3, "mask": True, "causal": True},
+    {"heads": 3, "causal": True, "offset": 2},
+    {"mask": True, "causal": True, "offset": -30},
+    {"mask": True, "causal": True, "offset": 500},
 ]
 _CASES = dict(
     zip(
