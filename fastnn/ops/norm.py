@@ -10,8 +10,9 @@ def batch_norm_forward(x, gamma, beta, epsilon=1e-6, out=None, mean=None, var=No
     """gamma * (x - mean) / sqrt(var + epsilon) + beta with the batch's own statistics.
 
     x (N, D), gamma and beta (D,) -> (out (N, D), mean (D,), var (D,), biased): the books' way. x (N, C, ...):
-    statistics over all axes but the channels', the others (C,), as PyTorch's BatchNorm2d. Raises ValueError if the
-    shapes do not fit. Book 1 ch. 6; Ioffe and Szegedy 2015.
+    statistics over all axes but the channels', the others (C,), as PyTorch's BatchNorm2d. Mean and variance of nothing
+    are 0. The mean of a constant is that constant, so that it normalises to beta. Raises ValueError if the shapes do
+    not fit or epsilon is negative or not finite. Book 1 ch. 6; Ioffe and Szegedy 2015.
     """
     result = backends.active.batch_norm_forward(x, gamma, beta, epsilon, out, mean, var)
     return _batch_norm_forward(x, gamma, beta, epsilon, out, mean, var) if result is None else result
