@@ -38,7 +38,7 @@ def problem(dtype, index, V=30, D=7):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_update_by_rows_is_the_dense_one_on_these_rows(name, dtype, options):
     """All rows of the first step occur again in the second, so that lazy state does not differ."""
-    first, second = np.array([[3, 4, 3], [-1, 0, 4]]), np.array([4, 3, 0, 29, 0])
+    first, second = np.array([[3, 4, 3], [29, 0, 4]]), np.array([4, 3, 0, 29, 0])
     W, b, *_ = problem(dtype, first)
     dense, rows = [W.copy(), b.copy()], [W.copy(), b.copy()]
     by_dense, by_rows = OPTIMIZERS[name](**options), OPTIMIZERS[name](**options)
@@ -47,7 +47,7 @@ def test_an_update_by_rows_is_the_dense_one_on_these_rows(name, dtype, options):
         g = row_gradient(dout, index, W)
         by_dense.update(dense, [ops.embedding_backward(dout, index, len(W)), db])
         by_rows.update(rows, [g, db])
-        touched = np.unique(np.where(index < 0, index + len(W), index))
+        touched = np.unique(index)
         np.testing.assert_allclose(rows[0][touched], dense[0][touched], 1e-5, 1e-6)
         np.testing.assert_allclose(rows[1], dense[1], 1e-5, 1e-6)
         untouched = np.setdiff1d(np.arange(len(W)), touched)
@@ -100,6 +100,6 @@ def test_bad_input_is_explained():
 def test_lists_and_numbers_are_taken():
     W = np.arange(6.0).reshape(3, 2)
     np.testing.assert_array_equal(ops.embedding_forward(W.tolist(), [[2, 0]]), [[[4, 5], [0, 1]]])
-    np.testing.assert_array_equal(ops.embedding_forward(W, -1), [4, 5])
+    np.testing.assert_array_equal(ops.embedding_forward(W, 2), [4, 5])
     assert ops.embedding_forward(W.astype(np.float16), [1]).dtype == np.float16
     assert ops.embedding_forward(W, []).shape == (0, 2)

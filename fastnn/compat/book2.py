@@ -220,20 +220,30 @@ def _whole(a):
     return a if type(a) is not np.ndarray or a.flags.c_contiguous else a.copy()
 
 
+def _by_rows(operation, index, V):
+    # operation(index); where that refuses it, negative indices count from the end, as NumPy has them.
+    try:
+        return operation(index)
+    except IndexError:
+        index = np.asarray(index)
+        if index.dtype.kind != "i" or not (index < 0).any():
+            raise
+        return operation(np.where((index < 0) & (index >= -V), index.astype(np.int64) + V, index))
+
+
 class Embedding(layers.Embedding):
     # An int as index gives a view of the row.
     def forward(self, idx):
         self.idx = idx
         W = self.params[0]
-        return W[idx] if isinstance(idx, int) else ops.embedding_forward(W, _whole(idx))
+        return W[idx] if isinstance(idx, int) else _by_rows(lambda i: ops.embedding_forward(W, i), _whole(idx), len(W))
 
     def backward(self, dout):
         dW, V = self.grads[0], len(self.params[0])
-        if dout.dtype == dW.dtype:
-            ops.embedding_backward(dout, _whole(self.idx), V, dW)
-        else:
+        if dout.dtype != dW.dtype:
             notice("the gradient is cast", (dout, dW))
-            ops.embedding_backward(dout.astype(dW.dtype), _whole(self.idx), V, dW)
+            dout = dout.astype(dW.dtype)
+        _by_rows(lambda i: ops.embedding_backward(dout, i, V, dW), _whole(self.idx), V)
 
 
 # ---- layers for sequences: results are float32 whatever the weights are ----------------------------------------------
@@ -441,15 +451,15 @@ class TimeBiLSTM(time_layers.TimeBiLSTM):
 class TimeEmbedding(layers.Embedding):
     def forward(self, xs):
         self._saved = xs = _whole(xs)
-        return _float32(ops.embedding_forward(self.W, xs))
+        W = self.W
+        return _float32(_by_rows(lambda i: ops.embedding_forward(W, i), xs, len(W)))
 
     def backward(self, dout):
         dW, V = self.grads[0], len(self.params[0])
-        if dout.dtype == dW.dtype:
-            ops.embedding_backward(dout, self._saved, V, dW)
-        else:
+        if dout.dtype != dW.dtype:
             notice("the gradient is cast", (dout, dW))
-            ops.embedding_backward(dout.astype(dW.dtype), self._saved, V, dW)
+            dout = dout.astype(dW.dtype)
+        _by_rows(lambda i: ops.embedding_backward(dout, i, V, dW), self._saved, V)
 
 
 class TimeAffine(time_layers.TimeAffine):

@@ -263,12 +263,12 @@ class _Frozen:
         if not self._indices:
             return
         V = len(self._first.params[0])
-        bad = (x < -V) | (x >= V)
+        bad = (x < 0) | (x >= V)
         if bad.any():
             at = tuple(map(int, np.unravel_index(int(bad.argmax()), x.shape)))
             place, name = ", ".join(map(str, at)), type(self._first).__name__
             raise IndexError(
-                f"Predictor: x[{place}] is {x[at]}, but layer 1 ({name}) has {V} rows: indices lie in [{-V}, {V})"
+                f"Predictor: x[{place}] is {x[at]}, but layer 1 ({name}) has {V} rows: indices lie in [0, {V})"
             )
 
     def _in_python(self, x, out):

@@ -31,9 +31,9 @@ class RowGradient:
 
 
 def embedding_forward(W, index, out=None):
-    """W[index]: W (V, D), index of any shape and integer dtype -> (..., D); negative indices count from the end.
+    """W[index]: W (V, D), index of any shape (up to 15 axes) and integer dtype -> (..., D).
 
-    Raises IndexError, with the index and V, for one outside [-V, V). Book 2 ch. 4.
+    Raises IndexError, with the index and V, for one outside [0, V): none counts from the end. Book 2 ch. 4.
     """
     result = backends.active.embedding_forward(W, index, out)
     return _embedding_forward(W, index, out) if result is None else result
@@ -52,7 +52,7 @@ def embedding_backward(dout, index, V, dW=None):
     """Gradient of embedding_forward with respect to W: dout (..., D), index (...) -> dW (V, D), all of it written.
 
     Rows of equal indices are added in the order of the index. Raises IndexError, with the index and V, for one outside
-    [-V, V), ValueError for shapes that do not fit.
+    [0, V), ValueError for shapes that do not fit and for a V outside [0, 2^31).
     """
     result = backends.active.embedding_backward(dout, index, V, dW)
     return _embedding_backward(dout, index, V, dW) if result is None else result
@@ -84,7 +84,9 @@ def _embedding_backward_rows(dout, index, V):
 
 def _gradient_arguments(call, dout, index, V):
     (dout,) = call.floats(dout=dout)
-    call.require(isinstance(V, int | np.integer) and V >= 0, f"V is {V!r}; it must be the number of rows of the table")
+    if not isinstance(V, int | np.integer):
+        raise call.error(TypeError, f"V is {V!r}; it must be a whole number, that of the rows of the table")
+    call.require(0 <= V < 2**31, f"V is {V}; the number of rows of the table must lie in [0, {2**31 - 1:,}]")
     index = _indices(call, index, int(V))
     call.require(
         dout.ndim == index.ndim + 1 and dout.shape[:-1] == index.shape,
@@ -94,7 +96,7 @@ def _gradient_arguments(call, dout, index, V):
 
 
 def _indices(call, index, V):
-    """As int64; IndexError for one outside [-V, V)."""
+    """As int64; IndexError for one outside [0, V)."""
     if index is None:
         raise call.missing("index")
     index = np.asarray(index)
@@ -102,9 +104,10 @@ def _indices(call, index, V):
         index = index.astype(np.int64)
     if index.dtype.kind not in "iu":
         raise call.error(TypeError, f"index has dtype {index.dtype}; it must be an integer one")
-    bad = (index < -V) | (index >= V)
+    call.require(index.ndim < 16, f"index is {index.shape}; it may have at most 15 dimensions")
+    bad = (index < 0) | (index >= V)
     if bad.any():
         at = np.unravel_index(int(bad.argmax()), index.shape)
         place = f"index[{', '.join(map(str, at))}]" if at else "index"
-        raise call.error(IndexError, f"{place} is {index[at]} but W has V = {V} rows; it must lie in [{-V}, {V})")
+        raise call.error(IndexError, f"{place} is {index[at]} but W has V = {V} rows; it must lie in [0, {V})")
     return np.require(index, np.int64, ["C_CONTIGUOUS", "ALIGNED"])

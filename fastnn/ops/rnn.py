@@ -4,9 +4,13 @@ x is (N, T, D), with time_major (T, N, D), and every other array of steps alike.
 or None, hold the G gates side by side in the books' order: LSTM f, g, i, o; GRU z, r, candidate. The states h0 and c0
 (N, H) may be None: zeros. A single step is T = 1.
 
-lengths: integers (N,) in [0, T] or None: sequence n has the steps t < lengths[n]. At the others results are 0, what
-arrives from above is not looked at, and the state is kept. reverse: from the last step to the first. The final state is
-the result at the last step taken (h0, c0 where there is none).
+lengths: integers (N,) in [0, T] or None: sequence n has the steps t < lengths[n]. The others are padding, which is never
+read in any array of steps (x, dhs, and what forward returned): NaN and infinity there reach nothing. Results and
+gradients are 0 there, and the state is kept. reverse: from the last step to the first. The final state is the result at
+the last step taken (h0, c0 where there is none).
+
+An infinite input or state saturates the gates that read it; their gradients are 0 (PyTorch's are NaN, 0 times
+infinity), but for rnn with relu.
 """
 
 import numpy as np

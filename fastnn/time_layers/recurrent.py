@@ -64,7 +64,7 @@ class Recurrent(Layer):
         """The state (N, H) after the last step taken, an array of its own."""
         if lengths is None:
             return steps[:, 0 if self.reverse else -1].copy()
-        lengths = np.asarray(lengths)
+        lengths = np.asarray(lengths).astype(np.int64)  # 0 - 1 of an unsigned one is not -1
         last = steps[np.arange(len(steps)), 0 if self.reverse else np.maximum(lengths - 1, 0)]
         last[lengths == 0] = 0 if initial is None else initial[lengths == 0]
         return last

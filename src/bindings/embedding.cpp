@@ -11,7 +11,7 @@ class Index {
  public:
   Index(py::handle h, idx V, size_t more = 0)
       : array_(as_array(h, kPlain, -1)), scratch_(size_t(array_ ? element_count(array_) : 0) * 8 + more) {
-    if (array_ && !read_labels(array_, V, nullptr, scratch_.as<int64_t>())) array_ = nullptr;
+    if (array_ && !read_labels(array_, {.V = V}, scratch_.as<int64_t>())) array_ = nullptr;
   }
   explicit operator bool() const { return array_; }
   int nd() const { return array_->nd; }
@@ -34,7 +34,7 @@ template <class T> double work_of(idx n) { return double(n) * sizeof(T) * sizeof
 bool parse_size(py::handle h, idx& n) {
   if (!PyLong_CheckExact(h.ptr())) return false;
   n = PyLong_AsSsize_t(h.ptr());
-  if (n >= 0) return true;
+  if (n >= 0) return n <= std::numeric_limits<int32_t>::max();  // as ops/embedding.py has it
   PyErr_Clear();
   return false;
 }
@@ -97,7 +97,7 @@ py::object embedding_backward_rows(py::handle dout_, py::handle index_, py::hand
   return by_dtype(dout_, [&]<class T>() -> py::object {
     const In<T> dout(dout_);
     idx V;
-    if (!dout || !parse_size(V_, V) || dout.size() >= idx(1) << 32 || V >= idx(1) << 40) return py::none();
+    if (!dout || !parse_size(V_, V)) return py::none();
     const ArrayProxy* given = as_array(index_, kPlain, -1);
     if (!given) return py::none();
     const idx n = element_count(given);

@@ -634,12 +634,11 @@ template <int kind, bool backward> const char* check_recurrent(const Call& c, co
       c.activation(p.activation) != Activation::sigmoid)
     return "activation must be tanh, relu or sigmoid";
   if (kind == 1 && c[p.peephole].given && c.axis('P') != 3 * H) return "peephole must have 3 H elements";
-  if (kind == 1 && backward && c[p.peephole].given != c[p.dx + 6].given) return "dpeephole belongs to a peephole";
+  if (kind == 1 && backward && c[p.dx + 6].given && !c[p.peephole].given) return "dpeephole belongs to a peephole";
   if (kind == 2) {
     const bool linear = c.flag(p.linear);
     if (c.axis('Q') != (linear ? 4 : 3) * H) return "gates must have 3 H columns, 4 H with linear_before_reset";
     if (!linear && (backward ? c[p.dx + 5].given : c[p.b_h].given)) return "b_h belongs to linear_before_reset";
-    if (backward && linear && !c[p.dx + 5].given) return "db_h is missing";
   }
   return nullptr;
 }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "arguments.h"
 #include "families.h"
@@ -91,7 +92,7 @@ template <class T> idx partial_sums(const RecurrentLayer<T>& layer) {
 }
 template <class T> struct Layout {
   Pieces pieces;
-  size_t loop = 0, product = 0, da = 0, before = 0, other = 0;
+  size_t loop = 0, product = 0, da = 0, before = 0, other = 0, x = 0;
   Layout(const Kernels<T>& kernels, const RecurrentLayer<T>& layer, Sequence<T> s, bool backward) {
     s.D = layer.D;
     loop = pieces.add(kernels.rnn.workspace(s, backward));
@@ -104,6 +105,7 @@ template <class T> struct Layout {
             : std::max(affine.forward_workspace(rows, layer.D, width), affine.matmul_workspace(layer.N, width, H)));
     if (!backward) return;
     da = pieces.add(rows * width * size), before = pieces.add(rows * H * size);
+    x = pieces.add(rows * layer.D * size);
     if (s.cell == Cell::gru || s.cell == Cell::gru_linear) other = pieces.add(rows * H * size);
   }
 };
@@ -126,6 +128,16 @@ struct Runner {
   template <class F> void rows(idx n, double work, F&& f) const { interruptible ? run_rows(n, work, f) : f(0, n); }
   template <class F> void steps(idx n, double work, F&& f) const { interruptible ? run_steps(n, work, f) : f(0, n); }
 };
+
+// The steps that are not taken: 0 in x (N * steps rows of `width`).
+template <class T> void clear_padding(const Sequence<T>& s, T* x, idx width) {
+  for (idx n = 0; n < s.N; ++n)
+    for (idx t = s.lengths[n]; t < s.steps; ++t) std::fill_n(x + (n * s.row_n + t * s.row_t) * width, width, T(0));
+}
+template <class T> void clear_infinities(T* x, idx n) {
+  std::replace_if(
+      x, x + n, [](T v) { return std::isinf(v); }, T(0));
+}
 
 template <class T> Mat<T> part(Mat<T> m, idx begin, idx end) { return {m.row(begin), end - begin, m.cols, m.rs, m.cs}; }
 
@@ -198,6 +210,25 @@ template <class T> void recurrent_backward(const Kernels<T>& kernels, const Recu
   (gru ? s.reset : s.du) = gru || linear ? piece(layout.other) : nullptr;
   if (layer.N && H)
     runner.steps(layer.steps, layer.step_work(), [&](idx begin, idx end) { rnn.backward(s, begin, end); });
+  else if (s.dpeephole)
+    std::fill_n(s.dpeephole, 3 * H, T(0));
+
+  // What the products with da read of x and of the states: nothing at steps that are not taken, and no infinity that
+  // saturated the gates, whose gradients are 0.
+  const T* x = layer.x;
+  const bool saturates = s.cell != Cell::rnn || s.activation != Activation::relu;
+  const bool infinite = saturates && rnn.any_infinite(x, rows * layer.D);
+  if (s.lengths || infinite) {
+    T* const copy = piece(layout.x);
+    std::copy_n(x, rows * layer.D, copy);
+    if (s.lengths) clear_padding(s, copy, layer.D);
+    if (infinite) clear_infinities(copy, rows * layer.D);
+    x = copy;
+  }
+  if (saturates && s.h0 && rnn.any_infinite(s.h0, layer.N * H)) {
+    clear_infinities(s.before, rows * H);
+    if (gru) clear_infinities(s.reset, rows * H);
+  }
 
   const auto sums = [&](const InputGradients<T>& of) {
     runner.rows(sum_blocks_of_rows(rows), double(rows) * double(of.width) * double(of.D + 1) * 4,
@@ -205,7 +236,7 @@ template <class T> void recurrent_backward(const Kernels<T>& kernels, const Recu
   };
   T* const partial = static_cast<T*>(s.matmul_scratch);
   const bool narrow = layer.D <= kNarrowInput;
-  sums({s.da, layer.x, layer.Wx.data, g.dx, g.dWx, g.db, rows, narrow ? layer.D : 0, width, partial});
+  sums({s.da, x, layer.Wx.data, g.dx, g.dWx, g.db, rows, narrow ? layer.D : 0, width, partial});
   if (!narrow) {
     const Mat<const T> dout = row_major(static_cast<const T*>(s.da), rows, width);
     const Mat<T> dx = row_major(g.dx, rows, layer.D), dWx = row_major(g.dWx, layer.D, width);
@@ -215,10 +246,11 @@ template <class T> void recurrent_backward(const Kernels<T>& kernels, const Recu
                         s.matmul_scratch);
       });
     runner.rows(layer.D, layer.input_work(), [&](idx begin, idx end) {
-      const Mat<const T> columns{layer.x + begin, rows, end - begin, layer.D, 1};
+      const Mat<const T> columns{x + begin, rows, end - begin, layer.D, 1};
       affine.backward(dout, columns, {}, {}, part(dWx, begin, end), nullptr, false, s.matmul_scratch);
     });
   }
+  if (s.lengths && g.dx) clear_padding(s, g.dx, layer.D);
   // dWh for the gates whose product reads the state, then that of GRU's candidate
   const auto weight_gradient = [&](const T* states, const T* d, idx ld, idx first, idx columns) {
     runner.rows(H, 2.0 * double(rows) * double(H) * double(columns), [&](idx begin, idx end) {
@@ -231,7 +263,7 @@ template <class T> void recurrent_backward(const Kernels<T>& kernels, const Recu
   weight_gradient(s.before, s.da, width, 0, 2 * H);
   if (gru) return weight_gradient(s.reset, s.da + 2 * H, width, 2 * H, H);
   weight_gradient(s.before, s.du, H, 2 * H, H);
-  sums({s.du, nullptr, nullptr, nullptr, nullptr, g.db_h, rows, 0, H, partial});
+  if (g.db_h) sums({s.du, nullptr, nullptr, nullptr, nullptr, g.db_h, rows, 0, H, partial});
 }
 
 #define FASTNN_INSTANTIATE(T)                                                                                         \

@@ -85,7 +85,7 @@ template <class T> class Target {
         if (overflow) return;
       }
       view_.labels = scratch_.template as<int64_t>();
-      good_ = read_labels(a, V, ignore_index.is_none() ? nullptr : &ignore, scratch_.template as<int64_t>());
+      good_ = read_labels(a, {V, ignore_index.is_none() ? nullptr : &ignore, true}, scratch_.template as<int64_t>());
       range_ = {a->data, a->data + N};  // labels were copied: only an output that starts here is refused
     }
   }

@@ -7,7 +7,8 @@ template <class T> constexpr RnnKernels<T> kernels() {
           .takes_input = takes_input<T>,
           .forward = rnn_forward<T>,
           .backward = rnn_backward<T>,
-          .input_gradients = input_gradients<T>};
+          .input_gradients = input_gradients<T>,
+          .any_infinite = any_infinite<T>};
 }
 }  // namespace
 void fill_rnn(KernelTable& table) {

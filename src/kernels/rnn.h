@@ -237,6 +237,8 @@ template <class T> struct Loop {
     for_vectors<T>(0, s.D, [&](auto at) { at.put(to, at(x)); });
   }
   bool taken(idx n, idx t) const { return !s.lengths || t < s.lengths[n]; }
+  // Whether sequence n had a gradient at the step before this one, of backward.
+  bool arrives(idx n, idx step) const { return !s.lengths || (step > 0 && taken(n, time(step - 1, true))); }
   // Row of the state before step t: of `states`, or the first one.
   const T* before(const T* states, const T* first, idx n, idx t) const {
     const bool begins = s.reverse ? t == s.steps - 1 || (s.lengths && t == s.lengths[n] - 1) : t == 0;
@@ -265,6 +267,11 @@ template <class T> struct Loop {
   }
 };
 
+// What a gradient is multiplied with: the state, or 0 where the gradient is 0 and the state infinite. A saturated gate
+// has the gradient 0 then, not NaN.
+template <class T> inline Simd<T> seen_by(Simd<T> gradient, Simd<T> state) {
+  return ((gradient == 0) & (abs(state) == T(__builtin_inf()))) ? Simd<T>{} : state;
+}
 template <class T> inline Simd<T> rnn_function(Activation kind, Simd<T> x) {
   return kind == Activation::tanh ? tanh(x) : kind == Activation::relu ? (x <= 0 ? Simd<T>{} : x) : sigmoid(x);
 }
@@ -338,7 +345,8 @@ template <class T> FASTNN_ONCE void lstm_gradients(const LstmGradients<T>& tile,
       const Simd<T> tc = tanh(at(cs)), d_o = dh * tc * (o * (1 - o));
       Simd<T> d = fma(dh * o, 1 - tc * tc, at(dc));
       if (p) d = fma(at(p + 2 * H), d_o, d);
-      const Simd<T> d_f = d * at(c_before) * (f * (1 - f)), d_g = d * i * (1 - g * g), d_i = d * g * (i * (1 - i));
+      const Simd<T> slope = d * (f * (1 - f)), d_f = slope * seen_by<T>(slope, at(c_before));
+      const Simd<T> d_g = d * i * (1 - g * g), d_i = d * g * (i * (1 - i));
       d *= f;
       if (p) d = fma(at(p), d_f, fma(at(p + H), d_i, d));
       at.put(dc, d), at.put(before, at(h_before));
@@ -473,21 +481,22 @@ template <class T> void rnn_forward(const Sequence<T>& s, idx begin, idx end) {
   });
 }
 
-// dpeephole (3, H) = sums of da times the c that each gate saw.
+// dpeephole (3, H) = sums of da times the c that each gate saw, over the steps that are taken.
 template <class T> void peephole_gradient(const Loop<T>& loop) {
   const Sequence<T>& s = loop.s;
   const idx H = s.H;
   clear(s.dpeephole, 3 * H);
   for (idx n = 0; n < s.N; ++n)
-    for (idx t = 0; t < s.steps; ++t) {
+    for (idx t = 0; t < s.steps && loop.taken(n, t); ++t) {
       const idx row = loop.row(n, t);
       const T *const da = s.da + row * 4 * H, *const before = loop.before(s.cs, s.c0, n, t),
                      *const after = s.cs + row * H;
       T* const d = s.dpeephole;
       for_vectors<T>(0, H, [&](auto at) {
-        at.put(d, fma(at(da), at(before), at(d)));
-        at.put(d + H, fma(at(da + 2 * H), at(before), at(d + H)));
-        at.put(d + 2 * H, fma(at(da + 3 * H), at(after), at(d + 2 * H)));
+        const Simd<T> d_f = at(da), d_i = at(da + 2 * H), d_o = at(da + 3 * H);
+        at.put(d, fma(d_f, seen_by<T>(d_f, at(before)), at(d)));
+        at.put(d + H, fma(d_i, seen_by<T>(d_i, at(before)), at(d + H)));
+        at.put(d + 2 * H, fma(d_o, seen_by<T>(d_o, at(after)), at(d + 2 * H)));
       });
     }
 }
@@ -516,7 +525,8 @@ template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
       return loop.multiply(loop.W, from, depth, part, [&](idx n0, idx count, idx u, idx w, const T* y, idx ly) {
         for (idx n = n0; n < n0 + count; ++n) {
           T* const out = s.dh0 + n * H + u;
-          const T *const carry = loop.c + n * H + u, *const sum = y + (n - n0) * ly;
+          const T* const carry = loop.c + n * H + u;
+          const T* const sum = loop.arrives(n, step) ? y + (n - n0) * ly : loop.zeros;
           for_vectors<T>(0, w, [&](auto at) { at.put(out, at(sum) + at(carry)); });
         }
       });
@@ -524,7 +534,8 @@ template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
       const idx at_once = s.cell == Cell::lstm && !s.lengths ? count : 1;  // rows
       for (idx n = n0; n < n0 + count; n += at_once) {
         const idx row = loop.row(n, t);
-        const T *const sum = y + (n - n0) * ly, *const dhs = s.dhs + row * H + u;
+        const T* const sum = loop.arrives(n, step) ? y + (n - n0) * ly : loop.zeros;
+        const T* const dhs = s.dhs + row * H + u;
         T *const carry = loop.c + n * H + u, *const da = s.da + row * G * H + u, *const next = to + n * ld + u;
         const T* const h_before = loop.before(s.hs, s.h0, n, t) + u;
         const idx ahead = loop.ahead(u, w, H, true), gates_ahead = loop.ahead(u, w, G * H, true);
@@ -557,8 +568,8 @@ template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
         }
         foresee(dhs + ahead, w), foresee(h_before + ahead, w), foresee(s.before + row * H + u + ahead, w);
         for (idx q = 0; q < G; ++q) foresee(da + gates_ahead + q * H, w);
-        copy(h_before, w, s.before + row * H + u);
         if (!loop.taken(n, t)) {
+          clear(s.before + row * H + u, w);
           for_vectors<T>(0, w, [&](auto at) { at.put(carry, at(carry) + at(sum)); });
           for (idx q = 0; q < G; ++q) clear(da + q * H, w);
           for (idx q = 0; q < K / H; ++q) clear(next + q * H, w);
@@ -566,6 +577,7 @@ template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
           if (s.cell == Cell::gru_linear) clear(s.du + row * H + u, w);
           continue;
         }
+        copy(h_before, w, s.before + row * H + u);
         const auto arriving = [&](auto at) {
           const Simd<T> dh = at(dhs) + at(sum);
           return carries ? dh + at(carry) : dh;
@@ -585,11 +597,13 @@ template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
           const T* const gates = s.gates + row * (linear ? 4 : 3) * H + u;
           for_vectors<T>(0, w, [&](auto at) {
             const Simd<T> z = at(gates), k = at(gates + 2 * H), dh = arriving(at);
-            const Simd<T> d_z = dh * (k - at(h_before)) * (z * (1 - z)), d_k = dh * z * (1 - k * k);
+            const Simd<T> slope = dh * (z * (1 - z)), d_z = slope * seen_by<T>(slope, k - at(h_before));
+            const Simd<T> d_k = dh * z * (1 - k * k);
             at.put(da, d_z), at.put(da + 2 * H, d_k), at.put(next, d_z);
             at.put(carry, dh * (1 - z));
             if (linear) {
-              const Simd<T> r = at(gates + H), d_u = d_k * r, d_r = d_k * at(gates + 3 * H) * (r * (1 - r));
+              const Simd<T> r = at(gates + H), d_u = d_k * r, reset_slope = d_k * (r * (1 - r));
+              const Simd<T> d_r = reset_slope * seen_by<T>(reset_slope, at(gates + 3 * H));
               at.put(da + H, d_r), at.put(next + H, d_r), at.put(next + 2 * H, d_u), at.put(s.du + row * H + u, d_u);
             } else {
               at.put(loop.b + n * loop.candidate.row() + u, d_k);
@@ -612,7 +626,8 @@ template <class T> void rnn_backward(const Sequence<T>& s, idx begin, idx end) {
           continue;
         }
         for_vectors<T>(0, w, [&](auto at) {
-          const Simd<T> r = at(gates + H), d = at(sum), h = at(h_before), d_r = d * h * (r * (1 - r));
+          const Simd<T> r = at(gates + H), d = at(sum), h = at(h_before), slope = d * (r * (1 - r));
+          const Simd<T> d_r = slope * seen_by<T>(slope, h);
           at.put(da + H, d_r), at.put(next + H, d_r), at.put(reset, r * h);
           at.put(carry, fma(d, r, at(carry)));
         });
@@ -670,6 +685,18 @@ template <class T> void input_gradients(const InputGradients<T>& given, idx begi
       at.put(out, sum);
     });
   }
+}
+
+// NaN does not count.
+template <class T> bool any_infinite(const T* x, idx n) {
+  constexpr idx kBlock = 1 << 14;
+  bool found = false;
+  for (idx begin = 0; begin < n && !found; begin += kBlock) {
+    Simd<T> most{};
+    for_vectors<T>(begin, min_of(begin + kBlock, n), [&](auto at) { most = larger(abs(at(x)), most); });
+    found = max_of_lanes<T>(most)[0] == T(__builtin_inf());
+  }
+  return found;
 }
 
 template <class T> idx rnn_workspace(const Sequence<T>& s, bool backward) {

@@ -208,6 +208,7 @@ template <class T> struct RnnKernels {
   void (*forward)(const Sequence<T>& s, idx begin, idx end);
   void (*backward)(const Sequence<T>& s, idx begin, idx end);
   void (*input_gradients)(const InputGradients<T>& g, idx begin, idx end);  // blocks in order; the last one finishes
+  bool (*any_infinite)(const T* x, idx n);
 };
 
 template <class T> struct AttentionKernels {  // see attention.h

@@ -8,17 +8,15 @@ from ._compile import _deliver, _kernel, _plain, _target
 @_kernel
 def _gather(W, index, out):
     for i in range(index.size):
-        k = index[i] if index[i] >= 0 else index[i] + W.shape[0]
         for j in range(W.shape[1]):
-            out[i, j] = W[k, j]
+            out[i, j] = W[index[i], j]
 
 
 @_kernel
 def _add_rows(dout, index, dW):
     for i in range(index.size):
-        k = index[i] if index[i] >= 0 else index[i] + dW.shape[0]
         for j in range(dW.shape[1]):
-            dW[k, j] += dout[i, j]
+            dW[index[i], j] += dout[i, j]
 
 
 @_kernel
@@ -27,7 +25,7 @@ def _number_rows(index, V, rows, slot):
     place = np.full(V, -1)
     count = 0
     for i in range(index.size):
-        k = index[i] if index[i] >= 0 else index[i] + V
+        k = index[i]
         if place[k] < 0:
             place[k] = count
             rows[count] = k

@@ -7,7 +7,8 @@ too short to share. LSTM in training, float32, one thread, times as fast as NumP
 
 import numpy as np
 
-from ._compile import _deliver, _helper, _kernel, _plain, _target
+from ..numpy_backend.rnn import _saturating, _times
+from ._compile import _deliver, _formula, _helper, _kernel, _plain, _target
 from ._math import _number, _sigmoid, _tanh
 
 _KINDS = {"tanh": 0, "relu": 1, "sigmoid": 2}
@@ -66,6 +67,13 @@ def _copy(a, b):
 def _mix(h, z, k):
     for j in range(h.size):
         h[j] = (_number(h[j], 1.0) - z[j]) * h[j] + z[j] * k[j]
+
+
+@_formula
+def _product(gradient, state):
+    """_times of the reference, for one element."""
+    zero = _number(gradient, 0.0)
+    return zero if (gradient == zero) & (abs(state) == _number(state, np.inf)) else gradient * state
 
 
 @_helper
@@ -219,7 +227,7 @@ def _lstm_back(
         if peephole.size:
             _add_product(row, peephole[2 * H :], do)
         for j in range(H):
-            df[j] = row[j] * c_before[j] * (f[j] * (one - f[j]))
+            df[j] = _product(row[j] * (f[j] * (one - f[j])), c_before[j])
         for j in range(H):
             dg[j] = row[j] * i[j] * (one - g[j] * g[j])
             di[j] = row[j] * g[j] * (i[j] * (one - i[j]))
@@ -254,7 +262,7 @@ def _gru_back(dhs, hs, gates, h0, y, carry, before, da, du, to, linear, lengths,
         z, reset, k = out[:H], out[H : 2 * H], out[2 * H : 3 * H]
         dz, dr, dk, rest = d[:H], d[H : 2 * H], d[2 * H :], carry[n]
         for j in range(H):
-            dz[j] = dh[j] * (k[j] - state[j]) * (z[j] * (one - z[j]))
+            dz[j] = _product(dh[j] * (z[j] * (one - z[j])), k[j] - state[j])
         for j in range(H):
             dk[j] = dh[j] * z[j] * (one - k[j] * k[j])
         for j in range(H):
@@ -263,7 +271,7 @@ def _gru_back(dhs, hs, gates, h0, y, carry, before, da, du, to, linear, lengths,
             product = out[3 * H :]
             for j in range(H):
                 u[j] = dk[j] * reset[j]
-                dr[j] = dk[j] * product[j] * (reset[j] * (one - reset[j]))
+                dr[j] = _product(dk[j] * (reset[j] * (one - reset[j])), product[j])
             _copy(target[H : 2 * H], dr)
         else:
             _copy(u, dk)
@@ -281,7 +289,7 @@ def _gru_back_reset(gates, y, carry, before, da, to, lengths, t, row_n, row_t):
             continue
         reset, dr, state, arriving, rest = gates[r][H : 2 * H], da[r][H : 2 * H], before[r], y[n], carry[n]
         for j in range(H):
-            dr[j] = arriving[j] * state[j] * (reset[j] * (_number(reset[j], 1.0) - reset[j]))
+            dr[j] = _product(arriving[j] * (reset[j] * (_number(reset[j], 1.0) - reset[j])), state[j])
         for j in range(H):
             rest[j] += arriving[j] * reset[j]
         _copy(to[n][H : 2 * H], dr)
@@ -297,6 +305,10 @@ class _Sequence:
         self.rows = (1, N) if time_major else (T, 1)
         self.lengths = np.full(N, T) if lengths is None else _plain(np.asarray(lengths, np.int64))
         self.order = range(T)[::-1] if reverse else range(T)
+        self.taken = None  # of each row, (rows, 1); None: all
+        if lengths is not None:
+            taken = np.arange(T) < self.lengths[:, np.newaxis]
+            self.taken = (taken.T if time_major else taken).reshape(N * T, 1)
 
     def state(self, given):
         """A new array (N, H)."""
@@ -308,14 +320,28 @@ class _Sequence:
     def matrix(self, a):
         return _plain(a).reshape(self.N * len(self.order), a.shape[-1])
 
+    def read(self, a):
+        """Its rows, 0 where a step is not taken."""
+        rows = self.matrix(a)
+        return rows if self.taken is None else np.where(self.taken, rows, rows.dtype.type(0))
+
+    def multiply_back(self, to, W, t, out):
+        """out = to @ W.T, 0 for the sequences without a step t, even if W is not finite."""
+        np.matmul(to, W.T, out=out)
+        if self.taken is not None:
+            out[t >= self.lengths] = 0
+
     def input_product(self, x, Wx, b, out):
-        np.matmul(self.matrix(x), Wx, out=out)
+        np.matmul(self.read(x), Wx, out=out)
         if b is not None:
             out += b
 
-    def input_gradients(self, da, x, Wx, dx, dWx, db):
-        gx, rows = _target(dx, x, da), self.matrix(x)
+    def input_gradients(self, da, x, Wx, dx, dWx, db, saturates=True):
+        gx, rows = _target(dx, x, da), self.read(x)
         np.matmul(da, Wx.T, out=gx.reshape(rows.shape))
+        if self.taken is not None:
+            gx.reshape(rows.shape)[~self.taken[:, 0]] = 0
+        rows = _saturating(rows) if saturates else rows
         gb = da.sum(axis=0, dtype=np.float64).astype(da.dtype)
         return _deliver(gx, dx), _deliver(rows.T @ da, dWx), _deliver(gb, db)
 
@@ -341,8 +367,10 @@ def rnn_backward(
     before, da = np.empty_like(states), np.empty_like(states)
     for t in reversed(s.order):
         _rnn_back(given, states, first, y, carry, before, da, to, s.lengths, t, *s.rows, s.reverse, _KINDS[activation])
-        np.matmul(to, Wh.T, out=y)
-    gradients = s.input_gradients(da, x, Wx, dx, dWx, db)
+        s.multiply_back(to, Wh, t, y)
+    saturates = activation != "relu"
+    gradients = s.input_gradients(da, x, Wx, dx, dWx, db, saturates)
+    before = _saturating(before) if saturates else before
     return *gradients[:2], _deliver(before.T @ da, dWh), gradients[2], _deliver(y + carry, dh0)
 
 
@@ -379,14 +407,17 @@ def lstm_backward(
             given, states, cells, saved, first, c_first, weights, y, carry, dc, before, da, to,
             s.lengths, t, *s.rows, s.reverse,
         )  # fmt: skip
-        np.matmul(to, Wh.T, out=y)
+        s.multiply_back(to, Wh, t, y)
     gx, gWx, gb = s.input_gradients(da, x, Wx, dx, dWx, db)
     if peephole is not None:
+        cells = s.read(cs)
         c_before = s.matrix(_cells_before(s, cells, c_first))
         df, _, di, do = np.split(da, 4, axis=1)
-        sums = [np.sum(d * c, axis=0, dtype=np.float64) for d, c in ((df, c_before), (di, c_before), (do, cells))]
+        pairs = (df, c_before), (di, c_before), (do, cells)
+        sums = [np.sum(_times(d, c), axis=0, dtype=np.float64) for d, c in pairs]
         dpeephole = _deliver(np.concatenate(sums).astype(x.dtype), dpeephole)
-    return gx, gWx, _deliver(before.T @ da, dWh), gb, _deliver(y + carry, dh0), _deliver(dc, dc0), dpeephole
+    gWh = _saturating(before).T @ da
+    return gx, gWx, _deliver(gWh, dWh), gb, _deliver(y + carry, dh0), _deliver(dc, dc0), dpeephole
 
 
 def _cells_before(s, cells, first):
@@ -434,15 +465,15 @@ def gru_backward(
     for t in reversed(s.order):
         _gru_back(given, states, saved, first, y, carry, before, da, du, to, linear, s.lengths, t, *s.rows, s.reverse)
         if linear:
-            np.matmul(to, Wh.T, out=y)
+            s.multiply_back(to, Wh, t, y)
         else:
             np.matmul(to[:, 2 * H :], Wh[:, 2 * H :].T, out=more)
             _gru_back_reset(saved, more, carry, before, da, to, s.lengths, t, *s.rows)
-            np.matmul(to[:, : 2 * H], Wh[:, : 2 * H].T, out=y)
+            s.multiply_back(to[:, : 2 * H], Wh[:, : 2 * H], t, y)
     gx, gWx, gb = s.input_gradients(da, x, Wx, dx, dWx, db)
-    gWh = np.empty_like(Wh)
+    gWh, before = np.empty_like(Wh), _saturating(before)
     gWh[:, : 2 * H] = before.T @ da[:, : 2 * H]
-    gWh[:, 2 * H :] = (before if linear else before * saved[:, H : 2 * H]).T @ du
+    gWh[:, 2 * H :] = (before if linear else before * s.read(gates)[:, H : 2 * H]).T @ du
     if linear:
         db_h = _deliver(du.sum(axis=0, dtype=np.float64).astype(x.dtype), db_h)
     return gx, gWx, _deliver(gWh, dWh), gb, _deliver(y + carry, dh0), db_h if linear else None

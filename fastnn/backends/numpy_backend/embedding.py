@@ -6,7 +6,7 @@ from ._common import _result
 
 
 def embedding_forward(W, index, out=None):
-    """out = W[index]; W (V, D), index any shape of any integer dtype in [-V, V), out (..., D)."""
+    """out = W[index]; W (V, D), index any shape of any integer dtype in [0, V), out (..., D)."""
     return _result(W[index], out)
 
 
@@ -23,7 +23,7 @@ def embedding_backward_rows(dout, index, V):
     Rows come in the order of their first appearance.
     """
     index = index.reshape(-1).astype(np.int64)
-    found, first, place = np.unique(np.where(index < 0, index + V, index), return_index=True, return_inverse=True)
+    found, first, place = np.unique(index, return_index=True, return_inverse=True)
     order = np.argsort(first)
     place = np.argsort(order)[place]
     return found[order], embedding_backward(dout.reshape(index.size, dout.shape[-1]), place, len(found))

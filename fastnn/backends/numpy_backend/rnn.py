@@ -2,8 +2,12 @@
 
 x (N, T, D), with time_major (T, N, D), and every other array of steps alike. Wx (D, G*H), Wh (H, G*H), b (G*H,) or
 None, with the books' order of the G gates; h0 and c0 (N, H), None for zeros. lengths (N,): sequence n has the steps
-t < lengths[n]; at the others results are 0, gradients that arrive are not looked at, and the state is kept. reverse:
-from the last step to the first. A final state is the result at the last step taken.
+t < lengths[n]; the others are never read, in no array of steps, their results and gradients are 0, and the state is
+kept. reverse: from the last step to the first. A final state is the result at the last step taken.
+
+An infinite input or state saturates the gates that read it. The gradients of these are then 0, not 0 times infinity:
+`_times` and `_saturating`. (PyTorch's are NaN.) The ReLU of a simple RNN does not saturate: there 0 times infinity is
+NaN.
 """
 
 import numpy as np
@@ -26,8 +30,37 @@ def _taken(lengths, T, N):
     return np.ones((T, N, 1), np.bool_) if lengths is None else (np.arange(T)[:, None] < lengths)[:, :, None]
 
 
+def _read(taken, *arrays):
+    """The arrays (T, N, ...) with 0 at the steps that are not taken, whatever is there."""
+    return arrays if taken.all() else tuple(np.where(taken, a, a.dtype.type(0)) for a in arrays)
+
+
+def _times(gradient, state):
+    """gradient * state; a gradient of 0 stays 0 where the state is infinite."""
+    with np.errstate(invalid="ignore"):
+        return np.where((gradient == 0) & np.isinf(state), gradient.dtype.type(0), gradient * state)
+
+
+def _saturating(a):
+    """What saturating gates have read, for the gradient of its weights: without infinities, whose gates give 0."""
+    infinite = np.isinf(a)
+    return np.where(infinite, a.dtype.type(0), a) if infinite.any() else a
+
+
 def _order(T, reverse):
     return range(T)[::-1] if reverse else range(T)
+
+
+def _given(x, lengths, time_major):
+    """x as (T, N, D), 0 at the steps that are not taken, and which are."""
+    (x,), taken = _given_all((x,), lengths, time_major)
+    return x, taken
+
+
+def _given_all(arrays, lengths, time_major):
+    arrays = [_by_time(a, time_major) for a in arrays]
+    taken = _taken(lengths, *arrays[0].shape[:2])
+    return _read(taken, *arrays), taken
 
 
 def _input_product(x, Wx, b):
@@ -35,8 +68,13 @@ def _input_product(x, Wx, b):
     return a if b is None else a + b
 
 
-def _before(states, first, lengths, reverse):
-    """The state (T, N, H) that each step started from."""
+def _seeing(a, weights, c):
+    """a, with a peephole plus its product with c."""
+    return a if weights is None else a + weights * c
+
+
+def _before(states, first, taken, lengths, reverse):
+    """The state (T, N, H) that each step started from, 0 where it was not taken."""
     before = np.empty_like(states)
     if reverse:
         before[:-1], before[-1] = states[1:], first
@@ -45,17 +83,17 @@ def _before(states, first, lengths, reverse):
             before = np.where(begins, first, before)
     else:
         before[1:], before[0] = states[:-1], first
-    return before
+    return _read(taken, before)[0]
 
 
 def _rows(a):
     return a.reshape(a.shape[0] * a.shape[1], a.shape[2])
 
 
-def _product_gradients(da, x, Wx):
+def _product_gradients(da, x, Wx, taken):
     """Through a = x @ Wx + b, all steps at once -> (dx, dWx, db)."""
     db = da.sum(axis=(0, 1), dtype=np.float64).astype(da.dtype)
-    return da @ Wx.T, _rows(x).T @ _rows(da), db
+    return _read(taken, da @ Wx.T)[0], _rows(x).T @ _rows(da), db
 
 
 def _weight_gradient(before, da):
@@ -69,10 +107,11 @@ def _to_caller(steps, out, time_major):
 
 def rnn_forward(x, Wx, Wh, b, h0, activation="tanh", lengths=None, reverse=False, time_major=False, hs=None):
     """h[t] = f(x[t] @ Wx + h[t-1] @ Wh + b), f tanh, relu or sigmoid; x (N, T, D) -> hs (N, T, H)."""
-    a = _input_product(_by_time(x, time_major), Wx, b)
-    (T, N, H), out = a.shape, np.empty_like(a)
-    h, taken = _state(h0, (N, H), a.dtype), _taken(lengths, T, N)
-    for t in _order(T, reverse):
+    x, taken = _given(x, lengths, time_major)
+    a = _input_product(x, Wx, b)
+    (_, N, H), out = a.shape, np.empty_like(a)
+    h = _state(h0, (N, H), a.dtype)
+    for t in _order(len(a), reverse):
         y = activation_forward(a[t] + h @ Wh, activation)
         h, out[t] = np.where(taken[t], y, h), np.where(taken[t], y, 0)
     return _to_caller(out, hs, time_major)
@@ -83,15 +122,17 @@ def rnn_backward(
     dx=None, dWx=None, dWh=None, db=None, dh0=None,
 ):  # fmt: skip
     """Gradients of rnn_forward from its results hs and their gradients dhs (N, T, H) -> (dx, dWx, dWh, db, dh0)."""
-    dhs, x, hs = (_by_time(a, time_major) for a in (dhs, x, hs))
+    (dhs, x, hs), taken = _given_all((dhs, x, hs), lengths, time_major)
     T, N, H = hs.shape
-    taken, dh, da = _taken(lengths, T, N), np.zeros((N, H), hs.dtype), np.empty_like(hs)
+    dh, da = np.zeros((N, H), hs.dtype), np.empty_like(hs)
     gradient = ACTIVATIONS[activation].gradient  # relu: y > 0 where x > 0
     for t in _order(T, not reverse):
         da[t] = np.where(taken[t], gradient(dhs[t] + dh, hs[t], 0.0), 0)
         dh = np.where(taken[t], da[t] @ Wh.T, dh)
-    before = _before(hs, _state(h0, (N, H), hs.dtype), lengths, reverse)
-    gx, gWx, gb = _product_gradients(da, x, Wx)
+    before = _before(hs, _state(h0, (N, H), hs.dtype), taken, lengths, reverse)
+    if activation != "relu":
+        x, before = _saturating(x), _saturating(before)
+    gx, gWx, gb = _product_gradients(da, x, Wx, taken)
     gWh = _weight_gradient(before, da)
     return _to_caller(gx, dx, time_major), _result(gWx, dWx), _result(gWh, dWh), _result(gb, db), _result(dh, dh0)
 
@@ -104,16 +145,17 @@ def lstm_forward(
     Gate order f, g, i, o; x (N, T, D), hs and cs (N, T, H), gates (N, T, 4H), after their functions. peephole (3H,),
     order f, i, o: its products with c (f, i: the old c; o: the new one) are added before the sigmoid.
     """
-    a = _input_product(_by_time(x, time_major), Wx, b)
+    x, taken = _given(x, lengths, time_major)
+    a = _input_product(x, Wx, b)
     (T, N), H = a.shape[:2], a.shape[2] // 4
-    h, c, taken = _state(h0, (N, H), a.dtype), _state(c0, (N, H), a.dtype), _taken(lengths, T, N)
-    pf, pi, po = np.zeros((3, H), a.dtype) if peephole is None else peephole.reshape(3, H)
+    h, c = _state(h0, (N, H), a.dtype), _state(c0, (N, H), a.dtype)
+    pf, pi, po = (None, None, None) if peephole is None else peephole.reshape(3, H)
     h_out, c_out, g_out = np.empty((T, N, H), a.dtype), np.empty((T, N, H), a.dtype), np.empty_like(a)
-    for t in _order(T, reverse):
+    for t in _order(len(a), reverse):
         af, ag, ai, ao = np.split(a[t] + h @ Wh, 4, axis=1)
-        f, g, i = _sigmoid(af + pf * c), np.tanh(ag), _sigmoid(ai + pi * c)
+        f, g, i = _sigmoid(_seeing(af, pf, c)), np.tanh(ag), _sigmoid(_seeing(ai, pi, c))
         c_next = f * c + g * i
-        o = _sigmoid(ao + po * c_next)
+        o = _sigmoid(_seeing(ao, po, c_next))
         h_next = o * np.tanh(c_next)
         h, c = np.where(taken[t], h_next, h), np.where(taken[t], c_next, c)
         h_out[t], c_out[t] = np.where(taken[t], h_next, 0), np.where(taken[t], c_next, 0)
@@ -130,27 +172,27 @@ def lstm_backward(
 
     -> (dx, dWx, dWh, db, dh0, dc0, dpeephole); the last is None without a peephole.
     """
-    dhs, x, hs, cs, gates = (_by_time(a, time_major) for a in (dhs, x, hs, cs, gates))
+    (dhs, x, hs, cs, gates), taken = _given_all((dhs, x, hs, cs, gates), lengths, time_major)
     T, N, H = hs.shape
-    before = _before(hs, _state(h0, (N, H), hs.dtype), lengths, reverse)
-    c_before = _before(cs, _state(c0, (N, H), hs.dtype), lengths, reverse)
+    before = _before(hs, _state(h0, (N, H), hs.dtype), taken, lengths, reverse)
+    c_before = _before(cs, _state(c0, (N, H), hs.dtype), taken, lengths, reverse)
     pf, pi, po = np.zeros((3, H), hs.dtype) if peephole is None else peephole.reshape(3, H)
-    dh, dc = np.zeros((N, H), hs.dtype), _state(dcT, (N, H), hs.dtype)
-    taken, da = _taken(lengths, T, N), np.empty_like(gates)
+    dh, dc, da = np.zeros((N, H), hs.dtype), _state(dcT, (N, H), hs.dtype), np.empty_like(gates)
     for t in _order(T, not reverse):
         f, g, i, o = np.split(gates[t], 4, axis=1)
         tanh_c, dh_t = np.tanh(cs[t]), dhs[t] + dh
         dao = dh_t * tanh_c * o * (1 - o)
         dc_t = dc + dh_t * o * (1 - tanh_c * tanh_c) + po * dao
-        daf, dag, dai = dc_t * c_before[t] * f * (1 - f), dc_t * i * (1 - g * g), dc_t * g * i * (1 - i)
+        daf, dag, dai = _times(dc_t * (f * (1 - f)), c_before[t]), dc_t * i * (1 - g * g), dc_t * g * i * (1 - i)
         da[t] = np.where(taken[t], np.concatenate([daf, dag, dai, dao], axis=1), 0)
         dc = np.where(taken[t], dc_t * f + pf * daf + pi * dai, dc)
         dh = np.where(taken[t], da[t] @ Wh.T, dh)
-    gx, gWx, gb = _product_gradients(da, x, Wx)
-    gWh = _weight_gradient(before, da)
+    gx, gWx, gb = _product_gradients(da, _saturating(x), Wx, taken)
+    gWh = _weight_gradient(_saturating(before), da)
     if peephole is not None:
         daf, _, dai, dao = np.split(da, 4, axis=2)
-        sums = [np.sum(d * c, axis=(0, 1), dtype=np.float64) for d, c in ((daf, c_before), (dai, c_before), (dao, cs))]
+        pairs = (daf, c_before), (dai, c_before), (dao, cs)
+        sums = [np.sum(_times(d, c), axis=(0, 1), dtype=np.float64) for d, c in pairs]
         dpeephole = _result(np.concatenate(sums).astype(hs.dtype), dpeephole)
     outs = (gWx, dWx), (gWh, dWh), (gb, db), (dh, dh0), (dc.copy(), dc0)
     return _to_caller(gx, dx, time_major), *(_result(*out) for out in outs), None if peephole is None else dpeephole
@@ -166,11 +208,12 @@ def gru_forward(
     tanh(x[t] @ Wxh + bh + r * u), u = h @ Whh + b_h, b_h (H,) or None. Gate order z, r, candidate; then gates is
     (N, T, 4H), u at the end. (The z of PyTorch and ONNX is 1 - z: change the sign of its columns.)
     """
-    a = _input_product(_by_time(x, time_major), Wx, b)
+    x, taken = _given(x, lengths, time_major)
+    a = _input_product(x, Wx, b)
     (T, N), H = a.shape[:2], a.shape[2] // 3
-    h, taken = _state(h0, (N, H), a.dtype), _taken(lengths, T, N)
+    h = _state(h0, (N, H), a.dtype)
     h_out, g_out = np.empty((T, N, H), a.dtype), np.empty((T, N, (4 if linear_before_reset else 3) * H), a.dtype)
-    for t in _order(T, reverse):
+    for t in _order(len(a), reverse):
         zr = _sigmoid(a[t, :, : 2 * H] + h @ Wh[:, : 2 * H])
         z, r = zr[:, :H], zr[:, H:]
         if linear_before_reset:
@@ -195,28 +238,29 @@ def gru_backward(
 
     db_h is None unless linear_before_reset.
     """
-    dhs, x, hs, gates = (_by_time(a, time_major) for a in (dhs, x, hs, gates))
+    (dhs, x, hs, gates), taken = _given_all((dhs, x, hs, gates), lengths, time_major)
     T, N, H = hs.shape
-    before = _before(hs, _state(h0, (N, H), hs.dtype), lengths, reverse)
-    taken, dh = _taken(lengths, T, N), np.zeros((N, H), hs.dtype)
+    before = _before(hs, _state(h0, (N, H), hs.dtype), taken, lengths, reverse)
+    dh = np.zeros((N, H), hs.dtype)
     da, du = np.empty((T, N, 3 * H), hs.dtype), np.empty_like(hs)  # du: gradient of what Whh's product adds to
     for t in _order(T, not reverse):
         z, r, candidate = (gates[t, :, q * H : (q + 1) * H] for q in range(3))
         dh_t = dhs[t] + dh
-        daz = dh_t * (candidate - before[t]) * z * (1 - z)
+        daz = _times(dh_t * (z * (1 - z)), candidate - before[t])
         dac = dh_t * z * (1 - candidate * candidate)
         if linear_before_reset:
-            dar = dac * gates[t, :, 3 * H :] * r * (1 - r)
+            dar = _times(dac * (r * (1 - r)), gates[t, :, 3 * H :])
             du[t] = np.where(taken[t], dac * r, 0)
             direct = du[t] @ Wh[:, 2 * H :].T
         else:
             drh = dac @ Wh[:, 2 * H :].T
-            dar = drh * before[t] * r * (1 - r)
+            dar = _times(drh * (r * (1 - r)), before[t])
             direct = drh * r
         da[t] = np.where(taken[t], np.concatenate([daz, dar, dac], axis=1), 0)
         dh_before = dh_t * (1 - z) + direct + da[t, :, : 2 * H] @ Wh[:, : 2 * H].T
         dh = np.where(taken[t], dh_before, dh)
-    gx, gWx, gb = _product_gradients(da, x, Wx)
+    gx, gWx, gb = _product_gradients(da, _saturating(x), Wx, taken)
+    before = _saturating(before)
     gzr = _weight_gradient(before, da[:, :, : 2 * H])
     if linear_before_reset:
         gWhh = _weight_gradient(before, du)
