@@ -13,7 +13,7 @@ class BatchNormalization(Layer):
 
     gamma, beta: (D,) arrays or numbers. Biased variance, 1e-6 under the root. Running statistics, kept in gamma's
     dtype, are momentum * old + (1 - momentum) * batch; `forward(x, train_flg=False)` uses them and leaves what backward
-    needs as it was. They start as zeros.
+    needs as it was. They start as zeros, and an empty batch does not change them.
     """
 
     gamma, beta, dgamma, dbeta = param(0), param(1), grad(0), grad(1)
@@ -62,9 +62,10 @@ class BatchNormalization(Layer):
         if train_flg:
             out, mean, var = ops.batch_norm_forward(x_rows, gamma, beta, self.epsilon)
             self._saved, self.batch_size = (x_rows, mean, var), len(x_rows)
-            momentum = self.momentum
-            self.running_mean = momentum * self.running_mean + (1 - momentum) * mean
-            self.running_var = momentum * self.running_var + (1 - momentum) * var
+            if len(x_rows):
+                momentum = self.momentum
+                self.running_mean = momentum * self.running_mean + (1 - momentum) * mean
+                self.running_var = momentum * self.running_var + (1 - momentum) * var
         else:
             out = ops.batch_norm_inference(x_rows, gamma, beta, self.running_mean, self.running_var, self.epsilon)
         return out if x_rows is x else out.reshape(self.input_shape)
@@ -94,7 +95,8 @@ class BatchNorm2d(Layer):
 
     gamma, beta: (C,) arrays. Biased variance, epsilon under the root. Running statistics, in gamma's dtype, start as 0
     and 1 and are momentum * old + (1 - momentum) * batch, of the unbiased variance (PyTorch's momentum of 0.1 is 0.9
-    here, as in the books); `forward(x, train_flg=False)` uses them and leaves what backward needs as it was.
+    here, as in the books); `forward(x, train_flg=False)` uses them and leaves what backward needs as it was. An empty
+    batch does not change them, as in PyTorch.
     """
 
     gamma, beta, dgamma, dbeta = param(0), param(1), grad(0), grad(1)
@@ -115,8 +117,9 @@ class BatchNorm2d(Layer):
         out, mean, var = ops.batch_norm_forward(x, gamma, beta, self.epsilon)
         self._saved = x, mean, var
         n = out.size // max(mean.size, 1)
-        self.running_mean = self._running(self.running_mean, mean)
-        self.running_var = self._running(self.running_var, var * (n / max(n - 1, 1)))
+        if n:
+            self.running_mean = self._running(self.running_mean, mean)
+            self.running_var = self._running(self.running_var, var * (n / max(n - 1, 1)))
         return out
 
     def _running(self, old, new):

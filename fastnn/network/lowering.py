@@ -247,18 +247,29 @@ def _images(program, layer, x, channels=None):
         raise _misfit(program, layer, x, wants)
 
 
+def _whole(least, *values):
+    """Misfit unless all are whole numbers in [least, 2**31): then the layer runs in Python, and its operation explains."""
+    for value in values:
+        if not (isinstance(value, int | np.integer) and least <= value < 2**31):
+            raise Misfit("an option is out of range")
+
+
 def _window(program, layer, x, H, W):
     """The output's height and width, which must not be empty."""
     if min(H, W) < 1:
         raise _misfit(program, layer, x, "images that its window fits on")
+    if H * W >= 2**31:
+        raise Misfit("an option is out of range")
     return H, W
 
 
 def _convolution(program, layer, x, kind, alpha):
     W = layer.params[0]
+    stride, pad, dilation = pair(layer.stride), pair(layer.pad), pair(layer.dilation)
+    _whole(1, layer.groups, *stride, *dilation)
+    _whole(0, *pad)
     _images(program, layer, x, W.shape[1] * layer.groups)
     params, grads = _arrays(program, layer)
-    stride, pad, dilation = pair(layer.stride), pair(layer.pad), pair(layer.dilation)
     size = (
         (n + 2 * p - d * (k - 1) - 1) // s + 1
         for n, p, d, k, s in zip(x.shape[1:], pad, dilation, W.shape[2:], stride, strict=True)
@@ -284,7 +295,9 @@ def _convolution_transposed(program, layer, x):
     W = layer.params[0]
     _images(program, layer, x, len(W))
     params, grads = _arrays(program, layer)
-    options = layer._options()
+    options = stride, pad, output_padding, dilation, groups = layer._options()
+    _whole(1, groups, *stride, *dilation)
+    _whole(0, *pad, *output_padding)
     size = (
         (n - 1) * s - 2 * p + d * (k - 1) + o + 1
         for n, k, s, p, o, d in zip(x.shape[1:], W.shape[2:], *options[:4], strict=True)
@@ -430,7 +443,7 @@ def _batch_norm(program, layer, x, shape, factor):
     program.emit("batch_norm_forward", x2, gamma, beta, epsilon, y2, mean, var)
     if factor is None:
         program.later("moving_average", list(running), [mean, var], momentum, 1.0)
-    else:
+    elif math.prod(shape):  # statistics of nothing are not kept
         program.later("moving_average", [running[0]], [mean], momentum, 1.0)
         program.later("moving_average", [running[1]], [var], momentum, program.scalar(factor))
 
@@ -493,6 +506,9 @@ def _group_norm(program, layer, x):
     C = np.size(layer.params[0])
     if not x.shape or x.shape[0] != C:
         raise _misfit(program, layer, x, f"{C} channels, as gamma has")
+    _whole(1, layer.groups)
+    if C % layer.groups:
+        raise Misfit("an option is out of range")
     options = *_arrays(program, layer), (layer.groups,), float(layer.epsilon)
     leading = (layer.groups,)
     return _normalised(program, x, "group_norm_forward", "group_norm_backward", 1, x.shape, leading, options)
@@ -541,6 +557,8 @@ def _avg_pool(program, x, kernel, stride, pad, ceil_mode, count_include_pad, sha
 def _pooling(program, layer, x):
     _images(program, layer, x)
     kernel, stride, pad = (layer.pool_h, layer.pool_w), pair(layer.stride), pair(layer.pad)
+    _whole(1, *kernel, *stride)
+    _whole(0, *pad)
     sizes = zip(x.shape[1:], kernel, stride, pad, strict=True)
     size = (_pooled(*numbers, layer.ceil_mode) for numbers in sizes)
     shape = x.shape[0], *_window(program, layer, x, *size)

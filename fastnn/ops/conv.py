@@ -28,10 +28,11 @@ def conv2d_forward(
 
     In float32 Winograd's errs by at most 1e-4 of the largest output (typically 1e-6; 4e-6 with 512 channels), unless
     all outputs are what much larger products leave over, and a NaN or an infinity spreads to outputs up to 5 pixels
-    away; "direct" has neither. float64 is always computed directly. The same holds for the gradients.
+    away; "direct" has neither. float64 is always computed directly. The same holds for the gradients. The zeros of the
+    padding are numbers: 0 times an infinite weight is NaN, as in PyTorch.
 
-    Raises ValueError if the shapes do not fit or an array would have 2**31 elements or more, TypeError for a dtype
-    that is not real. Book 1 ch. 7; ONNX Conv.
+    N may be 0, C, H, W and the filter's sizes not. Raises ValueError if the shapes do not fit or an array would have
+    2**31 elements or more, TypeError for a dtype that is not real. Book 1 ch. 7; ONNX Conv.
     """
     args = x, W, b, stride, padding, dilation, groups, activation, alpha, algorithm, out
     result = backends.active.conv2d_forward(*args)

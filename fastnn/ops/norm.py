@@ -10,8 +10,9 @@ def batch_norm_forward(x, gamma, beta, epsilon=1e-6, out=None, mean=None, var=No
     """gamma * (x - mean) / sqrt(var + epsilon) + beta with the batch's own statistics.
 
     x (N, D), gamma and beta (D,) -> (out (N, D), mean (D,), var (D,), biased): the books' way. x (N, C, ...):
-    statistics over all axes but the channels', the others (C,), as PyTorch's BatchNorm2d. Raises ValueError if the
-    shapes do not fit. Book 1 ch. 6; Ioffe and Szegedy 2015.
+    statistics over all axes but the channels', the others (C,), as PyTorch's BatchNorm2d. Mean and variance of nothing
+    are 0. The mean of a constant is that constant, so that it normalises to beta. Raises ValueError if the shapes do
+    not fit or epsilon is negative or not finite. Book 1 ch. 6; Ioffe and Szegedy 2015.
     """
     result = backends.active.batch_norm_forward(x, gamma, beta, epsilon, out, mean, var)
     return _batch_norm_forward(x, gamma, beta, epsilon, out, mean, var) if result is None else result
@@ -19,12 +20,13 @@ def batch_norm_forward(x, gamma, beta, epsilon=1e-6, out=None, mean=None, var=No
 
 def _batch_norm_forward(x, gamma, beta, epsilon, out, mean, var):
     call = Call("batch_norm_forward")
+    epsilon = call.number("epsilon", epsilon)
     x, gamma, beta = call.floats(x=x, gamma=gamma, beta=beta)
     _columns(call, x, gamma=gamma, beta=beta)
     call.check_out("out", out, x.shape)
     call.check_out("mean", mean, x.shape[1:2])
     call.check_out("var", var, x.shape[1:2])
-    return call.deliver(backends.checked.batch_norm_forward(x, gamma, beta, float(epsilon)), out, mean, var)
+    return call.deliver(backends.checked.batch_norm_forward(x, gamma, beta, epsilon), out, mean, var)
 
 
 def batch_norm_inference(x, gamma, beta, mean, var, epsilon=1e-6, out=None):
@@ -38,10 +40,11 @@ def batch_norm_inference(x, gamma, beta, mean, var, epsilon=1e-6, out=None):
 
 def _batch_norm_inference(x, gamma, beta, mean, var, epsilon, out):
     call = Call("batch_norm_inference")
+    epsilon = call.number("epsilon", epsilon)
     x, gamma, beta, mean, var = call.floats(x=x, gamma=gamma, beta=beta, mean=mean, var=var)
     _columns(call, x, gamma=gamma, beta=beta, mean=mean, var=var)
     call.check_out("out", out, x.shape)
-    return call.deliver(backends.checked.batch_norm_inference(x, gamma, beta, mean, var, float(epsilon)), out)
+    return call.deliver(backends.checked.batch_norm_inference(x, gamma, beta, mean, var, epsilon), out)
 
 
 def batch_norm_backward(dout, x, gamma, mean, var, epsilon=1e-6, dx=None, dgamma=None, dbeta=None):
@@ -56,13 +59,14 @@ def batch_norm_backward(dout, x, gamma, mean, var, epsilon=1e-6, dx=None, dgamma
 
 def _batch_norm_backward(dout, x, gamma, mean, var, epsilon, dx, dgamma, dbeta):
     call = Call("batch_norm_backward")
+    epsilon = call.number("epsilon", epsilon)
     dout, x, gamma, mean, var = call.floats(dout=dout, x=x, gamma=gamma, mean=mean, var=var)
     _columns(call, x, gamma=gamma, mean=mean, var=var)
     call.same_shape(dout=dout, x=x)
     call.check_out("dx", dx, x.shape)
     call.check_out("dgamma", dgamma, x.shape[1:2])
     call.check_out("dbeta", dbeta, x.shape[1:2])
-    result = backends.checked.batch_norm_backward(dout, x, gamma, mean, var, float(epsilon))
+    result = backends.checked.batch_norm_backward(dout, x, gamma, mean, var, epsilon)
     return call.deliver(result, dx, dgamma, dbeta)
 
 
@@ -78,13 +82,14 @@ def layer_norm_forward(x, gamma, beta, epsilon=1e-5, out=None, mean=None, rstd=N
 
 def _layer_norm_forward(x, gamma, beta, epsilon, out, mean, rstd):
     call = Call("layer_norm_forward")
+    epsilon = call.number("epsilon", epsilon)
     x, gamma, beta = call.floats(x=x, gamma=gamma, beta=beta)
     call.ndim(2, x=x)
     _columns(call, x, gamma=gamma, beta=beta)
     call.check_out("out", out, x.shape)
     call.check_out("mean", mean, x.shape[:1])
     call.check_out("rstd", rstd, x.shape[:1])
-    return call.deliver(backends.checked.layer_norm_forward(x, gamma, beta, float(epsilon)), out, mean, rstd)
+    return call.deliver(backends.checked.layer_norm_forward(x, gamma, beta, epsilon), out, mean, rstd)
 
 
 def layer_norm_backward(dout, x, gamma, mean, rstd, dx=None, dgamma=None, dbeta=None):
@@ -122,13 +127,14 @@ def group_norm_forward(x, gamma, beta, groups, epsilon=1e-5, out=None, mean=None
 
 def _group_norm_forward(x, gamma, beta, groups, epsilon, out, mean, rstd):
     call = Call("group_norm_forward")
+    epsilon = call.number("epsilon", epsilon)
     x, gamma, beta = call.floats(x=x, gamma=gamma, beta=beta)
     _columns(call, x, gamma=gamma, beta=beta)
     groups = _groups(call, x, groups)
     call.check_out("out", out, x.shape)
     call.check_out("mean", mean, (x.shape[0], groups))
     call.check_out("rstd", rstd, (x.shape[0], groups))
-    return call.deliver(backends.checked.group_norm_forward(x, gamma, beta, groups, float(epsilon)), out, mean, rstd)
+    return call.deliver(backends.checked.group_norm_forward(x, gamma, beta, groups, epsilon), out, mean, rstd)
 
 
 def group_norm_backward(dout, x, gamma, groups, mean, rstd, dx=None, dgamma=None, dbeta=None):
@@ -170,7 +176,6 @@ def _groups(call, x, groups):
         groups = operator.index(groups)
     except TypeError:
         raise call.error(TypeError, f"groups is {groups!r}; it must be an integer") from None
-    call.require(
-        groups > 0 and x.shape[1] % groups == 0, f"groups is {groups}; it must divide the {x.shape[1]} channels of x"
-    )
+    C = x.shape[1]
+    call.require(1 <= groups <= max(C, 1) and C % groups == 0, f"groups is {groups}; it must divide the {C} channels of x")
     return groups

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "families.h"
 #include "function.h"
 
@@ -41,7 +43,7 @@ py::object batch_norm_forward(py::handle x_, py::handle gamma_, py::handle beta_
                               py::handle mean_, py::handle var_) {
   return by_dtype(x_, [&]<class T>() -> py::object {
     const Batch<T> batch(x_);
-    if (!batch || !epsilon.ok) return py::none();
+    if (!batch || !finite_from_0(epsilon)) return py::none();
     const auto& [x, N, C, S] = batch;
     const ColumnVector<T> gamma(gamma_, C), beta(beta_, C);
     if (!gamma || !beta) return py::none();
@@ -71,7 +73,7 @@ py::object batch_norm_inference(py::handle x_, py::handle gamma_, py::handle bet
                                 Real epsilon, py::handle out_) {
   return by_dtype(x_, [&]<class T>() -> py::object {
     const Batch<T> batch(x_);
-    if (!batch || !epsilon.ok) return py::none();
+    if (!batch || !finite_from_0(epsilon)) return py::none();
     const auto& [x, N, C, S] = batch;
     const ColumnVector<T> gamma(gamma_, C), beta(beta_, C), mean(mean_, C), var(var_, C);
     if (!gamma || !beta || !mean || !var) return py::none();
@@ -96,7 +98,7 @@ py::object batch_norm_backward(py::handle dout_, py::handle x_, py::handle gamma
   return by_dtype(dout_, [&]<class T>() -> py::object {
     const In<T> dout(dout_);
     const Batch<T> batch(x_);
-    if (!dout || !batch || !dout.same_shape(batch.x) || !epsilon.ok) return py::none();
+    if (!dout || !batch || !dout.same_shape(batch.x) || !finite_from_0(epsilon)) return py::none();
     const auto& [x, N, C, S] = batch;
     const ColumnVector<T> gamma(gamma_, C), mean(mean_, C), var(var_, C);
     if (!gamma || !mean || !var) return py::none();
@@ -130,7 +132,7 @@ template <class T> py::object group_forward(const In<T>& x, GroupShape s, py::ha
                                             Real epsilon, std::initializer_list<ssize_t> statistics, py::handle out_,
                                             py::handle mean_, py::handle rstd_) {
   const ColumnVector<T> gamma(gamma_, s.G * s.K), beta(beta_, s.G * s.K);
-  if (!gamma || !beta || !epsilon.ok) return py::none();
+  if (!gamma || !beta || !finite_from_0(epsilon)) return py::none();
   Out<T> out(out_, x.nd(), x.shape(), {x.range(), gamma.range(), beta.range()});
   if (!out) return py::none();
   Out<T> mean(mean_, statistics, {x.range(), gamma.range(), beta.range(), out.range()});
@@ -194,7 +196,7 @@ template <class T> bool parse_groups(const Batch<T>& batch, py::handle groups, G
   if (!batch || !PyLong_Check(groups.ptr())) return false;
   const ssize_t G = PyLong_AsSsize_t(groups.ptr());
   if (G == -1 && PyErr_Occurred()) PyErr_Clear();
-  if (G < 1 || batch.C % G != 0) return false;
+  if (G < 1 || G > std::max(batch.C, idx(1)) || batch.C % G != 0) return false;
   s = {batch.N, G, batch.C / G, batch.S};
   return true;
 }

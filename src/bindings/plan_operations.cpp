@@ -465,6 +465,13 @@ template <int groups> const char* check_groups(const Call& c, const std::vector<
   const idx G = c.whole(groups);
   return G >= 1 && c.axis('C') % G == 0 && c.axis('G') == G ? nullptr : "groups must divide the channels";
 }
+template <int at> const char* check_epsilon(const Call& c, const std::vector<Buffer>&) {
+  return c[at].scalar < 0 && finite_from_0(c.real(at)) ? nullptr : "epsilon must be a number in [0, inf)";
+}
+const char* check_group_forward(const Call& c, const std::vector<Buffer>& buffers) {
+  const char* const wrong = check_groups<3>(c, buffers);
+  return wrong ? wrong : check_epsilon<4>(c, buffers);
+}
 template <class T, int groups> struct GroupForward {
   static void run(const Call& c) {
     const int at = groups ? 4 : 3;
@@ -866,17 +873,17 @@ const Operation operations[] = {
      "dout:fNCYX input_shape:4 kernel:2 stride:2 padding:2 ceil_mode:b count_include_pad:b dx:FNCHW",
      FASTNN_BOTH(AvgPoolBackward), check_avg_backward},
     {"batch_norm_forward", "x:fNC* gamma:fC beta:fC epsilon:r=1e-6 out:FNC* mean:FC var:FC",
-     FASTNN_BOTH(BatchNormForward), nullptr},
+     FASTNN_BOTH(BatchNormForward), check_epsilon<3>},
     {"batch_norm_inference", "x:fNC* gamma:fC beta:fC mean:fC var:fC epsilon:r=1e-6 out:FNC*",
-     FASTNN_BOTH(BatchNormInference), nullptr},
+     FASTNN_BOTH(BatchNormInference), check_epsilon<5>},
     {"batch_norm_backward", "dout:fNC* x:fNC* gamma:fC mean:fC var:fC epsilon:r=1e-6 dx:FNC* dgamma:FC dbeta:FC",
-     FASTNN_BOTH(BatchNormBackward), nullptr},
+     FASTNN_BOTH(BatchNormBackward), check_epsilon<5>},
     {"layer_norm_forward", "x:fNC gamma:fC beta:fC epsilon:r=1e-5 out:FNC mean:FN rstd:FN", FASTNN_BOTH(LayerForward),
-     nullptr},
+     check_epsilon<3>},
     {"layer_norm_backward", "dout:fNC x:fNC gamma:fC mean:fN rstd:fN dx:FNC dgamma:FC dbeta:FC",
      FASTNN_BOTH(LayerBackward), nullptr},
     {"group_norm_forward", "x:fNC* gamma:fC beta:fC groups:i epsilon:r=1e-5 out:FNC* mean:FNG rstd:FNG",
-     FASTNN_BOTH(GroupsForward), check_groups<3>},
+     FASTNN_BOTH(GroupsForward), check_group_forward},
     {"group_norm_backward", "dout:fNC* x:fNC* gamma:fC groups:i mean:fNG rstd:fNG dx:FNC* dgamma:FC dbeta:FC",
      FASTNN_BOTH(GroupsBackward), check_groups<3>},
     {"dropout_forward", "x:f* ratio:r key:k scale:r=1 out:G* mask:M*", FASTNN_BOTH(DropoutForward), check_ratio},

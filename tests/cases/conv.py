@@ -12,7 +12,7 @@ def _conv2d_forward(
     x = normal(rng, dtype, N, C, H, W)
     if special:
         sprinkle(rng, x, np.array([np.nan, np.inf, -np.inf, 0.0]))
-    filters = normal(rng, dtype, F, C // groups, *kernel, scale=(C // groups * kernel[0] * kernel[1]) ** -0.5)
+    filters = normal(rng, dtype, F, C // groups, *kernel, scale=max(C // groups * kernel[0] * kernel[1], 1) ** -0.5)
     b = normal(rng, dtype, F) if bias else None
     return {
         "x": x, "W": filters, "b": b, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
@@ -22,7 +22,7 @@ def _conv2d_forward(
 
 def _positions(size, kernel, stride, padding, dilation):
     each = zip(size, kernel, stride, padding, dilation, strict=True)
-    return tuple((n + 2 * p - (k - 1) * d - 1) // s + 1 for n, k, s, p, d in each)
+    return tuple(max((n + 2 * p - (k - 1) * d - 1) // s + 1, 0) for n, k, s, p, d in each)
 
 
 def _conv2d_backward(
@@ -30,7 +30,7 @@ def _conv2d_backward(
 ):
     args = _conv2d_forward(rng, dtype, N, C, H, W, F, kernel, stride, padding, dilation, groups, algorithm=algorithm)
     shape = (N, F, *_positions((H, W), kernel, stride, padding, dilation))
-    dout = normal(rng, dtype, *shape, scale=(N * shape[2] * shape[3]) ** -0.5)
+    dout = normal(rng, dtype, *shape, scale=max(N * shape[2] * shape[3], 1) ** -0.5)
     return {"dout": dout} | {name: args[name] for name in args if name not in ("b", "activation", "alpha")}
 
 
@@ -38,7 +38,7 @@ def _conv_transpose2d_forward(
     rng, dtype, N, C, H, W, F, kernel, stride=(1, 1), padding=(0, 0), output_padding=(0, 0), dilation=(1, 1), groups=1,
     bias=True,
 ):  # fmt: skip
-    filters = normal(rng, dtype, C, F // groups, *kernel, scale=(C // groups * kernel[0] * kernel[1]) ** -0.5)
+    filters = normal(rng, dtype, C, F // groups, *kernel, scale=max(C // groups * kernel[0] * kernel[1], 1) ** -0.5)
     return {
         "x": normal(rng, dtype, N, C, H, W), "W": filters, "b": normal(rng, dtype, F) if bias else None,
         "stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation, "groups": groups,
@@ -52,9 +52,9 @@ def _conv_transpose2d_backward(
         rng, dtype, N, C, H, W, F, kernel, stride, padding, output_padding, dilation, groups
     )
     each = zip((H, W), kernel, stride, padding, output_padding, dilation, strict=True)
-    size = ((n - 1) * s - 2 * p + (k - 1) * d + o + 1 for n, k, s, p, o, d in each)
+    size = (max((n - 1) * s - 2 * p + (k - 1) * d + o + 1, 0) for n, k, s, p, o, d in each)
     args.pop("b")
-    return {"dout": normal(rng, dtype, N, F, *size, scale=(N * H * W) ** -0.5)} | args
+    return {"dout": normal(rng, dtype, N, F, *size, scale=max(N * H * W, 1) ** -0.5)} | args
 
 
 def _im2col(rng, dtype, N, C, H, W, kernel, stride=(1, 1), padding=(0, 0)):
@@ -63,7 +63,7 @@ def _im2col(rng, dtype, N, C, H, W, kernel, stride=(1, 1), padding=(0, 0)):
 
 def _col2im(rng, dtype, N, C, H, W, kernel, stride=(1, 1), padding=(0, 0)):
     OH, OW = _positions((H, W), kernel, stride, padding, (1, 1))
-    col = normal(rng, dtype, N * OH * OW, C * kernel[0] * kernel[1], scale=(kernel[0] * kernel[1]) ** -0.5)
+    col = normal(rng, dtype, N * OH * OW, C * kernel[0] * kernel[1], scale=max(kernel[0] * kernel[1], 1) ** -0.5)
     return {"col": col, "input_shape": (N, C, H, W), "kernel": kernel, "stride": stride, "padding": padding}
 
 

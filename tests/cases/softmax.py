@@ -29,7 +29,7 @@ def _softmax_backward(rng, dtype, N, V):
 
 def _log_softmax_backward(rng, dtype, N, V):
     y = numpy_backend.log_softmax_forward(normal(rng, dtype, N, V, scale=3.0))
-    return {"dout": normal(rng, dtype, N, V, scale=V**-0.5), "y": y}  # the sum of a row is of the order of 1
+    return {"dout": normal(rng, dtype, N, V, scale=max(V, 1) ** -0.5), "y": y}  # the sum of a row is of the order of 1
 
 
 def _targets(rng, dtype, N, V, target, weighted, ignore_index, all_ignored):
@@ -83,7 +83,7 @@ def _affine_softmax_cross_entropy(
     rng, dtype, N, D, V, target="int64", weighted=False, ignore_index=None, label_smoothing=0.0, epsilon=0.0,
     bias=True, all_ignored=False, transpose=False,
 ):  # fmt: skip
-    x, W, b = normal(rng, dtype, N, D), normal(rng, dtype, D, V, scale=3 * D**-0.5), normal(rng, dtype, V)
+    x, W, b = normal(rng, dtype, N, D), normal(rng, dtype, D, V, scale=3 * max(D, 1) ** -0.5), normal(rng, dtype, V)
     W = turned(W) if transpose else W
     t, weight = _targets(rng, dtype, N, V, target, weighted, ignore_index, all_ignored)
     return {
