@@ -152,8 +152,11 @@ def test_eight_threads(kind):
                 places = np.empty(wanted.shape[:-1], np.int64) if rng.random() < 0.5 else None
                 if given.dtype != "f2":
                     np.testing.assert_array_equal(predictor.predict_classes(given, places), wanted.argmax(-1))
-                with pytest.raises((ValueError, TypeError)):
-                    predictor(given[:, :-1])
+                if kind in ("recurrent", "indices"):  # a shorter sequence
+                    assert predictor(given[:, :-1]).shape == (n, *wanted[:, :-1].shape[1:])
+                else:
+                    with pytest.raises((ValueError, TypeError)):
+                        predictor(given[:, :-1])
         except BaseException as error:
             errors.append(error)
 
@@ -173,7 +176,8 @@ def test_fork(kind):
     net, x = HAMMERED[kind]()
     used, unused = fastnn.compile(Network(net)), fastnn.compile(Network(net))
     expected = used(x)
-    with used._lock, used._one_at_a_time, unused._lock, unused._one_at_a_time:
+    one, other = used._results.locks, unused._results.locks
+    with one.planning, one.one_at_a_time, other.planning, other.one_at_a_time:
         child = os.fork()
         if child == 0:
             try:
@@ -198,7 +202,7 @@ def test_nothing_is_allocated_with_out(kind):
         pytest.skip("one native call")
     net, x = HAMMERED[kind]()
     predictor = fastnn.compile(Network(net))
-    sizes = [x[:n] for n in (1, 3, predictor._results[0].block if predictor._results[0] else 32, 2) if n <= len(x)]
+    sizes = [x[:n] for n in (1, 3, 32, 2) if n <= len(x)]
     pairs = [(part, predictor(part), predictor.predict_classes(part)) for part in sizes]
 
     def rounds():

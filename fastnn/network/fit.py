@@ -198,7 +198,8 @@ class Fit:
         order = self.rng.permutation(len(x)) if self._shuffle else np.arange(len(x))
         if self._restored is not None:
             self._restore_generators()
-        batch_x, batch_t = _Batch(x, size, self.network.input_dtype), _Batch(t, size)
+        dtype = None if self.network.follows_input else self.network.input_dtype
+        batch_x, batch_t = _Batch(x, size, dtype), _Batch(t, size)
         began, bar = time.perf_counter(), self._bar()
         network, optimizer = self.network, self.optimizer
         for i in range(self._in_epoch, self._batches):

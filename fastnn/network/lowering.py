@@ -78,7 +78,7 @@ def _layer(program, layer, following, x):
     cls = class_of(program, layer)
     columns = (
         program.instructions, program.records, program.scalars, program.statistics, program.inputs, program.after,
-        program.pinned,
+        program.pinned, program.draws, program.planned,
     )  # fmt: skip
     at = [len(column) for column in columns]
     try:
@@ -92,6 +92,7 @@ def _layer(program, layer, following, x):
             raise Misfit("its class is not one that a plan knows" if cls else "it has a forward or backward of its own")
         for each in (layer, following)[:taken]:
             hold_options(program, each)
+        program.planned.append(layer)
     except Misfit as misfit:
         program.reasons[number] = str(misfit) or "its arrays or options are not what the operation takes"
         for column, length in zip(columns, at, strict=True):
@@ -340,7 +341,7 @@ def _dropout(program, layer, x, scale=1.0, keep=None):
     """Training: a key for each run. Evaluation: times `keep`, None for nothing to do."""
     _floats(program, layer, x)
     if program.train:
-        key, mask = program.scalar(lambda n: draw_key(layer.rng)), program.arena(x.shape, dtype="mask")
+        key, mask = program.key(layer, draw_key), program.arena(x.shape, dtype="mask")
         y = program.arena(x.shape)
         program.emit("dropout_forward", x.buffer, float(layer.dropout_ratio), key, scale, y, mask)
         _keep_mask(program, layer, mask, x.shape)
@@ -383,7 +384,7 @@ def _dropout2d(program, layer, x):
     if not program.train:
         return _dropout(program, layer, x)
     _images(program, layer, x)
-    key, mask = program.scalar(lambda n: draw_key(layer.rng)), program.arena(x.shape[:1], dtype="mask")
+    key, mask = program.key(layer, draw_key), program.arena(x.shape[:1], dtype="mask")
     y, scale = program.arena(x.shape), float(layer._scale())
     program.emit("dropout2d_forward", x.buffer, float(layer.dropout_ratio), key, scale, y, mask)
     _keep_mask(program, layer, mask, x.shape[:1])
@@ -439,7 +440,8 @@ def _batch_norm(program, layer, x, shape, factor):
     if not program.train:
         program.emit("batch_norm_inference", x2, gamma, beta, *running, epsilon, y2)
         return y, lambda dy: None
-    mean, var = program.arena(C, 0), program.arena(C, 0)
+    # pinned: a long pass updates the running statistics at its end
+    mean, var = (program.pin(program.arena(C, 0)) for _ in range(2))
     program.emit("batch_norm_forward", x2, gamma, beta, epsilon, y2, mean, var)
     if factor is None:
         program.later("moving_average", list(running), [mean, var], momentum, 1.0)
@@ -1118,6 +1120,7 @@ def lower_loss(program, layer, x):
             program.reasons[program.layer] = "its options are not what the operation takes"
     else:
         program.reasons[program.layer] = "its class is not one that a plan knows"
+    program.in_python.append((program.layer, layer))
     t = program.input(1, (), "labels")
 
     def forward(x, t):

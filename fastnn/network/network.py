@@ -1,7 +1,10 @@
 """A chain of layers with a loss, planned once and run as a whole."""
 
 import math
+import os
 import threading
+import weakref
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +83,9 @@ class Network:
     plan does not know run in Python, as they are; `summary()` names them.
 
     The results are those of the layers one by one; the layers' own records of a pass (`x`, `mask`, `out`) are not kept.
-    Raises ValueError where shapes do not chain, with the layer's number (from 1), class and both shapes.
+    A network without parameters computes in the dtype of its input: float32 for float32 and float16, else float64. A
+    pass that raises has changed nothing but gradients: no parameter, state, statistic or random number; where layers run
+    in Python this holds for their attributes too, but for arrays of more than 16 MiB. Raises ValueError where shapes do not chain, with the layer's number (from 1), class and both shapes.
     """
 
     def __init__(self, layers, loss=None, rng=None, input_gradient=False):
@@ -104,19 +109,26 @@ class Network:
             for method in ("forward", "backward"):
                 if not callable(getattr(layer, method, None)):
                     raise TypeError(f"Network: {name} is {_described(layer)}, which has no {method}")
+        self.dtype: Any = np.dtype(np.float32)
         self._set_dtype()
+        _networks.add(self)
 
     def _set_dtype(self):
-        self.dtype = self._dtype()
+        dtype = self._dtype()
+        self.follows_input = dtype is None  # there is no parameter: the dtype is that of the last input
+        self.dtype = self.dtype if dtype is None else dtype
         indices = lowering.LAYERS.get(type(self.layers[0])) in lowering.OF_INDICES
         self.input_dtype = None if indices else self.dtype  # of x; None: integers of any kind
 
     def _dtype(self):
+        """Of the parameters: float64 where all are integers, None where there are none."""
         dtypes = {np.asarray(p).dtype for layer in self.layers for p in getattr(layer, "params", None) or []}
         floats = sorted(d for d in dtypes if d in (np.float32, np.float64))
         if len(floats) > 1:
             raise ValueError("Network: the layers' parameters are float32 and float64; a network has one dtype")
-        return floats[0] if floats else np.dtype(np.float32)
+        if floats or not dtypes:
+            return floats[0] if floats else None
+        return np.dtype(np.float32 if any(d.kind == "f" for d in dtypes) else np.float64)
 
     # ---- parameters ------------------------------------------------------------------------------------------------
 
@@ -156,6 +168,7 @@ class Network:
 
     def __setstate__(self, state):
         vars(self).update(state, _lock=threading.RLock())
+        _networks.add(self)
         self.dtype = np.dtype(self.dtype.str)  # NumPy's own object: a pickled one is only equal to it
         self.input_dtype = None if self.input_dtype is None else self.dtype
 
@@ -221,8 +234,7 @@ class Network:
             x = self._input(x)
             lowered = self._plan("gradient", True, x.shape[1:], x.dtype, len(x))
             n, inputs = len(x), self._inputs(lowered, x, t)
-            loss = lowered.plan.run(n, inputs, 0, lowered.split)
-            lowered.finish(n)
+            loss = self._run_plan(lowered, n, inputs, lowered.split)
             self._pending = lowered, n, inputs, lowered.plan.scalars
             return lowered.scale(loss, n)
 
@@ -244,22 +256,10 @@ class Network:
     def step(self, x, t, optimizer):
         """Gradients of x (N, ...) and t, and the optimizer's update -> the loss before it.
 
-        A step whose loss is not finite changes nothing but the random numbers drawn.
+        A step whose loss is not finite changes nothing but the random numbers drawn, one that raises not even these.
         """
         with self._lock:
-            x = self._input(x)
-            counts = hasattr(optimizer, "iter")
-            if counts:
-                optimizer.iter += 1
-            try:
-                loss = self._run("step", True, x, t, optimizer)[0]
-            except BaseException:
-                if counts:
-                    optimizer.iter -= 1
-                raise
-            if counts and not math.isfinite(loss):
-                optimizer.iter -= 1
-            return loss
+            return self._run("step", True, self._input(x), t, optimizer)[0]
 
     def fit(
         self, x, t, epochs=10, batch_size=100, optimizer=None, validation=None, callbacks=(), rng=None, shuffle=True,
@@ -356,6 +356,8 @@ class Network:
         if self.input_dtype is not None:
             if x.dtype.kind not in "biuf":
                 raise TypeError(f"Network: x has dtype {x.dtype}; it must be real numbers")
+            if self.follows_input:
+                self.dtype = self.input_dtype = computed_dtype(x.dtype)
             return x.reshape(1, -1) if x.ndim < 2 else x
         if x.size == 0:
             x = x.astype(np.int64)
@@ -378,16 +380,34 @@ class Network:
         if n == 0 and kind != "predict":
             raise ValueError(f"Network.{kind}: x is {x.shape}; the batch is empty")
         lowered = self._plan(kind, train, x.shape[1:], x.dtype, n, rule)
+        if x.dtype is not self.input_dtype and self.input_dtype is not None:
+            x = self._input(x)  # parameters of another dtype have taken the place of those before
         self._pending = None
-        inputs = self._inputs(lowered, x, t)
-        try:
-            loss = lowered.plan.run(n, inputs)
-        except IndexError:
-            Plan(lowered.program).run(n, inputs, 0, lowered.split)  # which names the index
-            raise
-        if kind != "step" or math.isfinite(loss):
-            lowered.finish(n)
+        loss = self._run_plan(lowered, n, self._inputs(lowered, x, t), None, kind == "step")
         return lowered.scale(loss, n), lowered
+
+    def _run_plan(self, lowered, n, inputs, end=None, step=False):
+        """A whole pass, or its first instructions, and what follows it -> the loss."""
+        plan = lowered.plan
+        plan.saved = None
+        try:
+            loss = plan.run(n, inputs, 0, end)
+            if not step or math.isfinite(loss):
+                lowered.finish(n)
+            elif plan.saved is not None:
+                plan.saved.restore(generators=False)
+        except BaseException as error:
+            if plan.has_ended():  # Ctrl-C came after that
+                lowered.finish(n)
+                raise
+            try:
+                if isinstance(error, IndexError):  # say which index it is
+                    Plan(lowered.program).run(n, inputs, 0, lowered.split, [1] * len(lowered.program.scalars))
+            finally:
+                if plan.saved is not None:
+                    plan.saved.restore()
+            raise
+        return loss
 
     def _inputs(self, lowered, x, t):
         n, states = len(x), lowered.program.inputs
@@ -398,7 +418,8 @@ class Network:
         return (x, t, *[function(x) for function in states])
 
     def _plan(self, kind, train, shape, dtype, n, rule=None):
-        key = kind, train, shape, dtype.kind, None if rule is None else structure(rule)
+        known = dtype.num if self.input_dtype is not None else None
+        key = kind, train, shape, known, None if rule is None else structure(rule)
         lowered = self._plans.get(key)
         if lowered is not None and lowered.plan.backend == backends.active_name and not lowered.program.stale():
             if n <= lowered.program.capacity:
@@ -457,11 +478,11 @@ class Lowered:
     def __init__(self, net, kind, train, shape, dtype, capacity, rule):
         self.program = program = Program(net.dtype, capacity, train, kind in ("gradient", "step"))
         program.keeps_masks = kind == "gradient"
-        x = program.input(0, shape, "float" if dtype == net.dtype else "labels")
+        x = program.input(0, shape, "labels" if net.input_dtype is None else "float")
         self.loss = None
         updates = None
         if rule is not None:
-            updates = Updates(program, rule, [p for layer in net._with_params() for p in layer.params])
+            updates = Updates(program, rule, net._with_params())
             program.ready = updates.ready
         wanted = kind == "gradient" and net.input_gradient and net.input_dtype is not None
         self.dx = None  # the gradient of x, where that is wanted
@@ -482,7 +503,7 @@ class Lowered:
             if wanted and dx is not None:
                 self.dx = program.pin(dx)
             if updates is not None:
-                updates.finish(net._with_params(), lambda: (net.params, net.grads))
+                updates.finish(lambda: (net.params, net.grads))
         self.plan = make_plan(program)
 
     def targets(self, t, n):
@@ -498,6 +519,24 @@ class Lowered:
     def finish(self, n):
         for function in self.program.after:
             function(self.plan.view, n)
+
+
+_networks: weakref.WeakSet = weakref.WeakSet()
+
+
+def _after_fork():
+    """Locks that threads of the parent held will not be released here."""
+    for network in list(_networks):
+        network._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def computed_dtype(dtype):
+    """What layers without parameters compute an input of this dtype in."""
+    return np.dtype(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64)
 
 
 def _described(value):

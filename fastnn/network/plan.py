@@ -3,12 +3,14 @@
 import bisect
 import itertools
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import backends, ops
 from .program import ALIGNMENT, Buffer, Scalar
+from .saved import Saved, saved_before
 
 _LOSSES = {
     "softmax_cross_entropy_forward": True, "affine_softmax_cross_entropy": True, "sigmoid_cross_entropy_forward": True,
@@ -36,37 +38,61 @@ def native_instructions(program):
     return [type(op) is str and op in operations for op, _ in program.instructions]
 
 
-def native_plan(program, frozen=-1):
+def native_plan(program, frozen=-1, share=None):
     """The native executor of a placed program; None under another backend, or where it does not know all of it.
 
     frozen: the buffer of the result of a program whose arrays never change, so that weights are packed once, and
-    products with an input of one sample leave its zeros out where the weights are finite.
+    products with an input of one sample leave its zeros out where the weights are finite. share: another such executor
+    of the same arrays, whose packed weights are this one's too.
     """
     if backends.active_name != "native" or not all(native_instructions(program)):
         return None
     from .._core import Plan as NativePlan
 
     arguments = program.instructions, program.buffers(), program.arena_bytes, program.capacity
-    return NativePlan(program.dtype.name, *arguments, frozen)
+    return NativePlan(program.dtype.name, *arguments, frozen, share)
 
 
 class Native:
-    """A program as one native call, for batches of up to `program.capacity` samples; one thread at a time."""
+    """A program as one native call, for batches of up to `program.capacity` samples; one thread at a time.
+
+    Its updates come after everything that may fail.
+    """
 
     name = "native"
 
     def __init__(self, program, plan):
         self.program = program
         self.backend = "native"
+        self.saved: Any = None
         self._plan = plan
+        self._n = self._due = -1
         self.scalars: tuple = ()
         self.view = plan.view
 
     def run(self, n, inputs, begin=0, end=None, scalars=None):
         """As `Plan.run`; the loss is None only where the program has none."""
-        if begin == 0:
-            self.scalars = tuple([function(n) for function in self.program.scalars]) if scalars is None else scalars
-        return self._plan.run(n, inputs, self.scalars, begin, end)
+        given: Any = self.scalars if scalars is None else scalars
+        if begin == 0 and scalars is None:
+            self._n = n
+            given = self._draw if self.program.scalars else ()
+        elif begin == 0:
+            self.scalars = scalars
+        self._due = self._plan.done + 1
+        return self._plan.run(n, inputs, given, begin, end)
+
+    def _draw(self, interruptible):
+        if interruptible:
+            self.saved = Saved()
+            for layer in self.program.draws:
+                self.saved.add_generator(layer.rng)
+        n = self._n
+        self.scalars = tuple([function(n) for function in self.program.scalars])
+        return self.scalars
+
+    def has_ended(self):
+        """Whether the last run came to its end, whatever was raised after that."""
+        return self._plan.done == self._due
 
 
 class _Step(NamedTuple):
@@ -78,6 +104,7 @@ class _Step(NamedTuple):
     scalars: list  # (argument, number of the scalar)
     loss: Any  # function of the result, where that is or contains the loss
     changes: bool  # parameters or statistics
+    save: Any  # function () -> Saved of what an update writes; None for anything else
 
 
 class Plan:
@@ -89,7 +116,9 @@ class Plan:
         self.program = program
         self.backend = backends.active_name
         self._steps: dict = {}  # n -> steps
-        self.scalars: list = []
+        self.saved: Any = None  # what the last run may have changed, as it was before
+        self._ended = False
+        self.scalars: Any = []
         self._take_arena()
 
     def _take_arena(self):
@@ -112,12 +141,23 @@ class Plan:
 
         inputs: x, t (as the loss takes it) and the program's own. scalars: those of an earlier run; None: new
         ones where begin is 0. Once a loss is not finite, instructions that change parameters or statistics are left
-        out.
+        out. Where a run is cut short, `saved.restore()` puts back what it has changed, unless `has_ended()`.
         """
         steps = self._bound(n)
+        self._ended = False
         if begin == 0:
-            self.scalars = [function(n) for function in self.program.scalars] if scalars is None else scalars
-        return self._run_steps(steps[begin:end], inputs, None)
+            self._draw(n, scalars)
+        loss = self._run_steps(steps[begin:end], inputs, None)
+        self._ended = True
+        return loss
+
+    def _draw(self, n, scalars):
+        self.saved = saved_before(self.program)
+        self.scalars = [function(n) for function in self.program.scalars] if scalars is None else scalars
+
+    def has_ended(self):
+        """Whether the last run made its updates, or came to its end without any, whatever was raised after that."""
+        return self._ended
 
     def _bound(self, n):
         steps = self._steps.get(n)
@@ -129,17 +169,30 @@ class Plan:
         return steps
 
     def _run_steps(self, steps, inputs, loss):
-        for function, args, given, numbers, loss_of, changes in steps:
+        for function, args, given, numbers, loss_of, changes, save in steps:
             if changes and loss is not None and not math.isfinite(loss):
                 continue
             for place, i, shape in given:
                 args[place] = inputs[i] if shape is None else inputs[i].reshape(shape)
             for place, i in numbers:
                 args[place] = self.scalars[i]
+            if save is not None:
+                self._update(function, args, save())
+                continue
             result = function(*args)
             if loss_of is not None:
                 loss = loss_of(result)
         return loss
+
+    def _update(self, function, args, saved):
+        """The program's last instruction: all of it or nothing."""
+        try:
+            function(*args)
+            self._ended = True
+        except BaseException:
+            if not self._ended:
+                saved.restore()
+            raise
 
     def _bind(self, i, n, arrays):
         op, args = self.program.instructions[i]
@@ -157,9 +210,11 @@ class Plan:
                 values.append(self._value(arg, n, arrays))
         if callable(op):
             loss_of = float if i == self.program.loss_at else None
-            return _Step(op, values, given, numbers, loss_of, hasattr(op, "changes"))
+            save = getattr(op, "save", None)
+            return _Step(op, values, given, numbers, loss_of, save is not None, save)
         loss_of = {True: _first, False: float, None: None}[_LOSSES.get(op)]
-        return _Step(getattr(ops, op), values, given, numbers, loss_of, _changes(op))
+        save = partial(_save_lists, values) if op.endswith("_update") else None
+        return _Step(getattr(ops, op), values, given, numbers, loss_of, _changes(op), save)
 
     def _value(self, arg, n, arrays):
         if isinstance(arg, Buffer):
@@ -184,6 +239,7 @@ class Parts(Plan):
         self._cuts = [0, *cuts, count]  # where native parts and Python take turns
         native = [i for i, known in enumerate(self._known) if known]
         self.native_calls = sum(self._known[i] for i in self._cuts[:-1])
+        self._due = -1
         used = [int(s) for i in native for s in program.instructions[i][1] if isinstance(s, Scalar)]
         self._scalar_count = max(used, default=-1) + 1
         self._loss_in_python = program.loss_at >= 0 and not self._known[program.loss_at]
@@ -203,9 +259,9 @@ class Parts(Plan):
         """As `Plan.run`."""
         steps = self._bound(n)
         end = len(steps) if end is None else end
-        loss = None
+        loss, self._ended, self._due = None, False, -1
         if begin == 0:
-            self.scalars = [function(n) for function in self.program.scalars] if scalars is None else scalars
+            self._draw(n, scalars)
             if not self._known[0]:
                 self._native(n, inputs, 0, 0)  # a new loss
         inside = self._cuts[bisect.bisect_right(self._cuts, begin) : bisect.bisect_left(self._cuts, end)]
@@ -219,15 +275,30 @@ class Parts(Plan):
                     if not _changes(self.program.instructions[i][0]):
                         self._native(n, inputs, i, i + 1)
             else:
+                self._due = self._plan.done + 1 if last == end else -1
                 found = self._native(n, inputs, first, last)
                 loss = loss if found is None else found
+        self._ended = True
         return loss
+
+    def has_ended(self):
+        """As `Plan.has_ended`."""
+        return self._ended or self._plan.done == self._due
 
     def _native(self, n, inputs, begin, end):
         return self._plan.run(n, inputs, tuple(self.scalars[: self._scalar_count]), begin, end)
 
     def _bind(self, i, n, arrays):
         return None if self._known[i] else super()._bind(i, n, arrays)
+
+
+def _save_lists(args):
+    """The arrays of an update, but for the gradients, which it only reads."""
+    saved = Saved()
+    for i, arrays in enumerate(args):
+        for a in arrays if type(arrays) is list and i != 1 else ():
+            saved.add_array(a)
+    return saved
 
 
 def _changes(op):

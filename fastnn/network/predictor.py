@@ -14,9 +14,11 @@ from .. import backends, layers, time_layers
 from ..layers.base import Layer
 from ..layers.branch import Branches
 from . import lowering
+from .network import computed_dtype
 from .plan import Plan, native_plan
 from .program import Program
 
+_KEPT, _KEPT_BYTES = 16, 256 << 20  # plans beside the first, and memory of their runs
 _CACHE_BYTES = 2 << 20  # of memory between the layers that a block of samples takes, at most, but for so many samples:
 _FEWEST, _FEWEST_SEQUENCES = 4, 32  # one at a time a BetterRnnlm takes 10.4 ms, 32 4.2 ms each
 _BLOCK = 256  # samples of a block, at most
@@ -39,10 +41,14 @@ def compile(net, dtype=None, input_shape=None):
 class Predictor:
     """Predictions of a network as it was when `compile` was called: later changes of the network do not count.
 
-    x is (N, *input_shape) of any N; what is large goes through in blocks, so that memory stays bounded. `out`: an array
+    x is (N, ...) of any N, of samples of any shape that the layers take: sequences of any length, images of any size.
+    The first shape (`input_shape`) is planned for good, the last few others too, each when it first comes; calls with
+    the first one are the quickest. What is large goes through in blocks, so that memory stays bounded. `out`: an array
     for the result, which is then not allocated. Any number of threads may call a predictor at the same time. Stateful
-    recurrent layers start from zeros at each call. Raises ValueError for samples of another shape.
+    recurrent layers start from zeros at each call. Raises ValueError for samples of a shape that the layers do not take.
     """
+
+    _follows_input = False  # of pickles that do not say
 
     def __init__(self, net, dtype=None, input_shape=None):
         net = getattr(net, "network", net)  # of a model
@@ -55,6 +61,7 @@ class Predictor:
             raise TypeError(f"compile: dtype is {self.dtype}; it must be float32 or float64")
         self.layers = [_frozen(layer, self.dtype) for layer in net.layers]
         self._indices = net.input_dtype is None
+        self._follows_input = net.follows_input and dtype is None
         self._to_probabilities = _probabilities(net)
         shape = net.input_shape if input_shape is None else input_shape
         if shape is not None:
@@ -65,40 +72,35 @@ class Predictor:
         self._begin(shape)
 
     def _begin(self, shape):
-        self.input_shape: Any = None
-        self._results: list[Any] = [None, None]
-        self._new_locks()
-        _predictors.add(self)
+        self._results = _Results(self.layers, self.dtype, self._indices, self._follows_input, self._to_probabilities)
         if shape is not None:
-            self._prepare(_SCORES, shape)
+            self._results.get(_SCORES, shape, self.dtype)
+        for name, (which, classes) in _METHODS.items():  # one call instead of two, where no subclass has its own
+            if backends.active_name == "native" and getattr(type(self), name) is getattr(Predictor, name):
+                vars(self)[name] = self._results.function(which, classes)
 
     def __getstate__(self):
         """For copies and pickles: without the plans, which are made anew."""
-        return {k: vars(self)[k] for k in ("dtype", "layers", "_indices", "_to_probabilities", "input_shape")}
+        names = "dtype", "layers", "_indices", "_follows_input", "_to_probabilities"
+        return {name: vars(self)[name] for name in names} | {"input_shape": self.input_shape}
 
     def __setstate__(self, state):
+        shape = state["input_shape"]
+        state = {name: value for name, value in state.items() if name != "input_shape"}
         vars(self).update(state, dtype=np.dtype(state["dtype"].str))  # NumPy's own object
-        self._begin(self.input_shape)
+        self._begin(shape)
 
-    def _new_locks(self):
-        self._lock = threading.Lock()
-        self._one_at_a_time = threading.Lock()  # for layers in Python, which keep things
+    @property
+    def input_shape(self):
+        """Of the samples that were planned first; None before that."""
+        first = self._results.first[_SCORES]
+        return None if first is None else first.input_shape
 
-    def _prepare(self, which, shape):
-        with self._lock:
-            if self._results[which] is not None:
-                return
-            shape = shape if self.input_shape is None else self.input_shape
-            last = self._to_probabilities if which == _PROBABILITIES else None
-            result = self._results[_SCORES] if which == _PROBABILITIES and last is None else None
-            result = _Frozen(self, shape, last) if result is None else result
-            names = {"predict_proba": False} if which == _PROBABILITIES else {"predict": False, "predict_classes": True}
-            for name, classes in names.items():  # one call instead of two, where no subclass has its own
-                if getattr(type(self), name) is getattr(Predictor, name):
-                    vars(self)[name] = result.function(classes)
-            if which == _SCORES:
-                self.input_shape, self.output_shape = shape, result.shape
-            self._results[which] = result
+    @property
+    def output_shape(self):
+        """What those samples give."""
+        first = self._results.first[_SCORES]
+        return None if first is None else first.shape
 
     def __call__(self, x, out=None):
         """What the network's `predict` gives: scores. x (N, ...) -> (N, ...)."""
@@ -106,30 +108,21 @@ class Predictor:
 
     def predict(self, x, out=None):
         """What the network's `predict` gives: scores. x (N, ...) -> (N, ...)."""
-        return self._result(_SCORES, x)(x, out)
+        return self._results.find(_SCORES, x).run(False, x, out)
 
     def predict_proba(self, x, out=None):
         """Probabilities: the softmax of the scores over the last axis, their sigmoid for a network with that loss."""
-        return self._result(_PROBABILITIES, x)(x, out)
+        return self._results.find(_PROBABILITIES, x).run(False, x, out)
 
     def predict_classes(self, x, out=None):
         """The class of the largest score: x (N, ...) -> int64 (N, ...)."""
-        return self._result(_SCORES, x).classes(x, out)
-
-    def _result(self, which, x):
-        if which == _PROBABILITIES and isinstance(self._to_probabilities, Exception):
-            raise self._to_probabilities
-        if self._results[which] is None:
-            shape = _samples(_as_array(x, self._indices), self._indices).shape[1:]
-            self._prepare(_SCORES, shape)
-            self._prepare(which, shape)
-        return self._results[which]
+        return self._results.find(_SCORES, x).run(True, x, out)
 
     def latency(self, n=1, calls=1000):
         """Seconds that predictions of n samples take -> {"p50", "p90", "p99", "mean"}: `calls` calls, one thread."""
         if n < 1 or calls < 1:
             raise ValueError(f"Predictor.latency: n is {n} and calls {calls}; both must be at least 1")
-        if self._results[_SCORES] is None:
+        if self.input_shape is None:
             raise RuntimeError("Predictor.latency: no input yet; call the predictor once, or compile with input_shape")
         shape = (n, *self.input_shape)
         x = np.zeros(shape, np.int64) if self._indices else np.random.default_rng(0).random(shape).astype(self.dtype)
@@ -142,13 +135,122 @@ class Predictor:
         return {"p50": p50, "p90": p90, "p99": p99, "mean": float(np.mean(times)) * 1e-9}
 
 
-_predictors: weakref.WeakSet = weakref.WeakSet()
+# The methods that are native functions on an instance -> (which result, whether its classes).
+_METHODS = {
+    "predict": (_SCORES, False),
+    "predict_classes": (_SCORES, True),
+    "predict_proba": (_PROBABILITIES, False),
+}
+
+
+class _Results:
+    """What a predictor and its methods have in common: frozen layers, and a `_Frozen` for each shape that came.
+
+    A method that is kept alone keeps this alive, which is all that it needs of the predictor.
+    """
+
+    def __init__(self, frozen_layers, dtype, indices, follows_input, to_probabilities):
+        self.layers, self.dtype, self.indices = frozen_layers, dtype, indices
+        self.follows_input, self.to_probabilities = follows_input, to_probabilities
+        self.first: list[Any] = [None, None]  # of scores and of probabilities: kept for good
+        self._others: dict = {}  # (which, shape, dtype) -> _Frozen, the last one that was used at the end
+        self.locks = _Locks()
+
+    def function(self, which, classes):
+        """A method of the predictor as a native function, of the plan for the first shape as soon as there is one."""
+        from .._core import Plan as NativePlan
+
+        method = _Method(self, which, classes)
+        return NativePlan.function_later(method, classes) if method.plan is None else method.plan.function(method, classes)
+
+    def find(self, which, x):
+        """The `_Frozen` for these samples."""
+        if which == _PROBABILITIES and isinstance(self.to_probabilities, Exception):
+            raise self.to_probabilities
+        array = _as_array(x, self.indices)
+        samples = _samples(array, self.indices)
+        dtype = computed_dtype(array.dtype) if self.follows_input else self.dtype
+        try:
+            if samples.ndim == 0:
+                raise ValueError("samples are (N, ...)")
+            if self.first[_SCORES] is None:
+                self.get(_SCORES, samples.shape[1:], dtype)
+            return self.get(which, samples.shape[1:], dtype)
+        except ValueError as error:
+            first = self.first[_SCORES]
+            if first is None:
+                raise
+            takes = ", ".join(["N", *map(str, first.input_shape)]) + ("" if first.input_shape else ",")
+            hint = "; one sample is x[None]" if array.shape == first.input_shape else ""
+            raise ValueError(
+                f"Predictor: x is {array.shape} but the network takes ({takes}){hint}. {error}"
+            ) from None
+
+    def get(self, which, shape, dtype):
+        """The `_Frozen` for samples of a shape, planned if there is none."""
+        last = self.to_probabilities if which == _PROBABILITIES else None
+        which = which if last is not None else _SCORES
+        with self.locks.planning:
+            first = self.first[which]
+            if first is not None and first.input_shape == shape and first.dtype == dtype:
+                return first
+            key = which, shape, dtype
+            found = self._others.pop(key, None)
+            if found is None:
+                found = _Frozen(self, shape, dtype, last, self.first[which] or self.first[_SCORES])
+            scores = self.first[_SCORES]
+            if first is None and (which == _SCORES or (scores.input_shape, scores.dtype) == (shape, dtype)):
+                self.first[which] = found
+            else:
+                self._others[key] = found
+                self._forget()
+            return found
+
+    def _forget(self):
+        """The shapes that have not been used for longest, while there are too many; never the last one."""
+        while len(self._others) > _KEPT or sum(f.nbytes for f in self._others.values()) > _KEPT_BYTES:
+            if len(self._others) == 1:
+                return
+            del self._others[next(iter(self._others))]
+
+
+class _Method:
+    """What a native function calls for what it cannot take: another shape, dtype or layout, or bad input.
+
+    plan: the native plan of the first shape, which the function calls from then on; None where there is none.
+    """
+
+    def __init__(self, results, which, classes):
+        self._results, self._which, self._classes = results, which, classes
+
+    def __call__(self, x, out=None):
+        return self._results.find(self._which, x).run(self._classes, x, out)
+
+    @property
+    def plan(self):
+        which = self._which if self._results.to_probabilities is not None else _SCORES
+        first = self._results.first[which]
+        return None if first is None else first.native
+
+
+class _Locks:
+    """New ones in a forked child: those that threads of the parent held will not be released there."""
+
+    def __init__(self):
+        self.renew()
+        _all_locks.add(self)
+
+    def renew(self):
+        self.planning = threading.Lock()
+        self.one_at_a_time = threading.Lock()  # for layers in Python, which keep things
+
+
+_all_locks: weakref.WeakSet = weakref.WeakSet()
 
 
 def _after_fork():
-    """Locks that threads of the parent held will not be released here."""
-    for predictor in list(_predictors):
-        predictor._new_locks()
+    for locks in list(_all_locks):
+        locks.renew()
 
 
 if hasattr(os, "register_at_fork"):
@@ -170,34 +272,43 @@ def _samples(x, indices):
 
 
 class _Frozen:
-    """One result of a predictor: scores or probabilities."""
+    """One result of a predictor for samples of one shape: scores or probabilities."""
 
-    def __init__(self, predictor, shape, last):
-        self.dtype, self._indices, self.input_shape = predictor.dtype, predictor._indices, shape
-        self._first = predictor.layers[0]
-        self._predictor = weakref.proxy(predictor)
-        program = self._lower(predictor, shape, last, 1)
+    def __init__(self, results, shape, dtype, last, share):
+        """last: what makes probabilities of scores. share: a `_Frozen` whose packed weights this one uses too."""
+        self.dtype, self._indices, self.input_shape = dtype, results.indices, shape
+        self._first = results.layers[0]
+        self._locks = results.locks
+        program = self._lower(results, shape, last, 1)
         sequences = any(op in _RECURRENT for op, _ in program.instructions)
         fewest = _FEWEST_SEQUENCES if sequences else _FEWEST
         self.block = max(fewest, min(_BLOCK, _CACHE_BYTES // max(program.arena_bytes, 1)))
-        self._program = self._lower(predictor, shape, last, self.block)
-        self._native = native_plan(self._program, frozen=self.y.buffer)
+        self._program = self._lower(results, shape, last, self.block)
+        self.native = native_plan(self._program, self.y.buffer, share and share.native)
         # (x, out) of up to `block` samples, plain arrays -> out, None where an index is outside
-        self._block_of_scores = self._native and self._native.function()
-        self._block_of_classes = self._native and self._native.function(classes=True)
+        self._block_of_scores = self.native and self.native.function()
+        self._block_of_classes = self.native and self.native.function(classes=True)
         if self._block_of_scores is None:
-            self._native, self._block_of_scores, self._block_of_classes = None, self._in_python, self._argmax
+            self.native = None
         self._local = threading.local()  # plans in Python: one a thread
 
-    def function(self, classes):
-        """(x, out=None) -> scores or classes: one native call where up to `block` samples are as that takes them."""
-        own = self.classes if classes else self
-        return own if self._native is None else self._native.function(own, classes)
+    @property
+    def nbytes(self):
+        """Memory of its runs, but for packed weights."""
+        return self._program.arena_bytes if self.native is None else self.native.nbytes
 
-    def _lower(self, predictor, shape, last, capacity):
+    def run(self, classes, x, out):
+        """Scores or classes: one native call where up to `block` samples are as that takes them."""
+        if self.native is not None:
+            result = (self._block_of_classes if classes else self._block_of_scores)(x, out)
+            if result is not None:
+                return result
+        return self.classes(x, out) if classes else self(x, out)
+
+    def _lower(self, results, shape, last, capacity):
         program = Program(self.dtype, capacity, train=False, backward=False)
-        x = program.input(0, shape, "labels" if predictor._indices else "float")
-        y, _ = lowering.chain(program, predictor.layers, lowering.Value(x, shape, False, "the input"))
+        x = program.input(0, shape, "labels" if results.indices else "float")
+        y, _ = lowering.chain(program, results.layers, lowering.Value(x, shape, False, "the input"))
         if last == "softmax":
             y, _ = lowering.LAYERS[layers.Softmax](program, None, y)
         elif last == "sigmoid":
@@ -209,10 +320,10 @@ class _Frozen:
         return program
 
     def __call__(self, x, out=None):
-        return self._in_blocks(self._block_of_scores, x, out, self.shape, self.dtype)
+        return self._in_blocks(self._block_of_scores or self._in_python, x, out, self.shape, self.dtype)
 
     def classes(self, x, out=None):
-        return self._in_blocks(self._block_of_classes, x, out, self.shape[:-1], np.dtype(np.int64))
+        return self._in_blocks(self._block_of_classes or self._argmax, x, out, self.shape[:-1], np.dtype(np.int64))
 
     def _in_blocks(self, function, x, out, shape, dtype):
         """`function` of x, converted block by block, into out (N, *shape)."""
@@ -241,10 +352,6 @@ class _Frozen:
         """x (N, ...) as an array of any dtype and layout."""
         x = _as_array(x, self._indices)
         samples = _samples(x, self._indices)
-        if samples.shape[1:] != self.input_shape or samples.ndim == 0:
-            takes = ", ".join(["N", *map(str, self.input_shape)]) + ("" if self.input_shape else ",")
-            hint = "; one sample is x[None]" if x.shape == self.input_shape else ""
-            raise ValueError(f"Predictor: x is {x.shape} but the network takes ({takes}){hint}")
         return samples if samples.size or not self._indices else samples.astype(np.int64)
 
     def _output(self, out, shape, dtype):
@@ -278,7 +385,7 @@ class _Frozen:
         if plan is None:
             plan = plans[backends.active_name] = Plan(self._program)
         inputs = (x, None, *(function(x) for function in self._program.inputs))
-        with self._predictor._one_at_a_time if self._program.in_python else contextlib.nullcontext():
+        with self._locks.one_at_a_time if self._program.in_python else contextlib.nullcontext():
             plan.run(n, inputs)
         y = self._program.records[self.y.buffer]
         out[...] = x.reshape(out.shape) if y.kind == "input" else plan.view(self.y.buffer, n)

@@ -81,6 +81,7 @@ class Program:
         self.layer_of: list = []  # number of the layer that each instruction belongs to
         self.records: list = []
         self.scalars: list = []  # functions of n
+        self.draws: list = []  # layers whose generator some of these draw from
         self.inputs: list = []  # functions of x, for the inputs after x and t
         self.after: list = []  # functions (view, n) that take results out of the arena after a run
         self.pinned: list = []  # buffers that are read after a run
@@ -88,7 +89,8 @@ class Program:
         self.product: Any = None  # the product that was emitted last, for a loss that takes it over
         self.ready: Any = None  # function (layer) that is called when the gradients of a layer have been emitted
         self.statistics: list = []  # instructions that follow the loss
-        self.in_python: list = []  # (number, layer) of those that run in Python
+        self.in_python: list = []  # (number, layer) of those that run in Python, the loss included
+        self.planned: list = []  # the other layers
         self.reasons: dict = {}  # number of a layer -> why it runs in Python
         self.shapes: dict = {}  # number of a layer -> what it gives for a sample
         self.layer = 0
@@ -141,6 +143,11 @@ class Program:
         """A number that is `function(n)` at each run."""
         self.scalars.append(function)
         return Scalar(len(self.scalars) - 1)
+
+    def key(self, layer, draw):
+        """A number that is `draw(layer.rng)` at each run."""
+        self.draws.append(layer)
+        return self.scalar(lambda n: draw(layer.rng))
 
     def pin(self, buffer):
         """Keep what is in the buffer until after the run."""

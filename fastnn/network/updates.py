@@ -1,12 +1,14 @@
 """Optimizers as instructions."""
 
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 
-from .. import ops, optimizer
+from .. import backends, ops, optimizer
 from ..trainer import remove_duplicate
 from .program import straight, turned
+from .saved import Saved
 
 # class -> (operation, numbers before the common ones as attributes; a constant where it decides what is computed)
 _TAIL = "weight_decay", "clip_norm", "clip_value"
@@ -32,12 +34,18 @@ def structure(rule):
 
 
 class Updates:
-    """Emits the updates of `rule` for parameters: next to the gradients where that is the same, else at the end."""
+    """Emits the updates of `rule` for parameters.
 
-    def __init__(self, program, rule, params):
-        """params: all of the network, in the order of the optimizer's state."""
+    Next to the gradients where the whole program is one native call, in which nothing fails once it has begun; else all
+    at once at the end, so that no parameter changes where a layer in Python raises.
+    """
+
+    def __init__(self, program, rule, layers):
+        """layers: all of the network with parameters, in the order of the optimizer's state."""
         self.program = program
         self.rule = rule
+        self.layers = layers
+        params = [p for layer in layers for p in layer.params]
         self.place: dict = {}  # of the memory of a parameter in `params`
         self.params = []
         for p in params:
@@ -46,6 +54,9 @@ class Updates:
         self.tied = len(self.params) < len(params)  # layers have an array in common: by the sum of their gradients
         self.pending: list = []  # layers whose updates come at the end
         self.numbers: list = []
+        self.iteration = 0  # that a run is, for rules that count
+        self._counts_itself = False
+        self._beside: Any = None  # whether updates are next to their gradients, once that is known
         shared = any(np.may_share_memory(p, q) for i, p in enumerate(self.params) for q in self.params[:i])
         self.known = type(rule) in UPDATES and not shared  # parts of one array: as `remove_duplicate` has them
         if not self.known:
@@ -53,9 +64,49 @@ class Updates:
         for name in rule.state_names:
             self._make_state(name)
         self.op, names, constants = UPDATES[type(rule)]
-        read = [attrgetter(name) for name in (*names, *_TAIL)]
-        scalars = [program.scalar(lambda n, read=read: read(rule)) for read in read]
-        self.numbers = [*scalars[: len(names)], *(getattr(rule, name) for name in constants), *scalars[len(names) :]]
+        scalars = [self._number(name) for name in (*names, *_TAIL)]
+        constants = [getattr(rule, name) for name in constants]
+        self.numbers = [*scalars[: len(names)], *constants, *scalars[len(names) :]]
+        self._checked = None
+        self._check = self._checks(names, constants)
+
+    def _number(self, name):
+        """An attribute of the rule as a scalar; the first one is read before anything is drawn, and checks them all."""
+        rule, first = self.rule, not self.program.scalars
+        if name == "iter":
+            self.program.after.append(self._count)
+            return self.program.scalar(lambda n: self.iteration)
+        if not first:
+            return self.program.scalar(lambda n: getattr(rule, name))
+
+        def read(n):
+            self._check()
+            return getattr(rule, name)
+
+        return self.program.scalar(read)
+
+    def _count(self, view, n):
+        """After a step."""
+        if not self._counts_itself:
+            self.rule.iter = self.iteration
+
+    def _checks(self, names, constants):
+        """() -> nothing, or the error of the operation for numbers that it does not take."""
+        rule, head = self.rule, [name for name in names if name != "iter"]
+        read, counts = attrgetter(*head, *_TAIL), "iter" in names
+        operation, lists = getattr(ops, self.op), [[] for _ in range(2 + len(rule.state_names))]
+
+        def check():
+            if counts:
+                self.iteration = rule.iter + 1
+            numbers = read(rule)
+            if numbers == self._checked and not (counts and self.iteration < 1):
+                return
+            iteration = [self.iteration] if counts else []
+            operation(*lists, *numbers[: len(head)], *iteration, *constants, *numbers[len(head) :])
+            self._checked = numbers
+
+        return check
 
     def _make_state(self, name):
         rule, params = self.rule, self.params
@@ -68,27 +119,40 @@ class Updates:
 
     def ready(self, layer):
         """The gradients of a layer are complete."""
-        if self.known and not self.tied and not self.rule.clip_norm > 0:
+        if self._beside is None:
+            self._beside = self.known and not self.tied and not self.rule.clip_norm > 0 and self._native()
+        if self._beside:
             self._emit([layer])
         else:
             self.pending.append(layer)
 
-    def finish(self, layers, named):
-        """All gradients are complete; `layers`: all of the network; named(): its `Parameters` and their gradients."""
+    def _native(self):
+        """Whether all of the program, these updates included, will be one native call."""
+        state = [a for name in self.rule.state_names for a in getattr(self.rule, name)]
+        return backends.active_name == "native" and not self.program.in_python and self._fits(self.layers, *state)
+
+    def finish(self, named):
+        """All gradients are complete; named(): the network's `Parameters` and their gradients."""
         if self.known and not (self.tied and not self._fits(self.pending)):
             if self.pending:  # in order: the norm over all gradients is a sum
-                self._emit([layer for layer in layers if any(layer is other for other in self.pending)])
+                self._emit([layer for layer in self.layers if any(layer is other for other in self.pending)])
             return
+        self._counts_itself = True
 
         def update():
             params, grads = remove_duplicate(*named())
             if len(params) == len(named()[0]):
                 params, grads = named()
-            if hasattr(self.rule, "iter"):
-                self.rule.iter -= 1  # `Network.step` has counted, and so does update
             self.rule.update(params, grads)
 
-        self._python(update)
+        def save():
+            saved = Saved()
+            for p in named()[0]:
+                saved.add_array(p)
+            saved.add_object(self.rule, None)
+            return saved
+
+        self._python(update, save)
 
     def _fits(self, layers, *more):
         """Whether operations can work on the layers' arrays, and on more, as they are.
@@ -127,10 +191,18 @@ class Updates:
             now = [a for layer in layers for a in layer.grads]
             operation(params, now, *state, *numbers)
 
-        self._python(update, *self.numbers)
+        def save():
+            saved = Saved()
+            for arrays in (params, *state):
+                for a in arrays:
+                    saved.add_array(a)
+            return saved
 
-    def _python(self, function, *args):
-        function.changes = True
+        self._python(update, save, *self.numbers)
+
+    def _python(self, function, save, *args):
+        """save(): a `Saved` of what the function writes."""
+        function.save = save
         self.program.emit(function, *args)
 
 

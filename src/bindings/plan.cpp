@@ -161,6 +161,12 @@ class Plan {
 
   // Runs that came to their end.
   uint64_t done() const { return done_; }
+  // Memory of the runs so far, but for packed weights.
+  idx nbytes() const {
+    idx sum = arena_bytes_ + own_.scratch_bytes;
+    for (const auto& state : states_) sum += arena_bytes_ + state->scratch_bytes;
+    return sum;
+  }
 
   // f(x, out=None), which is `predict` and, where that gives nothing, otherwise(x, out), or None without one. None: the
   // plan is not frozen, has other inputs than x (N, ...), or its last instruction does not write the result (N, ...).
@@ -953,6 +959,7 @@ void bind_plan(py::module_& m) {
       .def("function", &Plan::function, "otherwise"_a = py::none(), "classes"_a = false)
       .def_static("function_later", &Plan::function_later, "otherwise"_a, "classes"_a = false)
       .def_property_readonly("done", &Plan::done)
+      .def_property_readonly("nbytes", &Plan::nbytes)
       .def(
           "view", [](const py::object& self, idx i, idx n) { return self.cast<const Plan&>().view(self, i, n); },
           "buffer"_a, "n"_a)
