@@ -13,6 +13,7 @@ import numpy as np
 from .. import backends, layers, time_layers
 from ..layers.base import Layer
 from ..layers.branch import Branches
+from ..targets import classes, one_class
 from . import lowering
 from .plan import Plan, native_plan
 from .program import Program
@@ -56,6 +57,7 @@ class Predictor:
         self.layers = [_frozen(layer, self.dtype) for layer in net.layers]
         self._indices = net.input_dtype is None
         self._to_probabilities = _probabilities(net)
+        self._loss = layers.SigmoidWithLoss() if isinstance(net.loss_layer, _SIGMOID_LOSSES) else None
         shape = net.input_shape if input_shape is None else input_shape
         if shape is not None:
             shape = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
@@ -74,7 +76,7 @@ class Predictor:
 
     def __getstate__(self):
         """For copies and pickles: without the plans, which are made anew."""
-        return {k: vars(self)[k] for k in ("dtype", "layers", "_indices", "_to_probabilities", "input_shape")}
+        return {k: vars(self)[k] for k in ("dtype", "layers", "_indices", "_to_probabilities", "_loss", "input_shape")}
 
     def __setstate__(self, state):
         vars(self).update(state, dtype=np.dtype(state["dtype"].str))  # NumPy's own object
@@ -113,7 +115,11 @@ class Predictor:
         return self._result(_PROBABILITIES, x)(x, out)
 
     def predict_classes(self, x, out=None):
-        """The class of the largest score: x (N, ...) -> int64 (N, ...)."""
+        """The class of the largest score: x (N, ..., V) -> int64 (N, ...).
+
+        One output of a network with a sigmoid's loss, or of a last Sigmoid, has the classes 1, where the probability is
+        above 0.5, and 0: x (N, ..., 1) -> int64 (N, ...). ValueError for one output of any other network.
+        """
         return self._result(_SCORES, x).classes(x, out)
 
     def _result(self, which, x):
@@ -181,6 +187,7 @@ class _Frozen:
         fewest = _FEWEST_SEQUENCES if sequences else _FEWEST
         self.block = max(fewest, min(_BLOCK, _CACHE_BYTES // max(program.arena_bytes, 1)))
         self._program = self._lower(predictor, shape, last, self.block)
+        self._threshold = lowering.threshold(predictor._loss, predictor.layers[-1], self.shape)
         self._native = native_plan(self._program, frozen=self.y.buffer)
         # (x, out) of up to `block` samples, plain arrays -> out, None where an index is outside
         self._block_of_scores = self._native and self._native.function()
@@ -192,7 +199,10 @@ class _Frozen:
     def function(self, classes):
         """(x, out=None) -> scores or classes: one native call where up to `block` samples are as that takes them."""
         own = self.classes if classes else self
-        return own if self._native is None else self._native.function(own, classes)
+        return own if self._native is None or (classes and self._one_score()) else self._native.function(own, classes)
+
+    def _one_score(self):
+        return self.shape[-1:] in ((), (1,))
 
     def _lower(self, predictor, shape, last, capacity):
         program = Program(self.dtype, capacity, train=False, backward=False)
@@ -212,6 +222,14 @@ class _Frozen:
         return self._in_blocks(self._block_of_scores, x, out, self.shape, self.dtype)
 
     def classes(self, x, out=None):
+        if self._one_score():
+            if self._threshold is None:
+                raise ValueError(f"Predictor.predict_classes: {one_class(('N', *self.shape))}")
+            found = classes(self(x), self._threshold)
+            if out is None:
+                return found
+            self._output(out, found.shape, found.dtype)[...] = found
+            return out
         return self._in_blocks(self._block_of_classes, x, out, self.shape[:-1], np.dtype(np.int64))
 
     def _in_blocks(self, function, x, out, shape, dtype):
@@ -286,7 +304,7 @@ class _Frozen:
 
     def _argmax(self, x, out):
         scores = self._in_python(x, np.empty((len(x), *self.shape), self.dtype))
-        return np.argmax(scores, axis=-1, out=out)
+        return classes(scores, out=out)
 
 
 def _probabilities(net):

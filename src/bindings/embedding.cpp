@@ -11,7 +11,7 @@ class Index {
  public:
   Index(py::handle h, idx V, size_t more = 0)
       : array_(as_array(h, kPlain, -1)), scratch_(size_t(array_ ? element_count(array_) : 0) * 8 + more) {
-    if (array_ && !read_labels(array_, V, nullptr, scratch_.as<int64_t>())) array_ = nullptr;
+    if (array_ && !read_labels(array_, {.V = V, .wraps = true}, scratch_.as<int64_t>())) array_ = nullptr;
   }
   explicit operator bool() const { return array_; }
   int nd() const { return array_->nd; }

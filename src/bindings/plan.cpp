@@ -718,8 +718,8 @@ class Plan {
     if (count != rows)
       throw py::value_error(name + " is " + text(a) + " but there are " + std::to_string(rows) + " rows");
     if (!read_integers(state, a, i))
-      throw py::index_error(name + " must be integers in [-" + std::to_string(slot.V) + ", " + std::to_string(slot.V) +
-                            ")");
+      throw py::index_error(name + " must be integers in [" + std::to_string(slot.may_be_targets ? 0 : -slot.V) + ", " +
+                            std::to_string(slot.V) + ")");
   }
   int64_t* labels_at(const State& state, size_t i) const {
     return reinterpret_cast<int64_t*>(static_cast<char*>(state.label_memory.get()) + slots_[i].offset);
@@ -728,7 +728,7 @@ class Plan {
   bool read_integers(State& state, const ArrayProxy* a, size_t i) const {
     const Slot& slot = slots_[i];
     state.labels[i] = {labels_at(state, i), nullptr};
-    return read_labels(a, slot.V, slot.ignores ? &slot.ignore : nullptr, labels_at(state, i));
+    return read_labels(a, {slot.V, slot.ignores ? &slot.ignore : nullptr, !slot.may_be_targets}, labels_at(state, i));
   }
 
   void read_scalars(State& state, const py::tuple& scalars) const {
