@@ -8,24 +8,9 @@ import math
 import numpy as np
 
 from . import ops
+from .targets import check_labels, labels_or_targets, rows, targets
 
 BOOK_EPSILON = 1e-7  # the books' losses are -log(p + 1e-7)
-
-
-def rows(x):
-    """x (..., V) as (M, V); a number as (1, 1)."""
-    x = np.asarray(x)
-    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1] if x.ndim else 1)
-
-
-def targets(y, t):
-    """(y (N, V), t (N,) or (N, V)) from what the books allow: also y (V,) with one label or V targets, and t (N, 1)."""
-    if getattr(y, "ndim", 0) == 2 and getattr(t, "ndim", 0) == 1:
-        return y, t
-    y, t = np.asarray(y), np.asarray(t)
-    if y.ndim == 1:
-        y, t = y.reshape(1, -1), t.reshape(1, -1)
-    return y, t.reshape(-1) if t.ndim == 0 or (t.shape[1:] == (1,) and y.shape[1:] != (1,)) else t
 
 
 def _shaped(out, shape):
@@ -153,23 +138,21 @@ def mean_squared_error(y, t):
 def cross_entropy_error(y, t):
     """Mean of -log(y[i, t_i] + 1e-7) -> NumPy float; y probabilities (N, V) or (V,). Book 1 ch. 4.
 
-    t is one-hot if it has as many elements as y (and there are two classes or more), else labels: (N,), (N, 1), or one
-    number for a 1-D y. Raises ValueError for another number of labels, IndexError for a label outside the V classes.
+    t is one-hot if it has y's shape (and there are two classes or more), else labels: (N,), (N, 1), or one number for a
+    1-D y. Raises ValueError for another shape, TypeError for labels that are not integers, IndexError for a label
+    outside [0, V).
     """
-    y, t = targets(y, np.asarray(t))
+    y = np.asarray(y)
+    shape = y.shape or (1,)
+    t = labels_or_targets(t, shape, "cross_entropy_error")
+    y = rows(y)
     N, V = y.shape
-    if t.shape == y.shape and V > 1:
-        t = t.argmax(axis=1)
-    if t.size != N:
-        raise ValueError(f"cross_entropy_error: t is {t.shape} but y is {y.shape}; it must be labels or one-hot")
-    t = t.reshape(N)
-    if t.dtype.kind not in "iu":
-        raise IndexError(f"cross_entropy_error: t has dtype {t.dtype}; labels must be integers")
+    if t.ndim == 2:
+        t = t.argmax(axis=1) if V > 1 else labels_or_targets(t[:, 0], shape, "cross_entropy_error")
     if N == 0:
         return y.dtype.type(math.nan)
-    if t.max() >= V or t.min() < -V:
-        raise IndexError(f"cross_entropy_error: labels from {t.min()} to {t.max()}; they must lie in [0, {V})")
-    return -np.log(y[np.arange(N), t] + BOOK_EPSILON).mean()
+    check_labels(t, V, "cross_entropy_error")
+    return -np.log(y[np.arange(N), t.astype(np.int64)] + BOOK_EPSILON).mean()
 
 
 def softmax_loss(X, t):

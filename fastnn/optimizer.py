@@ -6,7 +6,10 @@ takes the keywords
 
     clip_norm      if > 0, all gradients are first scaled so that their norm together is at most this
     clip_value     if > 0, every element is then cut to [-clip_value, clip_value]
-    weight_decay   this times the parameter is then added to the gradient
+    weight_decay   this times the parameter is then added to the gradient; 0 adds nothing, even where that is infinite
+
+A step with a number outside of its interval (beta1 of 1, a negative clip_norm; see `ops/_bounds.py`) raises ValueError
+and changes nothing. A negative lr climbs.
 """
 
 from typing import Any
@@ -41,7 +44,13 @@ class Optimizer:
         numbers = [i for i, value in enumerate(p) if not isinstance(value, np.ndarray)]
         for i in numbers:
             p[i], g[i] = np.array(p[i], np.float64), np.asarray(g[i], np.float64)
-        self._step(p, g, *self._state(params, p), self.weight_decay, self.clip_norm, self.clip_value)
+        first = bool(self.state_names) and getattr(self, self.state_names[0]) is None
+        try:
+            self._step(p, g, *self._state(params, p), self.weight_decay, self.clip_norm, self.clip_value)
+        except BaseException:
+            for name in self.state_names if first else ():  # a state of parameters that were not updated
+                setattr(self, name, None)
+            raise
         for i in numbers:
             params[keys[i]] = p[i][()]
 
@@ -88,8 +97,9 @@ class Momentum(Optimizer):
 class Nesterov(Momentum):
     """p += momentum^2 * v - (1 + momentum) * lr * g with v = momentum * v - lr * g, the new or the old v in the first.
 
-    lookahead True takes the new v, as book 2 does and as the derivation in arXiv:1212.0901 has it; False the old, as
-    book 1.
+    lookahead False takes the old v, as book 1: this is Nesterov's accelerated gradient as Bengio et al. (2012) derive
+    it, and PyTorch's SGD(nesterov=True) gives the same numbers. True, the default, takes the new v, as book 2's code
+    does: another rule (five steps from 1 with gradient p, lr 0.1, momentum 0.9: -0.1297 instead of -0.1046).
     """
 
     lookahead = True
@@ -146,9 +156,9 @@ class Adam(Optimizer):
         self.iter = 0
 
     def _step(self, params, grads, m, v, *tail):
-        self.iter += 1
-        numbers = self.lr, self.beta1, self.beta2, self.epsilon, self.iter
+        numbers = self.lr, self.beta1, self.beta2, self.epsilon, self.iter + 1
         ops.adam_update(params, grads, m, v, *numbers, self.decoupled, *tail)
+        self.iter += 1  # only then: a step that is refused does not count
 
 
 class AdamW(Adam):

@@ -60,7 +60,7 @@ def misclassified(x, t, predicted, path=None, limit=20, columns=5):
     x (N, C, H, W), or (N, D) of square images; t labels (N,) or one-hot (N, V); predicted labels (N,) or scores (N, V).
     """
     x, t, predicted = (np.asarray(a) for a in (x, t, predicted))
-    labels, classes = (a if a.ndim == 1 else a.argmax(axis=1) for a in (t, predicted))
+    labels, classes = (a.reshape(-1) if a.shape[1:] in ((), (1,)) else a.argmax(axis=1) for a in (t, predicted))
     if x.ndim == 2 and math.isqrt(x.shape[1]) ** 2 == x.shape[1]:
         x = x.reshape(len(x), 1, math.isqrt(x.shape[1]), -1)
     if x.ndim != 4 or not len(x) == len(labels) == len(classes):

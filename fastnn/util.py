@@ -4,6 +4,7 @@ import numpy as np
 
 from . import ops
 from .functions import col2im, im2col  # noqa: F401 (names of the book's util)
+from .ops._bounds import bounded
 
 
 def smooth_curve(x):
@@ -30,7 +31,11 @@ def conv_output_size(input_size, filter_size, stride=1, pad=0):
 
 
 def clip_grads(grads, max_norm):
-    """Scale all arrays of `grads` in place so that their norm together is at most max_norm. Book 2 ch. 6."""
+    """Scale all arrays of `grads` in place so that their norm together is at most max_norm. Book 2 ch. 6.
+
+    Raises ValueError for a negative max_norm and NaN.
+    """
+    max_norm = bounded("clip_grads", "max_norm", max_norm)
     rate = max_norm / (ops.grad_norm(grads) + 1e-6)
     if rate < 1:
         ops.scale_arrays(grads, rate)

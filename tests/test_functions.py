@@ -121,7 +121,7 @@ def test_cross_entropy_error():
     assert F.cross_entropy_error(Y[0], np.eye(10)[2]) == pytest.approx(-math.log(0.6 + 1e-7))  # 0.51, ch. 4
     assert F.cross_entropy_error(Y[1], np.eye(10)[2]) == pytest.approx(-math.log(0.1 + 1e-7))  # 2.30
     expected = -(math.log(0.6 + 1e-7) + math.log(0.05 + 1e-7)) / 2
-    for t in (np.array([2, 4]), np.array([2, -6]), np.uint8([2, 4]), np.eye(10)[[2, 4]], np.eye(10, dtype=int)[[2, 4]]):
+    for t in (np.array([2, 4]), np.uint8([2, 4]), np.eye(10)[[2, 4]], np.eye(10, dtype=int)[[2, 4]]):
         assert F.cross_entropy_error(Y, t) == pytest.approx(expected)
     assert F.cross_entropy_error(Y[:1], np.array([[2]])) == pytest.approx(-math.log(0.6 + 1e-7))  # ch. 7: t (1, 1)
     assert isinstance(F.cross_entropy_error(Y, np.array([2, 4])), np.float64)
@@ -137,13 +137,13 @@ def test_cross_entropy_error_where_the_books_fail():
 
 
 def test_cross_entropy_error_explains():
-    with pytest.raises(IndexError, match=r"labels from 2 to 10; they must lie in \[0, 10\)"):
+    with pytest.raises(IndexError, match=r"t\[1\] is 10; labels must lie in \[0, 10\)"):
         F.cross_entropy_error(Y, np.array([2, 10]))
-    with pytest.raises(ValueError, match=r"t is \(3,\) but y is \(2, 10\)"):
+    with pytest.raises(ValueError, match=r"t is int64 \(3,\) but the scores are \(2, 10\)"):
         F.cross_entropy_error(Y, np.array([2, 1, 0]))
-    with pytest.raises(ValueError, match=r"t is \(10, 2\) but y is \(2, 10\)"):
+    with pytest.raises(ValueError, match=r"t is float64 \(10, 2\) but the scores are \(2, 10\)"):
         F.cross_entropy_error(Y, np.eye(10)[:, :2])
-    with pytest.raises(IndexError, match="labels must be integers"):
+    with pytest.raises(TypeError, match="labels are integers"):
         F.cross_entropy_error(Y, np.array([2.0, 1.0]))
 
 

@@ -546,8 +546,11 @@ def test_shapes_that_do_not_chain(net, x, message):
 @pytest.mark.parametrize(
     "loss, t, message",
     [
-        (softmax_loss(), T[:7], r"t is int64 \(7,\) but the scores are \(8, 3\); SoftmaxWithLoss takes labels \(8,\)"),
-        (softmax_loss(), T * 1.0, "t is float64"),
+        (
+            softmax_loss(),
+            T[:7],
+            r"SoftmaxWithLoss: t is int64 \(7,\) but the scores are \(8, 3\); labels must be \(8,\)",
+        ),
         (softmax_loss(), np.eye(4)[T], r"t is float64 \(8, 4\)"),
         (time_layers.TimeSoftmaxWithLoss(), T, r"TimeSoftmaxWithLoss takes \(T, V\) scores a sample but layer"),
         (layers.MeanSquaredError(), T, r"t is \(8,\) but the scores are \(8, 3\); MeanSquaredError takes equal shapes"),
@@ -563,6 +566,8 @@ def test_other_bad_input():
     net = Network([affine(20, 3)], softmax_loss())
     with pytest.raises(IndexError, match=r"t\[2\] is 3"):
         net.loss(X, np.where(np.arange(8) == 2, 3, T))
+    with pytest.raises(TypeError, match=r"t is float64 \(8,\); labels are integers"):
+        net.loss(X, T * 1.0)
     with pytest.raises(ValueError, match=r"Network.step: x is \(0, 20\); the batch is empty"):
         net.step(X[:0], T[:0], optimizer.SGD())
     with pytest.raises(TypeError, match="complex128"):

@@ -6,11 +6,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import layers, models, ops, optimizer, trainer
+from .. import functions, layers, models, ops, optimizer, trainer
 from ..functions import (
     BOOK_EPSILON,
     col2im,
-    cross_entropy_error,
     identity_function,
     im2col,
     relu,
@@ -21,12 +20,12 @@ from ..functions import (
     softmax_loss,
     step_function,
     sum_squared_error,
-    targets,
 )
 from ..gradient import numerical_gradient, numerical_gradient_2d
 from ..layers import AddLayer, MulLayer
 from ..layers.base import pack_mask, unpack_mask
 from ..optimizer import SGD, AdaGrad, Adam, Momentum, RMSprop
+from ..targets import labels_or_targets, targets
 from ..util import conv_output_size, smooth_curve
 from ..weights import load_weights
 from .kept import Kept
@@ -261,6 +260,22 @@ class Pooling(layers.Pooling):
         return ops.max_pool2d_backward(dout, arg, self.x.shape, window, (stride, stride), (pad, pad))
 
 
+def of_labels(operation, y, t, *options, ignored=None):
+    # operation(y, t, *options) with labels as NumPy's indexing has them: negative ones count from the end.
+    try:
+        return operation(y, t, *options)
+    except IndexError:
+        t, V = np.asarray(t), np.shape(y)[-1]
+        if t.dtype.kind != "i" or not (t < 0).any():
+            raise
+        return operation(y, np.where((t < 0) & (t >= -V) & (t != ignored), t + V, t), *options)
+
+
+def cross_entropy_error(y, t):
+    # Negative labels count from the end.
+    return of_labels(functions.cross_entropy_error, y, t)
+
+
 class SoftmaxWithLoss(layers.SoftmaxWithLoss):
     # The loss is a NumPy number of the scores' dtype, at the largest of one-hot targets; backward ignores dout, divides
     # by len(t) even for a 1-D t of V targets (so by V), and targets t of a wider dtype widen the gradient.
@@ -272,7 +287,7 @@ class SoftmaxWithLoss(layers.SoftmaxWithLoss):
         x_rows, t = targets(x, t)
         if t.ndim == 2:
             t = t.argmax(axis=1)
-        loss, y = ops.softmax_cross_entropy_forward(x_rows, t, None, None, 0.0, BOOK_EPSILON)
+        loss, y = of_labels(ops.softmax_cross_entropy_forward, x_rows, t, None, None, 0.0, BOOK_EPSILON)
         self.y = y if x_rows is x else y.reshape(x.shape)
         self.loss = loss = y.dtype.type(loss)
         return loss
@@ -284,7 +299,7 @@ class SoftmaxWithLoss(layers.SoftmaxWithLoss):
                 return ops.squared_error_backward(y, t, 1 / len(t))
             notice("NumPy subtracts targets of another dtype than y's", (y, t))
             return (y - t) / len(t)
-        return ops.softmax_cross_entropy_backward(*targets(y, t)).reshape(y.shape)
+        return of_labels(ops.softmax_cross_entropy_backward, *targets(y, t)).reshape(y.shape)
 
 
 class SoftmaxWithLossOf2016(SoftmaxWithLoss):
@@ -427,6 +442,12 @@ class _BookNetwork:
 
     def _dropout(self, ratio):
         return Dropout(ratio)
+
+    def _right(self, x, t):
+        # A label that is none of the classes is not refused.
+        scores = self.predict(x)
+        t = labels_or_targets(t, scores.shape, type(self).__name__)
+        return int(np.sum(scores.argmax(axis=1) == (t if t.ndim == 1 else t.argmax(axis=1)))), len(scores)
 
 
 class TwoLayerNet(_BookNetwork, models.TwoLayerNet):

@@ -6,11 +6,11 @@ import types
 import numpy as np
 
 from .. import backends, functions, layers, models, ops, text, time_layers, trainer
-from ..functions import BOOK_EPSILON, cross_entropy_error, relu, rows, sigmoid, targets
+from ..functions import BOOK_EPSILON, relu, sigmoid
 from ..layers.base import unpack_mask
-from ..layers.loss import like
 from ..models import BaseModel
 from ..optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
+from ..targets import like, rows, targets
 from ..text import (
     analogy,
     convert_one_hot,
@@ -32,6 +32,7 @@ from ..trainer import remove_duplicate
 from ..util import clip_grads
 from . import book1
 from . import notice as notices
+from .book1 import cross_entropy_error, of_labels
 from .kept import Kept
 from .notice import casts, notice
 
@@ -184,13 +185,13 @@ class SoftmaxWithLoss(layers.SoftmaxWithLoss):
             t = t.argmax(axis=1)
         self.t = t
         x_rows, t = targets(x, t)
-        loss, y = ops.softmax_cross_entropy_forward(x_rows, t, None, None, 0.0, BOOK_EPSILON)
+        loss, y = of_labels(ops.softmax_cross_entropy_forward, x_rows, t, None, None, 0.0, BOOK_EPSILON)
         self.y = y if x_rows is x else y.reshape(x.shape)
         return y.dtype.type(loss)
 
     def backward(self, dout=1):
         y = self.y
-        return ops.softmax_cross_entropy_backward(*targets(y, self.t), dout).reshape(y.shape)
+        return of_labels(ops.softmax_cross_entropy_backward, *targets(y, self.t), dout).reshape(y.shape)
 
 
 class SoftmaxWithLossOf2016(SoftmaxWithLoss):
@@ -632,13 +633,15 @@ class TimeSoftmaxWithLoss(time_layers.TimeSoftmaxWithLoss):
     def forward(self, xs, ts):
         N, T, V = xs.shape
         labels = (ts.argmax(axis=2) if ts.ndim == 3 else ts).reshape(N * T)
-        loss, y = ops.softmax_cross_entropy_forward(xs.reshape(N * T, V), labels, None, self.ignore_label)
+        xs, ignored = xs.reshape(N * T, V), self.ignore_label
+        loss, y = of_labels(ops.softmax_cross_entropy_forward, xs, labels, None, ignored, ignored=ignored)
         self._saved = labels, y, (N, T, V)
         return np.float64(loss)
 
     def backward(self, dout=1):
         labels, y, shape = self._saved or (*self.cache[:2], self.cache[3])
-        dx = ops.softmax_cross_entropy_backward(y, labels, dout, None, self.ignore_label, 0.0, y)
+        options, ignored = (dout, None, self.ignore_label, 0.0, y), self.ignore_label
+        dx = of_labels(ops.softmax_cross_entropy_backward, y, labels, *options, ignored=ignored)
         return dx.reshape(shape)
 
 

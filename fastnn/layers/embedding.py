@@ -7,6 +7,7 @@ import numpy as np
 from .. import ops
 from .base import Layer, grad, gradient_dtype, param
 from .loss import SigmoidWithLoss
+from .random import Drawing
 
 
 class Embedding(Layer):
@@ -61,7 +62,7 @@ class EmbeddingDot(Layer):
         return np.matmul(dout, target_W.reshape(len(h), -1, h.shape[1])).reshape(h.shape)
 
 
-class UnigramSampler:
+class UnigramSampler(Drawing):
     """Draws words by their frequency in a corpus to the power `power`, never the target, none twice. Book 2 ch. 4.
 
     corpus: ids (n,), all of 0 ... vocab_size - 1 among them. Draws by the alias method (Walker 1977), O(1) each; what
@@ -75,7 +76,7 @@ class UnigramSampler:
         self.sample_size = sample_size
         self.vocab_size = len(counts)
         self.word_p = weights / weights.sum()
-        self.rng = np.random.default_rng(rng)
+        self._set_rng(rng)
         if np.count_nonzero(counts) <= sample_size:
             raise ValueError(
                 f"UnigramSampler: {sample_size} words beside the target are wanted of {np.count_nonzero(counts)} in all"

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import ops
 from .base import Layer, from_forward, grad, param
+from .random import Drawing
 
 
 class GaussianKL(Layer):
@@ -56,7 +57,7 @@ class BernoulliKL(Layer):
         return p * (1 - p) * odds * p.dtype.type(dout / max(len(p), 1))
 
 
-class Reparameterize(Layer):
+class Reparameterize(Drawing, Layer):
     """A draw mu + exp(log_var / 2) * noise from N(mu, exp(log_var)), noise of N(0, 1): mu, log_var (N, D) -> (N, D).
 
     rng: None, a seed or a numpy.random.Generator. Kingma and Welling 2014.
@@ -66,7 +67,7 @@ class Reparameterize(Layer):
 
     def __init__(self, rng=None):
         super().__init__()
-        self.rng = np.random.default_rng(rng)
+        self._set_rng(rng)
 
     def forward(self, mu, log_var):
         mu, log_var = np.asarray(mu), np.asarray(log_var)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..functions import BOOK_EPSILON, rows, targets
+from ..functions import BOOK_EPSILON
+from ..targets import like, rows, targets
 from .base import Layer, private_copy
 
 
@@ -44,7 +45,7 @@ class SoftmaxCrossEntropy(Layer):
 
     def forward(self, x, t):
         self.t = t
-        x_rows, t = targets(x, t)
+        x_rows, t = targets(x, t, type(self).__name__)
         self.loss, self.y = ops.softmax_cross_entropy_forward(x_rows, t, *self.options, self.epsilon)
         if x_rows is not x:
             self.y = self.y.reshape(np.shape(x))
@@ -89,24 +90,20 @@ class SigmoidWithLoss(Layer):
         return ops.sigmoid_cross_entropy_backward(self.y, like(self.y, self.t), dout)
 
 
-def like(x, t):
-    """t in x's floating dtype, and in its shape where that differs in axes of length 1 only (else `ops` refuses it)."""
-    t = np.asarray(t)
-    if t.dtype.kind in "biu" and x.dtype.kind == "f":
-        t = t.astype(x.dtype)
-    return t.reshape(x.shape) if [n for n in t.shape if n != 1] == [n for n in x.shape if n != 1] else t
-
-
 class MeanSquaredError(Layer):
-    """Mean of (y - t)^2 over all elements -> float; y and t of one shape. The gradient is 2 * (y - t) * dout / size."""
+    """Mean of (y - t)^2 over all elements -> float; t in y's shape, but for axes of length 1.
+
+    The gradient is 2 * (y - t) * dout / size.
+    """
 
     loss: Any = None
     y: Any = None
     t: Any = None
 
     def forward(self, y, t):
-        self.y, self.t = y, t
-        total, size = ops.squared_error_forward(y, t), np.size(y)
+        self.y = y = np.asarray(y)
+        self.t = t = like(y, t)
+        total, size = ops.squared_error_forward(y, t), y.size
         self.loss = total / size if size else math.nan
         return self.loss
 

@@ -8,10 +8,30 @@ from .. import ops
 from .base import Layer, unpack_mask
 
 
-class Dropout(Layer):
+class Drawing:
+    """What draws from a generator `rng`. One that was not given (None) is replaced by a `Network` that has a seed."""
+
+    rng: Any
+    _found_rng: Any = None  # the generator that was made because none was given
+
+    def _set_rng(self, rng):
+        self.rng = np.random.default_rng(rng)
+        if rng is None:
+            self._found_rng = self.rng
+
+    def has_own_rng(self):
+        return self._found_rng is None or self.rng is not self._found_rng
+
+    def seed(self, seed):
+        """What the network does for a layer without a generator of its own."""
+        self.rng = self._found_rng = np.random.default_rng(seed)
+
+
+class Dropout(Drawing, Layer):
     """Dropout by the books' rule: training multiplies by the mask, evaluation by 1 - dropout_ratio. Book 1 ch. 6.
 
-    `rng` (None, a seed or a numpy.random.Generator) supplies one 64-bit key per training pass.
+    `rng` (None, a seed or a numpy.random.Generator) supplies one 64-bit key per training pass; in a `Network` with a
+    seed None is a generator of that network's.
     """
 
     _mask: Any = None
@@ -20,7 +40,7 @@ class Dropout(Layer):
     def __init__(self, dropout_ratio=0.5, rng=None):
         super().__init__()
         self.dropout_ratio = dropout_ratio
-        self.rng = np.random.default_rng(rng)
+        self._set_rng(rng)
 
     @property
     def mask(self):
@@ -38,7 +58,7 @@ class Dropout(Layer):
         return ops.dropout_backward(dout, self._mask)
 
 
-class Dropout2d(Layer):
+class Dropout2d(Drawing, Layer):
     """Dropout of whole channels of x (N, C, H, W), kept ones divided by 1 - dropout_ratio. As PyTorch's.
 
     Evaluation leaves x as it is. Unlike Dropout, which follows the books, the scaling is in training: the field's
@@ -51,7 +71,7 @@ class Dropout2d(Layer):
     def __init__(self, dropout_ratio=0.5, rng=None):
         super().__init__()
         self.dropout_ratio = dropout_ratio
-        self.rng = np.random.default_rng(rng)
+        self._set_rng(rng)
 
     @property
     def mask(self):
@@ -70,6 +90,16 @@ class Dropout2d(Layer):
 
     def backward(self, dout):
         return ops.dropout2d_backward(dout, self._mask, self._scale())
+
+
+def drawing(layer):
+    """The parts of a layer, itself included, that draw."""
+    if isinstance(layer, Drawing):
+        yield layer
+    for value in getattr(layer, "__dict__", {}).values():
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, Layer | Drawing):
+                yield from drawing(part)
 
 
 def draw_key(rng):

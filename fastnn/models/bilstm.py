@@ -1,11 +1,13 @@
 """A classifier of sequences by a bidirectional LSTM."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 from .. import layers
 from ..layers.base import Layer
+from ..targets import right
 from .base_model import Layered
 
 
@@ -64,4 +66,5 @@ class BiLSTMClassifier(Layered):
 
     def accuracy(self, x, t, lengths=None):
         """Share of x whose largest score is at the label."""
-        return float(np.mean(self.predict(x, lengths).argmax(axis=1) == t))
+        hits, count = right(self.predict(x, lengths), t, "BiLSTMClassifier.accuracy")
+        return hits / count if count else math.nan

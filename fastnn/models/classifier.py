@@ -1,11 +1,13 @@
 """What the classifiers of book 1 share: a dict of parameters, layers in order, a softmax loss at the end."""
 
+import math
 from collections import OrderedDict
 
 import numpy as np
 
 from .. import layers as fastnn_layers
 from ..gradient import numerical_gradient
+from ..targets import right
 from ..weights import load_weights, save_weights
 from .planned import Planned
 
@@ -82,7 +84,12 @@ class Classifier(Planned):
 
     def accuracy(self, x, t):
         """Share of x (N, ...) whose largest score is at t, labels (N,) or one-hot (N, V)."""
-        return float(np.mean(self.predict(x).argmax(axis=1) == _labels(t)))
+        hits, count = self._right(x, t)
+        return hits / count if count else math.nan
+
+    def _right(self, x, t):
+        """How many of x are classified as t says, of how many."""
+        return right(self.predict(x), t, f"{type(self).__name__}.accuracy")
 
     def gradient(self, x, t):
         """Backpropagation -> {name: gradient}, like `params`."""
@@ -118,12 +125,6 @@ class Classifier(Planned):
 
     def _training_loss(self, x, t):
         return self.loss(x, t)
-
-
-def _labels(t):
-    """Labels (N,) of labels or one-hot targets (N, V)."""
-    t = np.asarray(t)
-    return t if t.ndim == 1 else t.argmax(axis=1)
 
 
 def _names(params):

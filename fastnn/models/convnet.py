@@ -2,7 +2,9 @@
 
 import math
 
-from .classifier import Classifier, _labels
+import numpy as np
+
+from .classifier import Classifier
 
 
 class ConvNet(Classifier):
@@ -43,8 +45,7 @@ class ConvNet(Classifier):
 
     def _correct(self, x, t, batch_size):
         """How many of x are classified as t says."""
-        labels, correct = _labels(t), 0
-        for i in range(0, len(x), batch_size):
-            scores = self.predict(x[i : i + batch_size])
-            correct += int((scores.argmax(axis=1) == labels[i : i + batch_size]).sum())
-        return correct
+        t = np.asarray(t)
+        if len(t) != len(x):
+            raise ValueError(f"{type(self).__name__}.accuracy: x is {np.shape(x)} but t is {t.shape}")
+        return sum(self._right(x[i : i + batch_size], t[i : i + batch_size])[0] for i in range(0, len(x), batch_size))

@@ -1,5 +1,6 @@
 """Training: the loop of `Network.fit`, what listens to it, and checkpoints."""
 
+import contextlib
 import importlib.util
 import json
 import math
@@ -11,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..layers import SoftmaxCrossEntropy
 from ..optimizer import Optimizer
+from ..targets import check_targets, ignored_label
+from ..time_layers import TimeSoftmaxWithLoss
 from ..weights import load_weights, save_weights
 
 _FORMAT = "fastnn checkpoint 1"
@@ -184,6 +188,8 @@ class Fit:
     # ---- the loop --------------------------------------------------------------------------------------------------
 
     def run(self):
+        if self._validation is not None:
+            self._check_validation(*self._validation)
         self._tell("on_begin")
         with _Interruptible() as interrupt:
             while self.epoch < self.epochs and not self.stop:
@@ -236,15 +242,30 @@ class Fit:
             print(f"epoch {self.epoch}/{self.epochs}: {numbers} ({seconds:.1f} s)", flush=True)
         self._tell("on_epoch")
 
+    def _check_validation(self, x, t):
+        """Raise before the first step what validation would raise after an epoch."""
+        net, first = self.network, slice(self.batch_size)
+        try:
+            self._validate(x[first], t[first])  # shapes, dtypes, what a loss in Python asks for
+            if net.input_dtype is None:
+                V = len(net.layers[0].params[0])
+                if x.min() < 0 or x.max() >= V:
+                    raise IndexError(f"indices from {x.min()} to {x.max()}; layer 1 has {V} rows")
+            if isinstance(net.loss_layer, SoftmaxCrossEntropy | TimeSoftmaxWithLoss):
+                with _kept_states(net):
+                    shape = net.predict(x[first]).shape[1:]
+                check_targets(t, (len(x), *shape), type(net.loss_layer).__name__, ignored_label(net.loss_layer))
+        except (ValueError, TypeError, IndexError) as error:
+            raise type(error)(f"Network.fit: validation: {error}") from None
+
     def _validate(self, x, t):
         """Recurrent states start from zeros, and are afterwards what they were."""
-        net, states = self.network, list(_states(self.network))
-        numbers = {"val_loss": sum(net.loss(*part) * len(part[0]) for part in self._parts(x, t)) / len(x)}
-        if net.classifies:
-            right, count = map(sum, zip(*(net._right(*part) for part in self._parts(x, t)), strict=True))
-            numbers["val_accuracy"] = right / count
-        for _, layer, name, state in states:
-            setattr(layer, name, state)
+        net = self.network
+        with _kept_states(net):
+            numbers = {"val_loss": sum(net.loss(*part) * len(part[0]) for part in self._parts(x, t)) / len(x)}
+            if net.classifies:
+                right, count = map(sum, zip(*(net._right(*part) for part in self._parts(x, t)), strict=True))
+                numbers["val_accuracy"] = right / count if count else math.nan
         return numbers
 
     def _parts(self, x, t):
@@ -420,6 +441,18 @@ def _states(network):
     for i, layer in enumerate(network.leaves(), 1):
         if getattr(layer, "stateful", False):
             yield from ((i, layer, name, getattr(layer, name)) for name in ("h", "c") if hasattr(layer, name))
+
+
+@contextlib.contextmanager
+def _kept_states(network):
+    """Recurrent states start from zeros inside, and are afterwards what they were."""
+    states = list(_states(network))
+    network.reset_state()
+    try:
+        yield
+    finally:
+        for _, layer, name, state in states:
+            setattr(layer, name, state)
 
 
 def _state(generator):

@@ -18,6 +18,7 @@ from ..functions import BOOK_EPSILON
 from ..layers.base import pair
 from ..layers.branch import Branches
 from ..layers.random import draw_key
+from ..targets import labels_or_targets
 from .program import Buffer, straight
 
 
@@ -1042,18 +1043,16 @@ def _softmax_loss(program, layer, x):
         product = None
 
     def targets(t, n):
-        t = np.asarray(t)
-        if t.shape == (n, *x.shape) and not (time and t.ndim == 2):
-            if time:
-                t = t.argmax(axis=-1)
-            else:
-                return np.require(t, program.dtype, ["C_CONTIGUOUS", "ALIGNED"])
-        if t.size != n * rows or t.dtype.kind not in "iu":
-            raise ValueError(
-                f"Network: t is {t.dtype} {t.shape} but the scores are {(n, *x.shape)}; {type(layer).__name__} takes "
-                f"labels {(n, *leading)} or targets {(n, *x.shape)}"
-            )
-        return np.ascontiguousarray(t.reshape(n * rows))
+        if type(t) is np.ndarray and t.shape == (n, *leading) and t.dtype.kind in "iu":  # as below, sooner
+            t = t.reshape(n * rows)
+        else:
+            t = labels_or_targets(t, (n, *x.shape), f"Network: {type(layer).__name__}")
+        if t.ndim == 2 and not time:
+            return np.require(t, program.dtype, ["C_CONTIGUOUS", "ALIGNED"])
+        t = t.argmax(axis=-1) if t.ndim == 2 else t
+        if t.flags.c_contiguous and t.flags.aligned and t.dtype.isnative and t.dtype.kind != "b":
+            return t
+        return np.require(t, np.int8 if t.dtype.kind == "b" else t.dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
 
     def backward():
         if product is not None:
@@ -1066,8 +1065,9 @@ def _softmax_loss(program, layer, x):
 
 def _like(program, layer, x):
     def targets(t, n):
-        t = np.asarray(t)
-        shape = n, *x.shape
+        t, shape = np.asarray(t), (n, *x.shape)
+        if t.dtype.kind not in "biuf":
+            raise TypeError(f"Network: t has dtype {t.dtype}; {type(layer).__name__} takes numbers")
         if [k for k in t.shape if k != 1] != [k for k in shape if k != 1]:
             raise ValueError(
                 f"Network: t is {t.shape} but the scores are {shape}; {type(layer).__name__} takes equal shapes"
@@ -1106,6 +1106,16 @@ def _squared_error(program, layer, x):
         return dx
 
     return Loss(backward, targets, lambda n: n * size)
+
+
+def threshold(loss, last_layer, shape):
+    """Above which a score of an output (N, *shape) stands for 1; None where only the largest of several says something.
+
+    For a network with that loss and that last layer; see `targets`.
+    """
+    if isinstance(loss, layers.SigmoidWithLoss):
+        return 0.0
+    return 0.5 if isinstance(last_layer, layers.Sigmoid) and shape[-1:] == (1,) else None
 
 
 def lower_loss(program, layer, x):

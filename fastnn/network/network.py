@@ -11,8 +11,9 @@ import numpy as np
 from .. import backends, ops
 from ..layers import SigmoidWithLoss, SoftmaxCrossEntropy
 from ..layers.base import param
-from ..layers.loss import like
+from ..layers.random import drawing
 from ..optimizer import Adam
+from ..targets import ignored_label, right
 from ..time_layers import TimeSoftmaxWithLoss
 from ..weights import load_weights, save_weights
 from . import lowering
@@ -20,7 +21,7 @@ from .fit import fit
 from .plan import Plan, make_plan
 from .program import Program, buffers_in
 from .summary import summary
-from .updates import Updates, structure
+from .updates import Updates, check_numbers, structure
 
 _BLOCK_BYTES = 4 << 20  # of memory for what lies between the layers: larger inputs of predict go through in blocks
 _FEWEST, _BLOCK = 16, 1024  # samples of such a block
@@ -77,7 +78,8 @@ class Network:
 
     layers: a list; a layer's arrays are used as they are, in one dtype (`dtype`: float32 or float64; the inputs are
     converted to it). loss: a loss layer, forward(x, t) and backward(), or None for a network that only predicts. rng:
-    None, a seed or a numpy.random.Generator, from which `fit` draws. input_gradient: whether `backward` also gives the
+    None, a seed or a numpy.random.Generator, from which `fit` draws; unless it is None, layers that draw (Dropout) and
+    were given no rng of their own get generators from it, in order. input_gradient: whether `backward` also gives the
     gradient of x, if that is numbers. Each pass is planned for the shape of a sample when it is first seen: memory that
     is reused within the pass, activations in the products before them, no gradient that nobody needs. Layers that the
     plan does not know run in Python, as they are; `summary()` names them.
@@ -112,6 +114,10 @@ class Network:
         self.dtype: Any = np.dtype(np.float32)
         self._set_dtype()
         _networks.add(self)
+        if rng is not None:
+            parts = [part for layer in [*self.leaves(), loss] for part in drawing(layer)]
+            for part in {id(part): part for part in parts if not part.has_own_rng()}.values():
+                part.seed(int(self.rng.integers(2**63)))
 
     def _set_dtype(self):
         dtype = self._dtype()
@@ -199,28 +205,20 @@ class Network:
             return self._run("loss", train_flg, self._input(x), t)[0]
 
     def accuracy(self, x, t):
-        """Share of x (N, ...) whose largest score is at t: labels (N, ...) or one-hot. nan for no samples.
+        """Share of x (N, ...) whose class is that of t, which is what the loss takes. nan for no samples.
 
-        With a sigmoid's loss: share of the scores that are positive where t is 1 and not where it is 0. ValueError for
-        scores of a single class with another loss.
+        The class is that of the largest score, and labels that the loss ignores do not count; with a sigmoid's loss
+        each score is a class of its own, 1 where its probability is above 0.5. ValueError for scores of a single class
+        with another loss.
         """
         right, count = self._right(x, t)
         return right / count if count else math.nan
 
     def _right(self, x, t):
         """How many samples (or steps, or scores) are classified as t says, of how many."""
-        scores, t = self.predict(x), np.asarray(t)
-        if isinstance(self.loss_layer, SigmoidWithLoss):
-            t = like(scores, t)
-            found = scores > 0
-        elif scores.shape[-1:] in ((), (1,)):
-            raise ValueError(f"Network.accuracy: the scores are {scores.shape}; they must be those of several classes")
-        else:
-            t = t.argmax(axis=-1) if t.shape == scores.shape else t
-            found = scores.argmax(axis=-1)
-        if t.shape != found.shape:
-            raise ValueError(f"Network.accuracy: t is {t.shape} but the scores are {scores.shape}")
-        return int(np.sum(found == t)), t.size
+        scores = self.predict(x)
+        threshold = lowering.threshold(self.loss_layer, self.layers[-1], scores.shape)
+        return right(scores, t, "Network.accuracy", threshold, ignored_label(self.loss_layer))
 
     def gradient(self, x, t):
         """Backpropagation in training mode -> `grads`, the layers' own arrays, which the next call overwrites."""
@@ -259,6 +257,7 @@ class Network:
         A step whose loss is not finite changes nothing but the random numbers drawn, one that raises not even these.
         """
         with self._lock:
+            check_numbers(optimizer)
             return self._run("step", True, self._input(x), t, optimizer)[0]
 
     def fit(

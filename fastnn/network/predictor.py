@@ -13,6 +13,7 @@ import numpy as np
 from .. import backends, layers, time_layers
 from ..layers.base import Layer
 from ..layers.branch import Branches
+from ..targets import classes, one_class
 from . import lowering
 from .network import computed_dtype
 from .plan import Plan, native_plan
@@ -48,7 +49,7 @@ class Predictor:
     recurrent layers start from zeros at each call. Raises ValueError for samples of a shape that the layers do not take.
     """
 
-    _follows_input = False  # of pickles that do not say
+    _follows_input, _loss = False, None  # of pickles that do not say
 
     def __init__(self, net, dtype=None, input_shape=None):
         net = getattr(net, "network", net)  # of a model
@@ -63,6 +64,7 @@ class Predictor:
         self._indices = net.input_dtype is None
         self._follows_input = net.follows_input and dtype is None
         self._to_probabilities = _probabilities(net)
+        self._loss = layers.SigmoidWithLoss() if isinstance(net.loss_layer, _SIGMOID_LOSSES) else None
         shape = net.input_shape if input_shape is None else input_shape
         if shape is not None:
             shape = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
@@ -72,7 +74,8 @@ class Predictor:
         self._begin(shape)
 
     def _begin(self, shape):
-        self._results = _Results(self.layers, self.dtype, self._indices, self._follows_input, self._to_probabilities)
+        asked = self._indices, self._follows_input, self._to_probabilities, self._loss
+        self._results = _Results(self.layers, self.dtype, *asked)
         if shape is not None:
             self._results.get(_SCORES, shape, self.dtype)
         for name, (which, classes) in _METHODS.items():  # one call instead of two, where no subclass has its own
@@ -81,7 +84,7 @@ class Predictor:
 
     def __getstate__(self):
         """For copies and pickles: without the plans, which are made anew."""
-        names = "dtype", "layers", "_indices", "_follows_input", "_to_probabilities"
+        names = "dtype", "layers", "_indices", "_follows_input", "_to_probabilities", "_loss"
         return {name: vars(self)[name] for name in names} | {"input_shape": self.input_shape}
 
     def __setstate__(self, state):
@@ -115,7 +118,11 @@ class Predictor:
         return self._results.find(_PROBABILITIES, x).run(False, x, out)
 
     def predict_classes(self, x, out=None):
-        """The class of the largest score: x (N, ...) -> int64 (N, ...)."""
+        """The class of the largest score: x (N, ..., V) -> int64 (N, ...).
+
+        One output of a network with a sigmoid's loss, or of a last Sigmoid, has the classes 1, where the probability is
+        above 0.5, and 0: x (N, ..., 1) -> int64 (N, ...). ValueError for one output of any other network.
+        """
         return self._results.find(_SCORES, x).run(True, x, out)
 
     def latency(self, n=1, calls=1000):
@@ -149,9 +156,9 @@ class _Results:
     A method that is kept alone keeps this alive, which is all that it needs of the predictor.
     """
 
-    def __init__(self, frozen_layers, dtype, indices, follows_input, to_probabilities):
+    def __init__(self, frozen_layers, dtype, indices, follows_input, to_probabilities, loss):
         self.layers, self.dtype, self.indices = frozen_layers, dtype, indices
-        self.follows_input, self.to_probabilities = follows_input, to_probabilities
+        self.follows_input, self.to_probabilities, self.loss = follows_input, to_probabilities, loss
         self.first: list[Any] = [None, None]  # of scores and of probabilities: kept for good
         self._others: dict = {}  # (which, shape, dtype) -> _Frozen, the last one that was used at the end
         self.locks = _Locks()
@@ -230,7 +237,7 @@ class _Method:
     def plan(self):
         which = self._which if self._results.to_probabilities is not None else _SCORES
         first = self._results.first[which]
-        return None if first is None else first.native
+        return None if first is None or (self._classes and first.one_score) else first.native
 
 
 class _Locks:
@@ -284,10 +291,12 @@ class _Frozen:
         fewest = _FEWEST_SEQUENCES if sequences else _FEWEST
         self.block = max(fewest, min(_BLOCK, _CACHE_BYTES // max(program.arena_bytes, 1)))
         self._program = self._lower(results, shape, last, self.block)
+        self._threshold = lowering.threshold(results.loss, results.layers[-1], self.shape)
+        self.one_score = self.shape[-1:] in ((), (1,))  # whose class the largest does not say
         self.native = native_plan(self._program, self.y.buffer, share and share.native)
         # (x, out) of up to `block` samples, plain arrays -> out, None where an index is outside
         self._block_of_scores = self.native and self.native.function()
-        self._block_of_classes = self.native and self.native.function(classes=True)
+        self._block_of_classes = None if self.one_score else self.native and self.native.function(classes=True)
         if self._block_of_scores is None:
             self.native = None
         self._local = threading.local()  # plans in Python: one a thread
@@ -299,10 +308,10 @@ class _Frozen:
 
     def run(self, classes, x, out):
         """Scores or classes: one native call where up to `block` samples are as that takes them."""
-        if self.native is not None:
-            result = (self._block_of_classes if classes else self._block_of_scores)(x, out)
-            if result is not None:
-                return result
+        native = self._block_of_classes if classes else self._block_of_scores
+        result = None if native is None else native(x, out)
+        if result is not None:
+            return result
         return self.classes(x, out) if classes else self(x, out)
 
     def _lower(self, results, shape, last, capacity):
@@ -323,6 +332,14 @@ class _Frozen:
         return self._in_blocks(self._block_of_scores or self._in_python, x, out, self.shape, self.dtype)
 
     def classes(self, x, out=None):
+        if self.one_score:
+            if self._threshold is None:
+                raise ValueError(f"Predictor.predict_classes: {one_class(('N', *self.shape))}")
+            found = classes(self(x), self._threshold)
+            if out is None:
+                return found
+            self._output(out, found.shape, found.dtype)[...] = found
+            return out
         return self._in_blocks(self._block_of_classes or self._argmax, x, out, self.shape[:-1], np.dtype(np.int64))
 
     def _in_blocks(self, function, x, out, shape, dtype):
@@ -393,7 +410,7 @@ class _Frozen:
 
     def _argmax(self, x, out):
         scores = self._in_python(x, np.empty((len(x), *self.shape), self.dtype))
-        return np.argmax(scores, axis=-1, out=out)
+        return classes(scores, out=out)
 
 
 def _probabilities(net):

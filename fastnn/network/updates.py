@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .. import backends, ops, optimizer
+from ..ops._bounds import bounded
 from ..trainer import remove_duplicate
 from .program import straight, turned
 from .saved import Saved
@@ -21,6 +22,25 @@ UPDATES = {
     optimizer.Adam: ("adam_update", ("lr", "beta1", "beta2", "epsilon", "iter"), ("decoupled",)),
     optimizer.AdamW: ("adam_update", ("lr", "beta1", "beta2", "epsilon", "iter"), ("decoupled",)),
 }
+
+
+_NUMBERS = {cls: [name for name in (*names, *_TAIL) if name != "iter"] for cls, (_, names, _) in UPDATES.items()}
+_READ = {cls: attrgetter(*names) for cls, names in _NUMBERS.items()}
+_good: dict = {}  # class -> numbers that were found good last
+
+
+def check_numbers(rule):
+    """As the update itself does, but before a step does anything: ValueError for a number out of its interval."""
+    read = _READ.get(type(rule))
+    if read is None:
+        return
+    numbers, op = read(rule), UPDATES[type(rule)][0]
+    if numbers != _good.get(type(rule)):
+        for name, number in zip(_NUMBERS[type(rule)], numbers, strict=True):
+            bounded(op, name, number)
+        _good[type(rule)] = numbers
+    if hasattr(rule, "iter") and not rule.iter >= 0:
+        bounded(op, "step", rule.iter + 1)
 
 
 def structure(rule):

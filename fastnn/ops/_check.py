@@ -4,8 +4,12 @@ Fast path: ``result = backends.active.<op>(...)``. Only when that is None do the
 """
 
 import math
+import operator
 
 import numpy as np
+
+from ..targets import check_labels
+from ._bounds import bounded
 
 _COMPUTED = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -87,16 +91,21 @@ class Call:
             raise self.error(ValueError, f"activation {kind!r} is not one of {', '.join(ACTIVATIONS)}")
 
     def labels(self, t, n: int, classes: int, ignore_index=None) -> np.ndarray:
-        """Labels as int64 (n,); IndexError for one outside [-classes, classes) that is not ignore_index."""
-        t = np.require(t, np.int64, ["C_CONTIGUOUS", "ALIGNED"])
+        """Labels as int64 (n,); IndexError for one outside [0, classes) that is not ignore_index."""
         self.require(t.shape == (n,), f"t is {t.shape} but x has {n} rows; labels must have shape ({n},)")
-        bad = (t < -classes) | (t >= classes)
-        if ignore_index is not None:
-            bad &= t != ignore_index
-        if bad.any():
-            i = int(bad.argmax())
-            raise self.error(IndexError, f"t[{i}] is {t[i]}; labels must lie in [0, {classes})")
-        return t
+        check_labels(t, classes, self.op, ignore_index)
+        return np.require(t, np.int64, ["C_CONTIGUOUS", "ALIGNED"])
+
+    def whole(self, name: str, value) -> int:
+        """As an int; TypeError for what is no whole number."""
+        try:
+            return operator.index(value)
+        except TypeError:
+            raise self.error(TypeError, f"{name} is {value!r}; it must be a whole number") from None
+
+    def number(self, name: str, value) -> float:
+        """As a float, in the argument's interval of `_bounds`."""
+        return bounded(self.op, name, value)
 
     def number(self, name: str, value) -> float:
         """As a float in [0, inf)."""
@@ -139,10 +148,15 @@ class Call:
         self.require(out.shape == shape, f"{name} is {out.shape} but the result is {shape}")
         self.require(out.flags.writeable, f"{name} is read-only")
 
-    def deliver(self, result, *outs):
-        """The result(s) in the promised dtype, copied into the caller's arrays where given (whatever they overlap)."""
+    def taken(self, result):
+        """The result of a call with checked arguments, which no backend declines."""
         if result is None:
             raise self.error(RuntimeError, "the backend declined arguments that were checked; please report this")
+        return result
+
+    def deliver(self, result, *outs):
+        """The result(s) in the promised dtype, copied into the caller's arrays where given (whatever they overlap)."""
+        self.taken(result)
         single = not isinstance(result, tuple)
         results = (result,) if single else result
         done = []

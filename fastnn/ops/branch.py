@@ -1,7 +1,5 @@
 """Where the branches of a network meet and part."""
 
-import operator
-
 from .. import backends
 from ._check import Call
 
@@ -48,10 +46,7 @@ def _split(x, columns, a, b):
     call = Call("split")
     (x,) = call.floats(x=x)
     call.ndim(2, x=x)
-    try:
-        columns = operator.index(columns)
-    except TypeError:
-        raise call.error(TypeError, f"columns is {columns!r}; it must be a whole number") from None
+    columns = call.whole("columns", columns)
     call.require(0 <= columns <= x.shape[1], f"columns is {columns} but x is {x.shape}")
     call.check_out("a", a, (len(x), columns))
     call.check_out("b", b, (len(x), x.shape[1] - columns))

@@ -2,9 +2,11 @@
 
 Every update takes weight_decay (added to the gradient as weight_decay * p), clip_norm (> 0: gradients are scaled by
 min(1, clip_norm / (norm + 1e-6)), norm over all of them) and clip_value (> 0: clamped to +-clip_value), applied in the
-order norm, value, decay. Gradients are only read. A gradient may be a RowGradient: only its rows of parameter and state
-change then (for SGD and AdaGrad without weight decay, that is what the dense gradient does). Raises
-ValueError for lists or shapes that do not fit, TypeError for a dtype that is not float32 or float64. Book 1 ch. 6.
+order norm, value, decay. An option that is 0 is off: what it would multiply is not read. Gradients are only read. A
+gradient may be a RowGradient: only its rows of parameter and state change then (for SGD and AdaGrad without weight
+decay, that is what the dense gradient does). Raises
+ValueError for lists or shapes that do not fit and for numbers outside of their intervals (`ops/_bounds.py`), TypeError
+for a dtype that is not float32 or float64. Book 1 ch. 6.
 """
 
 import numpy as np
@@ -12,6 +14,9 @@ import numpy as np
 from .. import backends
 from ._check import Call
 from .embedding import RowGradient
+
+_PLAIN = ["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"]
+_FLAGS = "lookahead", "decoupled"
 
 
 def _update(op, *arguments):
@@ -22,10 +27,10 @@ def _update(op, *arguments):
     call = Call(op)
     names = list(backends.OPS[op].parameters)
     first = names.index("lr")
-    scalars = dict(zip(names[first:], arguments[first:], strict=True))
-    for name, value in scalars.items():
-        if not isinstance(value, (int, float, np.number, np.bool_)):
-            raise call.error(TypeError, f"{name} is {value!r}; it must be a number")
+    scalars = {
+        name: bool(value) if name in _FLAGS else call.number(name, value)
+        for name, value in zip(names[first:], arguments[first:], strict=True)
+    }
     names, columns = names[:first], [list(column) for column in arguments[:first]]
     for name, column in zip(names, columns, strict=True):
         call.require(
@@ -69,10 +74,9 @@ def _update(op, *arguments):
     # Mixed dtypes, strided or shared memory, rows: one parameter after the other, on copies where needed.
     for (p, by, *state), g in zip(zip(*columns, strict=True), gradients, strict=True):
         rows = by.rows if isinstance(by, RowGradient) else None
-        dtype, plain = p.dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"]
-        copies = [np.require(a if rows is None else a[rows], dtype, plain) for a in (p, *state)]
-        if update(*([a] for a in (copies[0], np.require(g, dtype, plain), *copies[1:])), *scalars.values()) is None:
-            raise call.error(RuntimeError, f"the {backends.active_name} backend declined plain arrays")
+        dtype = p.dtype.newbyteorder("=")
+        copies = [np.require(a if rows is None else a[rows], dtype, _PLAIN) for a in (p, *state)]
+        call.taken(update(*([a] for a in (copies[0], np.require(g, dtype, _PLAIN), *copies[1:])), *scalars.values()))
         for a, updated in zip((p, *state), copies, strict=True):
             if a is not updated:
                 a[... if rows is None else rows] = updated
@@ -155,43 +159,42 @@ def grad_norm(grads):
     if result is not None:
         return result
     call, grads = Call("grad_norm"), _values(grads)
-    return backends.checked.grad_norm(
-        [np.ascontiguousarray(call.array(f"grads[{i}]", g), np.float64) for i, g in enumerate(grads)]
-    )
+    plain = [np.require(call.array(f"grads[{i}]", g), np.float64, _PLAIN) for i, g in enumerate(grads)]
+    return call.taken(backends.checked.grad_norm(plain))
 
 
 def scale_arrays(arrays, scale):
     """arrays[i] *= scale, in place -> arrays."""
     if backends.active.scale_arrays(arrays, scale) is None:
         call, plain = Call("scale_arrays"), _values(arrays)
+        scale = call.number("scale", scale)
         for i, a in enumerate(plain):
             if not isinstance(a, np.ndarray) or a.dtype.kind != "f":
                 raise call.error(TypeError, f"arrays[{i}] must be an ndarray of floats")
             call.require(a.flags.writeable, f"arrays[{i}] is read-only")
         for a in plain:
-            a *= float(scale)
+            a *= scale
     return arrays
 
 
 def moving_average(arrays, values, momentum, factor=1.0):
     """arrays[i] = momentum * arrays[i] + (1 - momentum) * (values[i] * factor), in place -> arrays.
 
-    The running statistics of batch normalisation. Raises ValueError for lists or shapes that do not fit, TypeError for
-    arrays that are not float32 or float64.
+    The running statistics of batch normalisation. Raises ValueError for lists or shapes that do not fit and a momentum
+    outside [0, 1], TypeError for arrays that are not float32 or float64.
     """
     if backends.active.moving_average(arrays, values, momentum, factor) is None:
         call = Call("moving_average")
+        momentum, factor = call.number("momentum", momentum), call.number("factor", factor)
         call.require(len(arrays) == len(values), f"arrays has {len(arrays)} arrays but values has {len(values)}")
         for i, (a, value) in enumerate(zip(arrays, values, strict=True)):
             if not isinstance(a, np.ndarray) or a.dtype not in (np.float32, np.float64):
                 raise call.error(TypeError, f"arrays[{i}] must be an ndarray of float32 or float64")
-            call.require(a.shape == np.shape(value), f"arrays[{i}] is {a.shape} but values[{i}] is {np.shape(value)}")
+            value = call.array(f"values[{i}]", value)
+            call.require(a.shape == value.shape, f"arrays[{i}] is {a.shape} but values[{i}] is {value.shape}")
             call.require(a.flags.writeable, f"arrays[{i}] is read-only")
         for a, value in zip(arrays, values, strict=True):
-            [a[...]] = backends.checked.moving_average(
-                [np.array(a, a.dtype.newbyteorder("="), order="C")],
-                [np.require(value, a.dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])],
-                float(momentum),
-                float(factor),
-            )
+            dtype = a.dtype.newbyteorder("=")
+            now, new = np.array(a, dtype, order="C"), np.require(value, dtype, _PLAIN)
+            [a[...]] = call.taken(backends.checked.moving_average([now], [new], momentum, factor))
     return arrays

@@ -20,10 +20,10 @@ def dropout_forward(x, ratio, key, scale=1.0, out=None, mask=None):
 def _dropout_forward(x, ratio, key, scale, out, mask):
     call = Call("dropout_forward")
     (x,) = call.floats(x=x)
-    _draw(call, ratio, key)
+    ratio, key, scale = _draw(call, ratio, key, scale)
     call.check_out("out", out, x.shape)
     call.check_out("mask", mask, call.mask_shape(x.size), "uint8")
-    return call.deliver(backends.checked.dropout_forward(x, float(ratio), int(key), float(scale)), out, mask)
+    return call.deliver(backends.checked.dropout_forward(x, ratio, key, scale), out, mask)
 
 
 def dropout_backward(dout, mask, scale=1.0, dx=None):
@@ -37,7 +37,7 @@ def _dropout_backward(dout, mask, scale, dx):
     (dout,) = call.floats(dout=dout)
     mask = call.mask(mask, dout.size)
     call.check_out("dx", dx, dout.shape)
-    return call.deliver(backends.checked.dropout_backward(dout, mask, float(scale)), dx)
+    return call.deliver(backends.checked.dropout_backward(dout, mask, call.number("scale", scale)), dx)
 
 
 def legacy_dropout_forward(x, ratio, state, scale=1.0, out=None, mask=None, next_state=None):
@@ -62,7 +62,7 @@ def _legacy_dropout_forward(x, ratio, state, scale, out, mask, next_state):
     call.check_out("out", out, x.shape)
     call.check_out("mask", mask, call.mask_shape(x.size), "uint8")
     call.check_out("next_state", next_state, state.shape, "uint32")
-    result = backends.checked.legacy_dropout_forward(x, float(ratio), state, float(scale))
+    result = backends.checked.legacy_dropout_forward(x, call.number("ratio", ratio), state, call.number("scale", scale))
     return call.deliver(result, out, mask, next_state)
 
 
@@ -79,10 +79,10 @@ def dropout2d_forward(x, ratio, key, scale=1.0, out=None, mask=None):
 def _dropout2d_forward(x, ratio, key, scale, out, mask):
     call = Call("dropout2d_forward")
     (x,) = call.floats(x=x)
-    _draw(call, ratio, key)
+    ratio, key, scale = _draw(call, ratio, key, scale)
     call.check_out("out", out, x.shape)
     call.check_out("mask", mask, call.mask_shape(_channels(call, x=x)), "uint8")
-    return call.deliver(backends.checked.dropout2d_forward(x, float(ratio), int(key), float(scale)), out, mask)
+    return call.deliver(backends.checked.dropout2d_forward(x, ratio, key, scale), out, mask)
 
 
 def dropout2d_backward(dout, mask, scale=1.0, dx=None):
@@ -96,12 +96,13 @@ def _dropout2d_backward(dout, mask, scale, dx):
     (dout,) = call.floats(dout=dout)
     mask = call.mask(mask, _channels(call, dout=dout))
     call.check_out("dx", dx, dout.shape)
-    return call.deliver(backends.checked.dropout2d_backward(dout, mask, float(scale)), dx)
+    return call.deliver(backends.checked.dropout2d_backward(dout, mask, call.number("scale", scale)), dx)
 
 
-def _draw(call, ratio, key):
-    call.require(0 <= ratio <= 1, f"ratio is {ratio}; it must lie in [0, 1]")
+def _draw(call, ratio, key, scale):
+    ratio, key, scale = call.number("ratio", ratio), call.whole("key", key), call.number("scale", scale)
     call.require(0 <= key < 2**64, f"key is {key}; it must lie in [0, 2**64)")
+    return ratio, key, scale
 
 
 def _channels(call, **images):

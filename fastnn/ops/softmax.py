@@ -53,10 +53,10 @@ def _rows_backward(op, dout, y, dx):
 def softmax_cross_entropy_forward(x, t, weight=None, ignore_index=None, label_smoothing=0.0, epsilon=0.0, y=None):
     """Mean cross entropy of softmax(x) against t: x (N, V) -> (loss, y (N, V) = softmax(x)).
 
-    t: labels (N,) of any integer dtype (negative ones count from the end unless they are ignore_index) or targets
+    t: labels (N,) of any integer dtype (in [0, V) unless they are ignore_index) or targets
     (N, V), one-hot or soft; weight (V,): weight of each class; rows with label ignore_index do not count. epsilon = 0
     is the exact log-sum-exp loss (PyTorch's cross_entropy; with targets the mean is over N), epsilon > 0 the books'
-    -log(p + epsilon). Raises IndexError for a label outside [-V, V), ValueError for shapes that do not fit. Book 1
+    -log(p + epsilon). Raises IndexError for a label outside [0, V), ValueError for shapes that do not fit. Book 1
     ch. 5.
     """
     result = backends.active.softmax_cross_entropy_forward(x, t, weight, ignore_index, label_smoothing, epsilon, y)
@@ -67,12 +67,10 @@ def softmax_cross_entropy_forward(x, t, weight=None, ignore_index=None, label_sm
 
 def _softmax_cross_entropy_forward(x, t, weight, ignore_index, label_smoothing, epsilon, y):
     call = Call("softmax_cross_entropy_forward")
-    x, t, weight = _cross_entropy_arguments(call, "x", x, t, weight, ignore_index, label_smoothing)
+    x, t, *options = _cross_entropy_arguments(call, "x", x, t, weight, ignore_index, label_smoothing)
     call.check_out("y", y, x.shape)
-    call.require(epsilon >= 0, f"epsilon is {epsilon}; it must not be negative")
-    loss, p = backends.checked.softmax_cross_entropy_forward(
-        x, t, weight, ignore_index, float(label_smoothing), float(epsilon)
-    )
+    epsilon = call.number("epsilon", epsilon)
+    loss, p = call.taken(backends.checked.softmax_cross_entropy_forward(x, t, *options, epsilon))
     return loss, call.deliver(p, y)
 
 
@@ -90,12 +88,10 @@ def softmax_cross_entropy_backward(y, t, dout=1.0, weight=None, ignore_index=Non
 
 def _softmax_cross_entropy_backward(y, t, dout, weight, ignore_index, label_smoothing, dx):
     call = Call("softmax_cross_entropy_backward")
-    y, t, weight = _cross_entropy_arguments(call, "y", y, t, weight, ignore_index, label_smoothing)
+    y, t, *options = _cross_entropy_arguments(call, "y", y, t, weight, ignore_index, label_smoothing)
     call.check_out("dx", dx, y.shape)
-    result = backends.checked.softmax_cross_entropy_backward(
-        y, t, float(dout), weight, ignore_index, float(label_smoothing)
-    )
-    return call.deliver(result, dx)
+    dout = call.number("dout", dout)
+    return call.deliver(backends.checked.softmax_cross_entropy_backward(y, t, dout, *options), dx)
 
 
 def affine_softmax_cross_entropy(
@@ -119,19 +115,18 @@ def _affine_softmax_cross_entropy(
     call = Call("affine_softmax_cross_entropy")
     x, W, b = call.floats(optional=("b",), x=x, W=W, b=b)
     _check_affine(call, x, W, b)
-    t, weight = _targets_and_weight(
+    t, *options = _targets_and_options(
         call, f"x is {x.shape} and W is {W.shape}", (len(x), W.shape[1]), x.dtype, t, weight, ignore_index,
         label_smoothing,
     )  # fmt: skip
-    call.require(epsilon >= 0, f"epsilon is {epsilon}; it must not be negative")
+    epsilon = call.number("epsilon", epsilon)
     if gradient:
         call.check_out("dW", dW, W.shape)
         call.check_out("db", db, W.shape[1:])
         call.check_out("dx", None if dx is False else dx, x.shape)
     skipped = False if dx is False else None
-    loss, *gradients = backends.checked.affine_softmax_cross_entropy(
-        x, W, b, t, weight, ignore_index, float(label_smoothing), float(epsilon), bool(gradient), None, None, skipped
-    )
+    args = x, W, b, t, *options, epsilon, bool(gradient), None, None, skipped
+    loss, *gradients = call.taken(backends.checked.affine_softmax_cross_entropy(*args))
     if not gradient:
         return loss, None, None, None
     return loss, *call.deliver(tuple(gradients), None if dx is False else dx, dW, db)
@@ -141,11 +136,13 @@ def _cross_entropy_arguments(call, name, x, t, weight, ignore_index, label_smoot
     (x,) = call.floats(**{name: x})  # t and weight follow x: they do not decide the result's dtype
     call.ndim(2, **{name: x})
     given = f"{name} is {x.shape}"
-    return x, *_targets_and_weight(call, given, x.shape, x.dtype, t, weight, ignore_index, label_smoothing)
+    return x, *_targets_and_options(call, given, x.shape, x.dtype, t, weight, ignore_index, label_smoothing)
 
 
-def _targets_and_weight(call, given, shape, dtype, t, weight, ignore_index, label_smoothing):
-    """For scores of this shape; given: what it follows from, in words."""
+def _targets_and_options(call, given, shape, dtype, t, weight, ignore_index, label_smoothing):
+    """t, weight, ignore_index, label_smoothing for scores of this shape; given: what it follows from, in words."""
+    label_smoothing = call.number("label_smoothing", label_smoothing)
+    ignore_index = None if ignore_index is None else call.whole("ignore_index", ignore_index)
     t = call.array("t", t)
     if t.ndim == 2:
         call.require(t.shape == shape, f"t is {t.shape} but {given}; targets must be {shape}")
@@ -157,8 +154,7 @@ def _targets_and_weight(call, given, shape, dtype, t, weight, ignore_index, labe
     if weight is not None:
         weight = np.require(call.array("weight", weight), dtype, _PLAIN)
         call.require(weight.shape == shape[1:], f"weight is {weight.shape} but {given}; weight must be ({shape[1]},)")
-    call.require(0 <= label_smoothing <= 1, f"label_smoothing is {label_smoothing}; it must lie in [0, 1]")
-    return t, weight
+    return t, weight, ignore_index, label_smoothing
 
 
 def sigmoid_cross_entropy_forward(x, t, epsilon=0.0, y=None):
@@ -175,8 +171,8 @@ def _sigmoid_cross_entropy_forward(x, t, epsilon, y):
     call = Call("sigmoid_cross_entropy_forward")
     x, t = _with_targets(call, "x", x, t)
     call.check_out("y", y, x.shape)
-    call.require(epsilon >= 0, f"epsilon is {epsilon}; it must not be negative")
-    loss, p = backends.checked.sigmoid_cross_entropy_forward(x, t, float(epsilon))
+    epsilon = call.number("epsilon", epsilon)
+    loss, p = call.taken(backends.checked.sigmoid_cross_entropy_forward(x, t, epsilon))
     return loss, call.deliver(p, y)
 
 
@@ -190,7 +186,7 @@ def _sigmoid_cross_entropy_backward(y, t, dout, dx):
     call = Call("sigmoid_cross_entropy_backward")
     y, t = _with_targets(call, "y", y, t)
     call.check_out("dx", dx, y.shape)
-    return call.deliver(backends.checked.sigmoid_cross_entropy_backward(y, t, float(dout)), dx)
+    return call.deliver(backends.checked.sigmoid_cross_entropy_backward(y, t, call.number("dout", dout)), dx)
 
 
 def squared_error_forward(y, t):
@@ -198,7 +194,7 @@ def squared_error_forward(y, t):
     result = backends.active.squared_error_forward(y, t)
     if result is None:
         call = Call("squared_error_forward")
-        result = backends.checked.squared_error_forward(*_with_targets(call, "y", y, t))
+        result = call.taken(backends.checked.squared_error_forward(*_with_targets(call, "y", y, t)))
     return result
 
 
@@ -212,7 +208,7 @@ def _squared_error_backward(y, t, scale, dx):
     call = Call("squared_error_backward")
     y, t = _with_targets(call, "y", y, t)
     call.check_out("dx", dx, y.shape)
-    return call.deliver(backends.checked.squared_error_backward(y, t, float(scale)), dx)
+    return call.deliver(backends.checked.squared_error_backward(y, t, call.number("scale", scale)), dx)
 
 
 def _with_targets(call, name, x, t):

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..functions import rows
 from ..layers.base import Layer, grad, param, unpack_mask
 from ..layers.embedding import Embedding
 from ..layers.loss import SigmoidWithLoss
-from ..layers.random import draw_key
+from ..layers.random import Drawing, draw_key
+from ..targets import labels_or_targets, rows
 
 
 class TimeEmbedding(Embedding):
@@ -46,7 +46,8 @@ class TimeAffine(Layer):
 class TimeSoftmaxWithLoss(Layer):
     """Softmax and -log(y[t]), the mean over the positions that count -> float. Book 2 ch. 5.
 
-    xs (N, T, V), ts labels (N, T) or one-hot (N, T, V); labels equal to `ignore_label` do not count; nan if none does.
+    xs (N, T, V), ts labels (N, T) or targets (N, T, V), of which the largest is the label; labels equal to
+    `ignore_label` do not count; nan if none does.
     Exact: no number is added inside the log. backward turns the probabilities into the gradient, in their memory, so
     that it can be called once after each forward.
     """
@@ -55,10 +56,9 @@ class TimeSoftmaxWithLoss(Layer):
     _saved: Any = None
 
     def forward(self, xs, ts):
-        ts = np.asarray(ts)
-        if ts.ndim == 3:
-            ts = ts.argmax(axis=2)
-        labels = ts.reshape(-1)
+        labels = labels_or_targets(ts, np.shape(xs), "TimeSoftmaxWithLoss")
+        if labels.ndim == 2:
+            labels = labels.argmax(axis=1)
         loss, y = ops.softmax_cross_entropy_forward(rows(xs), labels, None, self.ignore_label)
         self._saved = labels, y, np.shape(xs)
         return loss
@@ -82,7 +82,7 @@ class TimeSigmoidWithLoss(SigmoidWithLoss):
     """Sigmoid and cross entropy, the mean over all of xs (N, T), ts (N, T) of 0 and 1 -> float. Book 2, `common`."""
 
 
-class TimeDropout(Layer):
+class TimeDropout(Drawing, Layer):
     """Inverted dropout: training multiplies by mask / (1 - ratio), evaluation (`train_flg` False) copies. Book 2 ch. 6.
 
     `rng` (None, a seed or a numpy.random.Generator) supplies one 64-bit key per training pass.
@@ -95,7 +95,7 @@ class TimeDropout(Layer):
         super().__init__()
         self.dropout_ratio = dropout_ratio
         self.train_flg = True
-        self.rng = np.random.default_rng(rng)
+        self._set_rng(rng)
 
     @property
     def mask(self):

@@ -4,27 +4,23 @@
 
 namespace fastnn {
 
-// What labels (or indices of rows) may be: in [0, V), or equal to `ignore`. Where they wrap, also in [-V, 0): counted
-// from the end.
+// What labels (or indices of rows) may be: in [0, V), or equal to `ignore`.
 struct LabelRange {
   idx V;
   const int64_t* ignore = nullptr;
-  bool wraps = false;
 };
 
 // Labels of any integer dtype and shape (plain memory) as the kernels take them: in [0, V), or -1 where they are
 // ignored. False if one is outside.
 template <class Label> bool read_labels(const void* from, idx n, LabelRange range, int64_t* to) {
   const Label* labels = static_cast<const Label*>(from);
-  const idx from_end = std::is_signed_v<Label> && range.wraps ? range.V : 0;
   bool good = true;
   for (idx i = 0; i < n; ++i) {
     const int64_t label = int64_t(labels[i]);
     const bool fits = std::is_signed_v<Label> || label >= 0;  // an unsigned one from 2^63 on is outside, never -1
-    const int64_t in_range = label + (label < 0 ? from_end : 0);
     const bool skip = range.ignore && fits && label == *range.ignore;
-    good &= skip | (in_range >= 0 && in_range < range.V);
-    to[i] = skip ? -1 : in_range;
+    good &= skip | (label >= 0 && label < range.V);
+    to[i] = skip ? -1 : label;
   }
   return good;
 }

@@ -137,7 +137,10 @@ struct Step {
   py::handle states[2] = {};  // null: not used
   bool decoupled = false;     // AdamW
   double rate = 0;            // the learning rate that multiplies its decay
+  bool in_range = true;       // what only this rule has, by the table of fastnn/ops/_bounds.py
 };
+
+bool divides(double epsilon) { return epsilon >= 1e-38 && finite_from_0(epsilon); }  // not 0 in float32
 
 py::object update(py::handle params, py::handle grads, const Step& step, double clip_norm) {
   if (is_empty_list(params) && is_empty_list(grads)) return py::reinterpret_borrow<py::object>(params);
@@ -164,6 +167,8 @@ py::object apply(Step (*rule)(Own...), const py::handle* a, std::index_sequence<
   const Real decay = Real::of(tail[0]), norm = Real::of(tail[1]), value = Real::of(tail[2]);
   if (!(good(std::get<I>(own)) && ... && (decay.ok && norm.ok && value.ok))) return py::none();
   Step step = rule(std::get<I>(own)...);
+  if (!step.in_range || std::isnan(step.rate) || !finite_from_0(decay) || !(norm >= 0) || !(value >= 0))
+    return py::none();
   step.settings.clip_value = value;
   step.settings.decoupled_decay = step.decoupled ? step.rate * decay : 0.0;
   step.settings.weight_decay = step.decoupled ? 0.0 : double(decay);
@@ -200,7 +205,7 @@ py::object scale_arrays(py::handle list, Real scale) {
 }
 
 py::object moving_average(py::handle list, py::handle values, Real momentum, Real factor) {
-  if (!momentum.ok || !factor.ok) return py::none();
+  if (!from_0_to_1(momentum) || !std::isfinite(factor)) return py::none();
   if (is_empty_list(list) && is_empty_list(values)) return py::reinterpret_borrow<py::object>(list);
   return by_dtype(first_item(list), [&]<class T>() -> py::object {
     Arrays<T> arrays;
@@ -216,26 +221,46 @@ void bind_optim(py::module_& m) {
   using H = py::handle;
 #define FASTNN_TAIL " weight_decay clip_norm clip_value"
   const py::object zero = py::float_(0.0), no = py::bool_(false);
-  define_update<[](Real lr) { return Step{Optimizer::sgd, {.lr = lr}}; }>(
+  define_update<[](Real lr) { return Step{.kind = Optimizer::sgd, .settings = {.lr = lr}, .rate = lr}; }>(
       m, "sgd_update", "params grads lr" FASTNN_TAIL, {zero, zero, zero});
   define_update<[](H v, Real lr, Real momentum) {
-    return Step{Optimizer::momentum, {.lr = lr, .first = momentum}, {v}};
+    return Step{.kind = Optimizer::momentum,
+                .settings = {.lr = lr, .first = momentum},
+                .states = {v},
+                .rate = lr,
+                .in_range = from_0_to_1(momentum)};
   }>(m, "momentum_update", "params grads v lr momentum" FASTNN_TAIL, {zero, zero, zero});
   define_update<[](H v, Real lr, Real momentum, bool lookahead) {
-    return Step{Optimizer::nesterov, {.lr = lr, .first = momentum, .lookahead = lookahead}, {v}};
+    return Step{.kind = Optimizer::nesterov,
+                .settings = {.lr = lr, .first = momentum, .lookahead = lookahead},
+                .states = {v},
+                .rate = lr,
+                .in_range = from_0_to_1(momentum)};
   }>(m, "nesterov_update", "params grads v lr momentum lookahead" FASTNN_TAIL, {zero, zero, zero});
   define_update<[](H h, Real lr, Real epsilon) {
-    return Step{Optimizer::adagrad, {.lr = lr, .epsilon = epsilon}, {h}};
+    return Step{.kind = Optimizer::adagrad,
+                .settings = {.lr = lr, .epsilon = epsilon},
+                .states = {h},
+                .rate = lr,
+                .in_range = divides(epsilon)};
   }>(m, "adagrad_update", "params grads h lr epsilon" FASTNN_TAIL, {zero, zero, zero});
   define_update<[](H h, Real lr, Real decay_rate, Real epsilon) {
-    return Step{Optimizer::rmsprop, {.lr = lr, .first = decay_rate, .epsilon = epsilon}, {h}};
+    return Step{.kind = Optimizer::rmsprop,
+                .settings = {.lr = lr, .first = decay_rate, .epsilon = epsilon},
+                .states = {h},
+                .rate = lr,
+                .in_range = from_0_to_1(decay_rate) && divides(epsilon)};
   }>(m, "rmsprop_update", "params grads h lr decay_rate epsilon" FASTNN_TAIL, {zero, zero, zero});
   define_update<[](H ms, H vs, Real lr, Real beta1, Real beta2, Real epsilon, Real step, bool decoupled) {
-    return Step{Optimizer::adam,
-                {.lr = adam_rate(lr, beta1, beta2, step), .first = beta1, .second = beta2, .epsilon = epsilon},
-                {ms, vs},
-                decoupled,
-                lr};
+    const bool in_range = from_0_to_1(beta1) && beta1 < 1 && from_0_to_1(beta2) && beta2 < 1 && divides(epsilon) &&
+                          step >= 1 && step <= 0x1p53;
+    return Step{
+        .kind = Optimizer::adam,
+        .settings = {.lr = adam_rate(lr, beta1, beta2, step), .first = beta1, .second = beta2, .epsilon = epsilon},
+        .states = {ms, vs},
+        .decoupled = decoupled,
+        .rate = lr,
+        .in_range = in_range};
   }>(m, "adam_update", "params grads m v lr beta1 beta2 epsilon step decoupled" FASTNN_TAIL, {no, zero, zero, zero});
 #undef FASTNN_TAIL
   define<grad_norm>(m, "grad_norm", "grads");

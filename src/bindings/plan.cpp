@@ -783,7 +783,7 @@ class Plan {
     if (count != rows)
       throw py::value_error(name + " is " + text(a) + " but there are " + std::to_string(rows) + " rows");
     if (!read_integers(state, a, i))
-      throw py::index_error(name + " must be integers in [" + std::to_string(slot.may_be_targets ? -slot.V : 0) + ", " +
+      throw py::index_error(name + " must be integers in [0, " +
                             std::to_string(slot.V) + ")");
   }
   int64_t* labels_at(const State& state, size_t i) const {
@@ -793,7 +793,7 @@ class Plan {
   bool read_integers(State& state, const ArrayProxy* a, size_t i) const {
     const Slot& slot = slots_[i];
     state.labels[i] = {labels_at(state, i), nullptr};
-    return read_labels(a, {slot.V, slot.ignores ? &slot.ignore : nullptr, slot.may_be_targets}, labels_at(state, i));
+    return read_labels(a, {slot.V, slot.ignores ? &slot.ignore : nullptr}, labels_at(state, i));
   }
 
   void read_scalars(State& state, const py::tuple& scalars) const {

@@ -26,7 +26,7 @@ py::object dropout_forward(py::handle x_, Real ratio, py::handle key_, Real scal
   return by_dtype(x_, [&]<class T>() -> py::object {
     const In<T> x(x_);
     uint64_t key;
-    if (!x || !(ratio >= 0 && ratio <= 1) || !scale.ok || !parse_key(key_, key)) return py::none();
+    if (!x || !from_0_to_1(ratio) || !scale.ok || !parse_key(key_, key)) return py::none();
     Out<T> out(out_, x.nd(), x.shape(), {x.range()});
     if (!out) return py::none();
     Out<uint8_t> mask(mask_, {mask_bytes(x.size())}, {x.range(), out.range()});
@@ -90,7 +90,7 @@ py::object dropout2d_forward(py::handle x_, Real ratio, py::handle key_, Real sc
   return by_dtype(x_, [&]<class T>() -> py::object {
     const In<T> x(x_);
     uint64_t key;
-    if (!x || x.nd() < 2 || !(ratio >= 0 && ratio <= 1) || !scale.ok || !parse_key(key_, key)) return py::none();
+    if (!x || x.nd() < 2 || !from_0_to_1(ratio) || !scale.ok || !parse_key(key_, key)) return py::none();
     Out<T> out(out_, x.nd(), x.shape(), {x.range()});
     if (!out) return py::none();
     const idx channels = x.dim(0) * x.dim(1);

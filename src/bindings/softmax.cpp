@@ -63,7 +63,7 @@ template <class T> class Target {
   Target(py::handle t, idx N, idx V, py::handle weight, py::handle ignore_index, double smoothing, idx scratch_numbers)
       : V_(V), weight_(weight, V), scratch_(size_t(N + scratch_numbers) * 8) {
     const ArrayProxy* a = as_array(t, kPlain, -1);
-    if (!a || !weight_ || !(smoothing >= 0 && smoothing <= 1)) return;
+    if (!a || !weight_ || !from_0_to_1(smoothing)) return;
     view_ = {nullptr, nullptr, weight_.data(), smoothing};
     if (a->nd == 2) {
       if (a->dimensions[0] != N || a->dimensions[1] != V) return;
@@ -85,7 +85,7 @@ template <class T> class Target {
         if (overflow) return;
       }
       view_.labels = scratch_.template as<int64_t>();
-      good_ = read_labels(a, {V, ignore_index.is_none() ? nullptr : &ignore, true}, scratch_.template as<int64_t>());
+      good_ = read_labels(a, {V, ignore_index.is_none() ? nullptr : &ignore}, scratch_.template as<int64_t>());
       range_ = {a->data, a->data + N};  // labels were copied: only an output that starts here is refused
     }
   }
@@ -118,7 +118,7 @@ py::object softmax_cross_entropy_forward(py::handle x_, py::handle t_, py::handl
                                          Real label_smoothing, Real epsilon, py::handle y_) {
   return by_dtype(x_, [&]<class T>() -> py::object {
     const In<T> x(x_, 2);
-    if (!x || !(epsilon >= 0)) return py::none();
+    if (!x || !finite_from_0(epsilon)) return py::none();
     const idx N = x.dim(0), V = x.dim(1);
     const auto& kernels = active<T>().softmax;
     const Target<T> t(t_, N, V, weight_, ignore_index, label_smoothing, kernels.row_blocks(N, V));
@@ -160,7 +160,7 @@ py::object affine_softmax_cross_entropy(py::handle x_, py::handle W_, py::handle
   const Weights own(W_), to(dW_);
   return by_dtype(x_, [&]<class T>() -> py::object {
     const In<T> x(x_, 2), W(own.plain, 2);
-    if (!x || !W || x.dim(1) != W.dim(own.flipped) || !(epsilon >= 0)) return py::none();
+    if (!x || !W || x.dim(1) != W.dim(own.flipped) || !finite_from_0(epsilon)) return py::none();
     const idx N = x.dim(0), D = x.dim(1), V = W.dim(!own.flipped);
     const OptionalVec<T> b(b_, V);
     if (!b) return py::none();
@@ -189,7 +189,7 @@ py::object affine_softmax_cross_entropy(py::handle x_, py::handle W_, py::handle
 py::object sigmoid_cross_entropy_forward(py::handle x_, py::handle t_, Real epsilon, py::handle y_) {
   return by_dtype(x_, [&]<class T>() -> py::object {
     const In<T> x(x_), t(t_);
-    if (!x || !t || !x.same_shape(t) || !(epsilon >= 0)) return py::none();
+    if (!x || !t || !x.same_shape(t) || !finite_from_0(epsilon)) return py::none();
     Out<T> y(y_, x.nd(), x.shape(), {x.range(), t.range()});
     if (!y) return py::none();
     const auto& kernels = active<T>().softmax;

@@ -51,6 +51,14 @@ template <class T, class F> void for_blocks(const OptimArray<T>* arrays, idx cou
   run_parts(arrays, count, cost, body, &f);
 }
 
+// factor * v + rest; rest alone where the factor is 0: what is switched off is not read, as 0 * inf would be NaN.
+template <class T> struct Share {
+  Simd<T> factor;
+  bool counts;
+  explicit Share(double value) : factor(broadcast(T(value))), counts(value != 0) {}
+  Simd<T> of(Simd<T> v, Simd<T> rest) const { return counts ? fma(factor, v, rest) : rest; }
+};
+
 // One rule each: step() changes the parameter p and the states s and t, given the gradient g.
 template <class T> struct Sgd {
   static constexpr int kStates = 0;
@@ -60,24 +68,27 @@ template <class T> struct Sgd {
 };
 template <class T> struct Momentum {
   static constexpr int kStates = 1;
-  Simd<T> lr, momentum;
-  explicit Momentum(const OptimSettings& o) : lr(broadcast(T(o.lr))), momentum(broadcast(T(o.first))) {}
+  Simd<T> lr;
+  Share<T> momentum;
+  explicit Momentum(const OptimSettings& o) : lr(broadcast(T(o.lr))), momentum(o.first) {}
   void step(Simd<T>& p, Simd<T> g, Simd<T>& v, Simd<T>&) const {
-    v = fma(momentum, v, -lr * g);
+    v = momentum.of(v, -lr * g);
     p += v;
   }
 };
 template <class T, bool lookahead> struct Nesterov {
   static constexpr int kStates = 1;
-  Simd<T> lr, momentum, square, ahead;
+  Simd<T> lr;
+  Share<T> momentum, square;
+  Simd<T> ahead;
   explicit Nesterov(const OptimSettings& o)
       : lr(broadcast(T(o.lr))),
-        momentum(broadcast(T(o.first))),
-        square(broadcast(T(o.first * o.first))),
+        momentum(o.first),
+        square(o.first * o.first),
         ahead(broadcast(T((1 + o.first) * o.lr))) {}
   void step(Simd<T>& p, Simd<T> g, Simd<T>& v, Simd<T>&) const {
-    const Simd<T> v_new = fma(momentum, v, -lr * g);
-    p += fma(square, lookahead ? v_new : v, -ahead * g);
+    const Simd<T> v_new = momentum.of(v, -lr * g);
+    p += square.of(lookahead ? v_new : v, -ahead * g);
     v = v_new;
   }
 };
@@ -92,31 +103,37 @@ template <class T> struct AdaGrad {
 };
 template <class T> struct RmsProp {
   static constexpr int kStates = 1;
-  Simd<T> lr, decay, rest, epsilon;
+  Simd<T> lr;
+  Share<T> decay;
+  Simd<T> rest, epsilon;
   explicit RmsProp(const OptimSettings& o)
       : lr(broadcast(T(o.lr))),
-        decay(broadcast(T(o.first))),
+        decay(o.first),
         rest(broadcast(T(1 - o.first))),
         epsilon(broadcast(T(o.epsilon))) {}
   void step(Simd<T>& p, Simd<T> g, Simd<T>& h, Simd<T>&) const {
-    h = fma(decay, h, rest * g * g);
+    h = decay.of(h, rest * g * g);
     p -= lr * g / (sqrt(h) + epsilon);
   }
 };
 template <class T>
 struct Adam {  // lr is the bias-corrected step size; decay = 0, or learning rate * weight decay (AdamW)
   static constexpr int kStates = 2;
-  Simd<T> lr, rest1, rest2, epsilon, keep;
+  Simd<T> lr, rest1, rest2, epsilon;
+  Share<T> keep;
+  bool averages1, averages2;  // false: beta is 0
   explicit Adam(const OptimSettings& o)
       : lr(broadcast(T(o.lr))),
         rest1(broadcast(T(1 - o.first))),
         rest2(broadcast(T(1 - o.second))),
         epsilon(broadcast(T(o.epsilon))),
-        keep(broadcast(T(o.decoupled_decay))) {}
+        keep(-o.decoupled_decay),
+        averages1(o.first != 0),
+        averages2(o.second != 0) {}
   void step(Simd<T>& p, Simd<T> g, Simd<T>& m, Simd<T>& v) const {
-    p = fma(-keep, p, p);
-    m = fma(rest1, g - m, m);
-    v = fma(rest2, fma(g, g, -v), v);
+    p = keep.of(p, p);
+    m = averages1 ? fma(rest1, g - m, m) : g;
+    v = averages2 ? fma(rest2, fma(g, g, -v), v) : g * g;
     p -= lr * m / (sqrt(v) + epsilon);
   }
 };
@@ -129,9 +146,9 @@ template <class T, class Rule> inline void optim_vector(const OptimArray<T>& a, 
   if constexpr (Rule::kStates >= 1) s = get(a.s);
   if constexpr (Rule::kStates >= 2) t = get(a.t);
   if (modified) {
-    g *= broadcast(T(o.grad_scale));
+    if (o.grad_scale != 1) g *= broadcast(T(o.grad_scale));
     if (o.clip_value > 0) g = min_nan(max_nan(g, broadcast(T(-o.clip_value))), broadcast(T(o.clip_value)));
-    g = fma(broadcast(T(o.weight_decay)), p, g);
+    if (o.weight_decay != 0) g = fma(broadcast(T(o.weight_decay)), p, g);
   }
   rule.step(p, g, s, t);
   put(a.p, p);
@@ -204,11 +221,14 @@ template <class T> void scale_arrays(const OptimArray<T>* arrays, idx count, T s
   });
 }
 
-// p = momentum * p + (1 - momentum) * (g * factor), rounded as NumPy does
+// p = momentum * p + (1 - momentum) * (g * factor), rounded as NumPy does; what is times 0 is not read
 template <class T> void moving_average(const OptimArray<T>* arrays, idx count, double momentum, double factor) {
   const T old = T(momentum), rest = T(1 - momentum), scale = T(factor);
   for_blocks(arrays, count, 8, [=](const OptimArray<T>& a, idx begin, idx end, idx) {
-    for (idx i = begin; i < end; ++i) a.p[i] = old * a.p[i] + rest * (a.g[i] * scale);
+    if (old == 0)
+      for (idx i = begin; i < end; ++i) a.p[i] = rest * (a.g[i] * scale);
+    else if (rest != 0)
+      for (idx i = begin; i < end; ++i) a.p[i] = old * a.p[i] + rest * (a.g[i] * scale);
   });
 }
 

@@ -33,11 +33,9 @@ def _log_softmax_backward(rng, dtype, N, V):
 
 
 def _targets(rng, dtype, N, V, target, weighted, ignore_index, all_ignored):
-    """t and weight; target is an integer dtype's name, "negative", "onehot" or "soft"."""
+    """t and weight; target is an integer dtype's name, "onehot" or "soft"."""
     labels = rng.integers(0, V, N)
-    if target == "negative":
-        t = np.where(rng.random(N) < 0.5, labels - V, labels)
-    elif target == "onehot":
+    if target == "onehot":
         t = np.eye(V, dtype=dtype)[labels]
     elif target == "soft":
         t = numpy_backend.softmax_forward(normal(rng, dtype, N, V))
@@ -118,7 +116,7 @@ _ROWS = (
 )
 
 
-_LABELS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "negative", "onehot", "soft"]
+_LABELS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "onehot", "soft"]
 
 
 _LOSS_OPTIONS = [

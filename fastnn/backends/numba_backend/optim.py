@@ -14,7 +14,8 @@ def _clipped(g, p, factor, limit, weight_decay):
     return g + weight_decay * p if weight_decay != 0 else g
 
 
-# The numbers come as float64 and are used in the dtype of the arrays: T(number).
+# The numbers come as float64 and are used in the dtype of the arrays: T(number). One that is 0 switches its term off:
+# 0 * inf would be NaN.
 @_kernel
 def _sgd(p, grad, factor, limit, weight_decay, lr):
     T = p.dtype.type
@@ -28,12 +29,13 @@ def _momentum(p, grad, v, factor, limit, weight_decay, lr, momentum, of_new, of_
     """v = momentum * v - lr * g; p += of_new * v + of_old * (v before) - of_g * g."""
     T = p.dtype.type
     f, c, w, rate, keep = T(factor), T(limit), T(weight_decay), T(lr), T(momentum)
-    a_new, a_old, a_g = T(of_new), T(of_old), T(of_g)
+    a_new, a_old, a_g, zero = T(of_new), T(of_old), T(of_g), T(0)
     for i in range(p.size):
         g, old = _clipped(grad[i], p[i], f, c, w), v[i]
-        new = keep * old - rate * g
+        new = (keep * old if keep != 0 else zero) - rate * g
         v[i] = new
-        p[i] += a_new * new + a_old * old - a_g * g
+        step = (a_new * new if a_new != 0 else zero) + (a_old * old if a_old != 0 else zero)
+        p[i] += step - a_g * g if a_g != 0 else step
 
 
 @_kernel
@@ -43,7 +45,7 @@ def _adaptive(p, grad, h, factor, limit, weight_decay, lr, decay, gain, epsilon)
     f, c, w, rate, keep, share, eps = T(factor), T(limit), T(weight_decay), T(lr), T(decay), T(gain), T(epsilon)
     for i in range(p.size):
         g = _clipped(grad[i], p[i], f, c, w)
-        new = keep * h[i] + share * (g * g)
+        new = (keep * h[i] if keep != 0 else T(0)) + share * (g * g)
         h[i] = new
         p[i] -= rate * g / (np.sqrt(new) + eps)
 
@@ -55,10 +57,10 @@ def _adam(p, grad, m, v, factor, limit, weight_decay, a, gain1, gain2, epsilon, 
     less = T(shrink)
     for i in range(p.size):
         g = _clipped(grad[i], p[i], f, c, w)
-        mean = m[i] + share1 * (g - m[i])
-        square = v[i] + share2 * (g * g - v[i])
+        mean = m[i] + share1 * (g - m[i]) if share1 != 1 else g
+        square = v[i] + share2 * (g * g - v[i]) if share2 != 1 else g * g
         m[i], v[i] = mean, square
-        p[i] = (p[i] - less * p[i]) - rate * mean / (np.sqrt(square) + eps)
+        p[i] = (p[i] - less * p[i] if less != 0 else p[i]) - rate * mean / (np.sqrt(square) + eps)
 
 
 def _update(kernel, params, grads, states, weight_decay, clip_norm, clip_value, *numbers):

@@ -1,4 +1,7 @@
-"""Update rules: lists of arrays of any shape, updated in place; grads are only read."""
+"""Update rules: lists of arrays of any shape, updated in place; grads are only read.
+
+What an option switches off (momentum 0, weight decay 0) is not read: 0 times infinity would be NaN.
+"""
 
 import math
 
@@ -20,8 +23,20 @@ def scale_arrays(arrays, scale):
 def moving_average(arrays, values, momentum, factor=1.0):
     """arrays[i] = momentum * arrays[i] + (1 - momentum) * (values[i] * factor), in place -> arrays."""
     for a, value in zip(arrays, values, strict=True):
-        a[...] = momentum * a + (1 - momentum) * (value * factor)
+        if momentum == 0:
+            a[...] = value * factor
+        elif momentum != 1:
+            a[...] = momentum * a + (1 - momentum) * (value * factor)
     return arrays
+
+
+def _scale(a, factor):
+    """a *= factor, in place; 0 where the factor is 0, whatever a was."""
+    if factor == 0:
+        a[...] = 0
+    else:
+        a *= factor
+    return a
 
 
 def _steps(params, grads, weight_decay, clip_norm, clip_value):
@@ -47,7 +62,7 @@ def sgd_update(params, grads, lr, weight_decay=0.0, clip_norm=0.0, clip_value=0.
 def momentum_update(params, grads, v, lr, momentum, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
     """v = momentum * v - lr * g; p += v."""
     for (p, g), v_ in zip(_steps(params, grads, weight_decay, clip_norm, clip_value), v, strict=True):
-        v_ *= momentum
+        _scale(v_, momentum)
         v_ -= lr * g
         p += v_
     return params
@@ -59,6 +74,10 @@ def nesterov_update(params, grads, v, lr, momentum, lookahead, weight_decay=0.0,
     Book 2 takes the new v (lookahead True), book 1 the old one.
     """
     for (p, g), v_ in zip(_steps(params, grads, weight_decay, clip_norm, clip_value), v, strict=True):
+        if momentum == 0:
+            v_[...] = -lr * g
+            p += v_
+            continue
         v_new = momentum * v_ - lr * g
         p += momentum * momentum * (v_new if lookahead else v_) - (1 + momentum) * lr * g
         v_[...] = v_new
@@ -76,7 +95,7 @@ def adagrad_update(params, grads, h, lr, epsilon, weight_decay=0.0, clip_norm=0.
 def rmsprop_update(params, grads, h, lr, decay_rate, epsilon, weight_decay=0.0, clip_norm=0.0, clip_value=0.0):
     """h = decay_rate * h + (1 - decay_rate) * g^2; p -= lr * g / (sqrt(h) + epsilon)."""
     for (p, g), h_ in zip(_steps(params, grads, weight_decay, clip_norm, clip_value), h, strict=True):
-        h_ *= decay_rate
+        _scale(h_, decay_rate)
         h_ += (1 - decay_rate) * g * g
         p -= lr * g / (np.sqrt(h_) + epsilon)
     return params
@@ -94,9 +113,9 @@ def adam_update(
     a = lr * math.sqrt(1 - beta2**step) / (1 - beta1**step)
     pairs = _steps(params, grads, 0.0 if decoupled else weight_decay, clip_norm, clip_value)
     for (p, g), m_, v_ in zip(pairs, m, v, strict=True):
-        if decoupled:
+        if decoupled and weight_decay != 0:
             p -= lr * weight_decay * p
-        m_ += (1 - beta1) * (g - m_)
-        v_ += (1 - beta2) * (g * g - v_)
+        m_[...] = m_ + (1 - beta1) * (g - m_) if beta1 != 0 else g
+        v_[...] = v_ + (1 - beta2) * (g * g - v_) if beta2 != 0 else g * g
         p -= a * m_ / (np.sqrt(v_) + epsilon)
     return params

@@ -41,12 +41,11 @@ def log_softmax_backward(dout, y, dx=None):
 
 def _counted_labels(t, classes, weight, ignore_index, dtype):
     """Rows that count, their labels in [0, classes), their weights and the divisor of the loss, the sum of these."""
-    t = t.astype(np.int64)
     rows = np.arange(len(t)) if ignore_index is None else np.flatnonzero(t != ignore_index)
     labels = t[rows]
-    labels[labels < 0] += classes
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         raise IndexError(f"labels must lie in [0, {classes})")
+    labels = labels.astype(np.int64)
     w = np.ones(len(rows), dtype) if weight is None else weight[labels]
     return rows, labels, w, w.sum(dtype=np.float64)
 

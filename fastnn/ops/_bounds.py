@@ -1,0 +1,81 @@
+"""Where the numbers that operations take must lie: the table of intervals, and the one function that reads it.
+
+Native functions compare with the same intervals (`finite_from_0` and the like in src/bindings/array.h) and decline what
+lies outside, so that this is asked for on the slow path only. Tests hold each row against all backends.
+"""
+
+import math
+from typing import NamedTuple
+
+
+class Interval(NamedTuple):
+    """Numbers from low to high; an open end is not one of them. NaN is in none."""
+
+    low: float
+    high: float
+    open_low: bool
+    open_high: bool
+
+    @classmethod
+    def read(cls, text):
+        """As mathematics writes it: "[0, 1)"."""
+        low, high = text[1:-1].split(",")
+        return cls(float(low), float(high), text[0] == "(", text[-1] == ")")
+
+    def __contains__(self, value):
+        above = self.low < value if self.open_low else self.low <= value
+        return above and (value < self.high if self.open_high else value <= self.high)
+
+    def __str__(self):
+        low, high = (f"{end:.17g}" for end in (self.low, self.high))
+        return f"{'(' if self.open_low else '['}{low}, {high}{')' if self.open_high else ']'}"
+
+
+# A rate is any number but NaN: a negative one climbs. What is added to a root that is divided by must not be 0 in
+# float32. A norm of inf clips nothing.
+_ANY, _FINITE = "[-inf, inf]", "(-inf, inf)"
+_DIVIDES = "[1e-38, inf)"
+_UPDATE = {"lr": _ANY, "weight_decay": "[0, inf)", "clip_norm": "[0, inf]", "clip_value": "[0, inf]"}
+_NORM = {"epsilon": "[0, inf)"}
+
+_TABLE = {
+    "sgd_update": _UPDATE,
+    "momentum_update": _UPDATE | {"momentum": "[0, 1]"},
+    "nesterov_update": _UPDATE | {"momentum": "[0, 1]"},
+    "adagrad_update": _UPDATE | {"epsilon": _DIVIDES},
+    "rmsprop_update": _UPDATE | {"decay_rate": "[0, 1]", "epsilon": _DIVIDES},
+    "adam_update": _UPDATE
+    | {"beta1": "[0, 1)", "beta2": "[0, 1)", "epsilon": _DIVIDES, "step": "[1, 9007199254740992]"},  # 2^53
+    "moving_average": {"momentum": "[0, 1]", "factor": _FINITE},
+    "clip_grads": {"max_norm": "[0, inf]"},
+    "softmax_cross_entropy_forward": {"label_smoothing": "[0, 1]", "epsilon": "[0, inf)"},
+    "softmax_cross_entropy_backward": {"label_smoothing": "[0, 1]"},
+    "affine_softmax_cross_entropy": {"label_smoothing": "[0, 1]", "epsilon": "[0, inf)"},
+    "sigmoid_cross_entropy_forward": {"epsilon": "[0, inf)"},
+    "dropout_forward": {"ratio": "[0, 1]"},
+    "dropout2d_forward": {"ratio": "[0, 1]"},
+    "batch_norm_forward": _NORM,
+    "batch_norm_inference": _NORM,
+    "batch_norm_backward": _NORM,
+    "layer_norm_forward": _NORM,
+    "group_norm_forward": _NORM,
+}
+
+# operation -> {argument: Interval}
+BOUNDS = {op: {name: Interval.read(text) for name, text in rows.items()} for op, rows in _TABLE.items()}
+
+
+def bounded(op, name, value):
+    """The argument as a float. TypeError if it is no number, ValueError if it is outside of an interval in BOUNDS."""
+    try:
+        if isinstance(value, str | bytes):
+            raise TypeError
+        number = float(value)
+    except OverflowError:  # of an int
+        value = number = math.inf if value > 0 else -math.inf
+    except (TypeError, ValueError):
+        raise TypeError(f"{op}: {name} is {value!r}; it must be a number") from None
+    interval = BOUNDS.get(op, {}).get(name)
+    if interval is not None and number not in interval:
+        raise ValueError(f"{op}: {name} is {value}; it must lie in {interval}")
+    return number
