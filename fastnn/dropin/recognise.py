@@ -349,8 +349,8 @@ def _match(original) -> Match:
         why = why or _unlike_by_trial(original, candidate)
         if not why:
             return Match(candidate.ours, "", f"{_described(original, candidate)}, by trial")
-        reasons.append(why)
-    return Match(None, min(reasons, key=lambda why: why.startswith(_NOT_TRIED)))  # the other book's may not even run
+        reasons.append((_distance(original, candidate), why.startswith(_NOT_TRIED), why))
+    return Match(None, min(reasons)[-1])
 
 
 def _described(original, candidate):
