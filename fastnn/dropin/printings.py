@@ -334,13 +334,18 @@ def number_word(text: str) -> str:
 def foreign_word(function, known: dict[str, set], dead: Iterable[str] = ()) -> str:
     """The first word of a function's body that `known` (kind -> words) lacks, as "np.clip"; "" if it lacks none.
 
-    Its defaults are left out: they are passed on as they are.
+    Its defaults are left out: they are passed on as they are. So are the texts that it prints: they may be translated.
     """
+    printed: set[int] = set()
     stack: list = list(reversed(alive(body_of(function), dead)))
     while stack:
         node = stack.pop()
+        if id(node) in printed and isinstance(getattr(node, "value", None), str):
+            continue
         if word := _foreign(node, known):
             return word
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
+            printed |= set(map(id, ast.walk(node)))
         below: list = []
         for field in node._fields:
             value = getattr(node, field, None)
@@ -354,10 +359,18 @@ def foreign_word(function, known: dict[str, set], dead: Iterable[str] = ()) -> s
     return ""
 
 
+def _dotted(node):
+    """A name with its attributes; of an attribute of something longer only that."""
+    root = node
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    return ast.unparse(node) if isinstance(root, ast.Name) or not isinstance(node, ast.Attribute) else f".{node.attr}"
+
+
 def _foreign(node, known):
     if isinstance(node, ast.Attribute):
         if node.attr not in known["attributes"]:
-            return ast.unparse(node) if isinstance(node.value, ast.Name | ast.Attribute) else f".{node.attr}"
+            return _dotted(node)
     elif isinstance(node, ast.Constant):
         if isinstance(node.value, str):
             return "" if text_word(node.value) in known["texts"] else repr(node.value)
@@ -369,7 +382,7 @@ def _foreign(node, known):
         return "" if node.arg is None or node.arg in known["keywords"] else f"the keyword {node.arg}"
     elif isinstance(node, ast.Call):
         if called_word(ast.unparse(node.func)) not in known["calls"]:
-            return f"{ast.unparse(node.func)}()"
+            return f"{_dotted(node.func)}()"
     elif isinstance(node, ast.stmt):
         return _foreign_statement(node, known["statements"])
     return ""

@@ -52,7 +52,7 @@ class Candidate(NamedTuple):
     book: 1 or 2, whose printings give the vocabulary. printed: fingerprints of the printings that are this; uses: the
     functions that these call, and their fingerprints. allowed: built-ins that only this one may use. like(original):
     ours with what differs harmlessly from copy to copy, such as a translated text. note: what is special, for the
-    report. tried: the trial decides about printings, too.
+    report. tried: the trial decides about printings, too. only_printed: not for code that was not printed.
     """
 
     book: int
@@ -64,6 +64,7 @@ class Candidate(NamedTuple):
     like: Callable | None = None
     note: str = ""
     tried: bool = False
+    only_printed: bool = False
 
 
 BOOK: dict[str, list[Candidate]] = {
@@ -81,7 +82,7 @@ BOOK: dict[str, list[Candidate]] = {
         Candidate(1, book1.BatchNormalization, trials.batch_normalization, ("d13df9c858564ee2",)),
         Candidate(
             1, book1.BatchNormalization, trials.batch_normalization_of_rows, ("4a1207a700da4194",),
-            like=book1.batch_normalization_of_rows, note="of 2016, images by the reader's own", tried=True,
+            like=book1.batch_normalization_of_rows, note="of 2016, images by the reader's own", tried=True, only_printed=True,
         ),
     ],
     "Convolution": [
@@ -150,7 +151,7 @@ BOOK: dict[str, list[Candidate]] = {
         Candidate(1, book1.DecayingNet, trials.multi_layer_net, ("0f39d6120fc3e94c", "08b758735bbe11f0"), **_NET),
         Candidate(
             1, book1.DecayingLoss, trials.multi_layer_net, ("3e1dff58d5372bd5",), **_NET,
-            note="without weight decay in its gradient", tried=True,
+            note="without weight decay in its gradient", tried=True, only_printed=True,
         ),
     ],
     "MultiLayerNetExtend": [
@@ -340,14 +341,16 @@ def _match(original) -> Match:
     if len(candidates) > 1:
         candidates = sorted(candidates, key=lambda c: _distance(original, c))
     for candidate in candidates:
+        if candidate.only_printed:
+            continue
         if candidate.like is not None:
             candidate = candidate._replace(ours=candidate.like(original))
         why = _unlike_by_code(original, candidate) or _unlike_by_words(original, candidate)
         why = why or _unlike_by_trial(original, candidate)
         if not why:
             return Match(candidate.ours, "", f"{_described(original, candidate)}, by trial")
-        reasons.append(why)
-    return Match(None, min(reasons, key=lambda why: why.startswith(_NOT_TRIED)))  # the other book's may not even run
+        reasons.append((_distance(original, candidate), why.startswith(_NOT_TRIED), why))
+    return Match(None, min(reasons)[-1])
 
 
 def _described(original, candidate):

@@ -87,11 +87,11 @@ class GRU:
         dz = dh_next * (g - h_prev) * z * (1 - z)
         dr = drh * h_prev * r * (1 - r)
         dA = np.hstack((dz, dr, dg))
-        self.dWx, self.db = np.dot(x.T, dA), dA.sum(axis=0)
+        self.dWx = np.dot(x.T, dA)
         self.dWh = np.hstack((np.dot(h_prev.T, dA[:, : 2 * H]), np.dot((r * h_prev).T, dg)))
-        grads = (self.dWx, self.dWh, self.db)
-        for_Wx, for_Wh, for_b = self.grads
-        for_Wx[...], for_Wh[...], for_b[...] = grads
+        self.grads[0][...], self.grads[1][...] = self.dWx, self.dWh
+        self.db = dA.sum(axis=0)
+        self.grads[2][...] = self.db
         dh_prev = dh_next * (1 - z) + drh * r + np.dot(dA[:, : 2 * H], Wh[:, : 2 * H].T)
         return np.dot(dA, Wx.T), dh_prev
 
