@@ -26,6 +26,8 @@ READERS = Path(__file__).parent / "dropin"
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
     """No packages of the books from before or after; the drop-in off after each test."""
+    for name in [name for name in sys.modules if "common" in name.split(".")]:
+        monkeypatch.delitem(sys.modules, name)
     before = set(sys.modules)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
@@ -172,6 +174,7 @@ def test_trials_are_not_counted_as_kernels():
 MNIST = '''
 """A loader as the first book's: files beside it, downloaded where they are missing."""
 import gzip
+import os
 import urllib.request
 
 import numpy as np
@@ -206,6 +209,7 @@ FETCHES = {
     "name": "urlretrieve(url_base + name, path)",
 }
 PTB = """
+import os
 import urllib.request
 
 url_base = "http://localhost:9/ptb/"
@@ -223,6 +227,7 @@ def load_data(data_type="train"):
         return file.read().split()
 """
 SEQUENCE = """
+import os
 
 
 def load_data(file_name="addition.txt", seed=1984):

@@ -22,6 +22,8 @@ READERS = Path(__file__).parent / "dropin"
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
     """No `common` from before or after; the drop-in off after each test."""
+    for name in [name for name in sys.modules if "common" in name.split(".")]:
+        monkeypatch.delitem(sys.modules, name)
     before = set(sys.modules)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield

@@ -264,12 +264,13 @@ class _Recurrent(time_layers.TimeRNN):
     def _step_layers(self):
         (xs, *initial), sequences = self._saved[: 1 + self._states], self._saved[1 + self._states :]
         kind, made = _beside(self, "layers", self._step), []
+        weights = [a for a in self._weights() if a is not None]
         for t in range(xs.shape[1]):
             if t:
                 before = [a[:, t - 1] for a in sequences[: self._states]]
             else:
-                before = [np.zeros((len(xs), len(self.params[1])), "f") if a is None else a for a in initial]
-            step = kind(*self.params)
+                before = [np.zeros((len(xs), len(weights[1])), "f") if a is None else a for a in initial]
+            step = kind(*weights)
             if isinstance(vars(kind).get("cache"), Kept):
                 step._saved = xs[:, t : t + 1], *before, *(a[:, t : t + 1] for a in sequences)
             else:
@@ -279,7 +280,7 @@ class _Recurrent(time_layers.TimeRNN):
 
     def _by_steps(self, dhs):
         # backward after a forward that left the book's layers and nothing else.
-        dxs = np.empty((*dhs.shape[:2], len(self.params[0])), "f")
+        dxs = np.empty((*dhs.shape[:2], len(self._weights()[0])), "f")
         states, sums = [0] * self._states, [0] * len(self.grads)
         for t, step in reversed([*enumerate(self.layers)]):
             dxs[:, t], *states = step.backward(dhs[:, t] + states[0], *states[1:])
