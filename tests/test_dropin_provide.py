@@ -308,6 +308,12 @@ def test_files_that_fastnn_does_not_know_or_have(book, monkeypatch):
     assert module.urllib.error.URLError is urllib.error.URLError
 
 
+def test_fastnns_own_loaders_stay():
+    before = [dict(vars(module)) for module in (mnist, ptb, sequence)]
+    with fastnn.patched(provide=True):
+        assert [dict(vars(module)) for module in (mnist, ptb, sequence)] == before
+
+
 def test_ptb_and_sequences(book, capsys):
     folder, data = book
     (folder / "ptb.py").write_text(PTB)
