@@ -209,6 +209,7 @@ FETCHES = {
     "name": "urlretrieve(url_base + name, path)",
 }
 PTB = """
+import os
 import urllib.request
 
 url_base = "http://localhost:9/ptb/"
@@ -226,6 +227,7 @@ def load_data(data_type="train"):
         return file.read().split()
 """
 SEQUENCE = """
+import os
 
 
 def load_data(file_name="addition.txt", seed=1984):
@@ -304,6 +306,12 @@ def test_files_that_fastnn_does_not_know_or_have(book, monkeypatch):
         module.load_mnist()
     assert list(folder.glob("*.gz")) == []
     assert module.urllib.error.URLError is urllib.error.URLError
+
+
+def test_fastnns_own_loaders_stay():
+    before = [dict(vars(module)) for module in (mnist, ptb, sequence)]
+    with fastnn.patched(provide=True):
+        assert [dict(vars(module)) for module in (mnist, ptb, sequence)] == before
 
 
 def test_ptb_and_sequences(book, capsys):

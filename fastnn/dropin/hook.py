@@ -88,7 +88,7 @@ class Hook:
             if self.options.compat and name == "numpy":
                 self._oldnumpy.restore_names(module)
             if own:
-                self._look_at([module])
+                self._look_at({name: module})
 
         loader.exec_module = exec_module
 
@@ -96,15 +96,15 @@ class Hook:
         """The same for modules that are loaded already."""
         if self.options.compat and "numpy" in sys.modules:
             self._oldnumpy.restore_names(sys.modules["numpy"])
-        self._look_at([m for m in list(sys.modules.values()) if not is_installed(getattr(m, "__file__", None))])
+        loaded = {name: m for name, m in list(sys.modules.items()) if _of_common(name) or _of_dataset(name)}
+        self._look_at({n: m for n, m in loaded.items() if not is_installed(getattr(m, "__file__", None))})
 
     def _look_at(self, modules):
         """Replace what the modules of `common` among these define, and step in where those of `dataset` download."""
-        named = [(getattr(module, "__name__", ""), module) for module in modules]
-        if of_common := [module for name, module in named if _of_common(name)]:
+        if of_common := [module for name, module in modules.items() if _of_common(name)]:
             self.seen = True
             self.replacements.replace(of_common)
-        for name, module in named:
+        for name, module in modules.items():
             if _of_dataset(name):
                 if self._downloads is None:
                     self._downloads = importlib.import_module("fastnn.dropin.downloads").Downloads(self.provided)
@@ -129,10 +129,10 @@ def _of_common(name):
 
 
 def _of_dataset(name):
-    """Is it a module of a package called dataset that may download?"""
+    """Is it a module of a package called dataset, not ours, that may download?"""
     package, _, module = name.rpartition(".")
-    package = package.rpartition(".")[2]
-    return package == "dataset" and module in ("mnist", "ptb", "sequence")
+    first, _, last = package.rpartition(".")
+    return last == "dataset" and first != "fastnn" and module in ("mnist", "ptb", "sequence")
 
 
 def is_installed(path):
