@@ -1,5 +1,7 @@
 // Batch normalisation of columns and of channels; layer and group normalisation.
 #pragma once
+#include <limits>
+
 #include "loops.h"
 #include "table.h"
 
@@ -18,23 +20,29 @@ template <class T> void add_partials(const T* partial, idx blocks, idx D, T* dga
   });
 }
 
-// All kernels here take moments in the same way: the mean of x - first, where `first` is one of the numbers, then that
-// of (x - mean)^2. A constant then has exactly itself as its mean, and an offset that all numbers share costs no digits
-// (float32 rows of N(0, 1) + 1000: the error is that of rounding the mean).
+// All kernels here take moments in the same way: the mean of x - shift, then that of (x - mean)^2, where the shift is
+// one of the numbers. A constant then has exactly itself as its mean, and an offset that all numbers share costs no
+// digits (float32 rows of N(0, 1) + 1000: the error is that of rounding the mean). What blocks hand on is the
+// difference of the mean from the shift, so that the mean is rounded once.
 //
-// The short cut fails where `first` is far from the rest (over 16 standard deviations: its rounding errors would show),
-// and where a sum overflows or a number is not finite (inf - inf). Such moments are taken again in double.
-template <class V> inline auto moments_hold(V first, V mean, V var) {  // false for NaN
-  const V d = mean - first, zero{};
-  return (d * d <= var * 256) & (var - var == zero);
+// The short cut fails where the shift is far from the rest (over 16 standard deviations: its rounding errors would
+// show), and where a sum overflows or a number is not finite. Such moments are taken again in double.
+template <class T> constexpr T kMostShift = std::numeric_limits<T>::max() * std::numeric_limits<T>::epsilon() / 4;
+template <class T> inline T shift_of(T x) { return x <= kMostShift<T> && x >= -kMostShift<T> ? x : T(0); }  // 0 for NaN
+template <class T> inline Simd<T> shifts_of(Simd<T> x) {
+  return (x <= kMostShift<T>)&(x >= -kMostShift<T>) ? x : Simd<T>{};
+}
+template <class V> inline auto moments_hold(V difference, V var) {  // false for NaN
+  return (difference * difference <= var * 256) & (var - var == V{});
 }
 
-// mean and var of n numbers; sum_of(f) is the sum of f(x) in double.
-template <class T, class SumOf> __attribute__((noinline, cold)) void moments_again(idx n, SumOf sum_of, T& mean, T& var) {
+// var of n numbers -> their mean; sum_of(f) is the sum of f(x) in double.
+template <class T, class SumOf> __attribute__((noinline, cold)) double moments_again(idx n, SumOf sum_of, T& var) {
   double m = sum_of([](double x) { return x; }) / double(n);
   if (m - m == 0) m += sum_of([=](double x) { return x - m; }) / double(n);
-  const double centre = double(mean = T(m));
+  const double centre = double(T(m));
   var = T(sum_of([=](double x) { return (x - centre) * (x - centre); }) / double(n));
+  return m;
 }
 template <class T, class F> inline double sum_in_double(const T* p, idx n, F f) {
   double sums[8] = {};
@@ -45,31 +53,30 @@ template <class T, class F> inline double sum_in_double(const T* p, idx n, F f) 
   return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
-// mean and var (D) from those of each block; `count` numbers in all, `each` in a block but the last (Chan, Golub and
-// LeVeque 1979). In double, so that nothing overflows; the means are added without the first, for the sake of constants.
-template <class T> void combine_moments(const T* partial, idx blocks, idx D, idx count, idx each, T* mean, T* var) {
+// mean and var (D) from each block's mean - shift and var; `count` numbers in all, `each` in a block but the last
+// (Chan, Golub and LeVeque 1979). first[j * step] is the first number of column j. In double, so that nothing
+// overflows.
+template <class T> void combine_moments(const T* partial, idx blocks, idx D, idx count, idx each, const T* first,
+                                        idx step, T* mean, T* var) {
   constexpr idx kColumns = 64;
   const double per_element = 1 / double(count > 0 ? count : 1);
   for (idx j0 = 0; j0 < D; j0 += kColumns) {
     const idx n = D - j0 < kColumns ? D - j0 : kColumns;
-    double first[kColumns], shift[kColumns] = {}, plain[kColumns] = {}, centre[kColumns], squares[kColumns] = {};
-    for (idx j = 0; j < n; ++j) first[j] = double(partial[j0 + j]);
+    double difference[kColumns] = {}, centre[kColumns], squares[kColumns] = {};
     const auto for_blocks = [&](auto f) {
       for (idx b = 0; b < blocks; ++b) {
         const double weight = double(b == blocks - 1 ? count - b * each : each) * per_element;
-        const T *const m = partial + b * 2 * D + j0, *const v = m + D;
-        for (idx j = 0; j < n; ++j) f(j, double(m[j]), double(v[j]), weight);
+        const T *const d = partial + b * 2 * D + j0, *const v = d + D;
+        for (idx j = 0; j < n; ++j) f(j, double(d[j]), double(v[j]), weight);
       }
     };
-    for_blocks([&](idx j, double m, double, double weight) {
-      plain[j] += m * weight, shift[j] += (m - first[j]) * weight;
-    });
+    for_blocks([&](idx j, double d, double, double weight) { difference[j] += d * weight; });
     for (idx j = 0; j < n; ++j) {
-      const double m = first[j] + shift[j];
-      mean[j0 + j] = T(m - m == 0 ? m : plain[j]), centre[j] = double(mean[j0 + j]);
+      const double shift = double(shift_of(first[(j0 + j) * step]));
+      mean[j0 + j] = T(shift + difference[j]), centre[j] = double(mean[j0 + j]) - shift;
     }
-    for_blocks([&](idx j, double m, double v, double weight) {
-      squares[j] += (v + (m - centre[j]) * (m - centre[j])) * weight;
+    for_blocks([&](idx j, double d, double v, double weight) {
+      squares[j] += (v + (d - centre[j]) * (d - centre[j])) * weight;
     });
     for (idx j = 0; j < n; ++j) var[j0 + j] = T(squares[j]);
   }
@@ -174,10 +181,11 @@ template <class T> void batch_norm_inference(Mat<const T> x, const T* gamma, con
 // Numbers of scratch: two a column and block of rows.
 inline idx batch_norm_partials(idx N, idx D) { return 2 * row_blocks(N) * D; }
 
-// moments_again() where a column's mean and var, at m and v, do not hold; rows begin ... end - 1.
-template <class T, class C>
-__attribute__((noinline, cold)) void column_moments_again(Mat<const T> x, C columns, idx j, idx begin, idx end, T* m,
-                                                          T* v) {
+// moments_again() where a column's difference and var, at d and v, do not hold; rows begin ... end - 1. `whole`: d
+// becomes the mean.
+template <class T, class C> __attribute__((noinline, cold)) void column_moments_again(Mat<const T> x, C columns, idx j,
+                                                                                      idx begin, idx end, bool whole,
+                                                                                      T* d, T* v) {
   constexpr idx L = lanes<T>;
   for (int w = 0; w < C::kVectors; ++w) {
     double sums[3][L] = {};
@@ -188,18 +196,19 @@ __attribute__((noinline, cold)) void column_moments_again(Mat<const T> x, C colu
       }
       for (idx k = 0; k < L; ++k) to[k] /= double(end - begin);
     };
-    Simd<T> mean, var;
+    const Simd<T> shift = shifts_of<T>(columns.get(x.row(0) + j, w));
+    Simd<T> result, var;
     add(sums[0], [](double value, idx) { return value; });
     add(sums[1], [&](double value, idx k) { return value - sums[0][k]; });
     for (idx k = 0; k < L; ++k) {
-      const double all = sums[0][k] + sums[1][k];
-      sums[0][k] = double(mean[k] = T(all - all == 0 ? all : sums[0][k]));
+      const double all = sums[0][k] + sums[1][k], mean = all - all == 0 ? all : sums[0][k];
+      result[k] = T(whole ? mean : mean - double(shift[k])), sums[0][k] = double(T(mean));
     }
     add(sums[2], [&](double value, idx k) { return (value - sums[0][k]) * (value - sums[0][k]); });
     for (idx k = 0; k < L; ++k) var[k] = T(sums[2][k]);
-    const Simd<T> old_mean = columns.get(m + j, w), old_var = columns.get(v + j, w);
-    const auto hold = moments_hold(columns.get(x.row(begin) + j, w), old_mean, old_var);
-    columns.put(m + j, w, hold ? old_mean : mean), columns.put(v + j, w, hold ? old_var : var);
+    const Simd<T> old = columns.get(d + j, w), old_var = columns.get(v + j, w);
+    const auto hold = moments_hold(old, old_var);
+    columns.put(d + j, w, hold ? (whole ? shift + old : old) : result), columns.put(v + j, w, hold ? old_var : var);
   }
 }
 
@@ -212,26 +221,27 @@ template <class T> void batch_norm_forward(Mat<const T> x, const T* gamma, const
     const T per_row = T(1) / T(end > begin ? end - begin : 1);
     const bool whole = blocks == 1;
     T *const to_mean = whole ? mean : partial + begin / kBlockRows * 2 * D, *const to_var = whole ? var : to_mean + D;
-    Simd<T> first[NV], m[NV], s[NV], none[NV], k[NV], b[NV];
-    for (int v = 0; v < NV; ++v) first[v] = end > begin ? columns.get(x.row(begin) + j, v) : Simd<T>{};
+    Simd<T> shift[NV], m[NV], s[NV], none[NV], k[NV], b[NV];
+    for (int v = 0; v < NV; ++v) shift[v] = N > 0 ? shifts_of<T>(columns.get(x.row(0) + j, v)) : Simd<T>{};
     sum_rows<T, C>(begin, end, s, none,
-                   [&](idx i, int v, Simd<T>& sum, Simd<T>&) { sum += columns.get(x.row(i) + j, v) - first[v]; });
-    for (int v = 0; v < NV; ++v) m[v] = fma(s[v], broadcast(per_row), first[v]);
+                   [&](idx i, int v, Simd<T>& sum, Simd<T>&) { sum += columns.get(x.row(i) + j, v) - shift[v]; });
+    for (int v = 0; v < NV; ++v) columns.put(to_mean + j, v, s[v] *= per_row), m[v] = shift[v] + s[v], shift[v] = s[v];
     sum_rows<T, C>(begin, end, s, none, [&](idx i, int v, Simd<T>& sum, Simd<T>&) {
       const Simd<T> d = columns.get(x.row(i) + j, v) - m[v];
       sum = fma(d, d, sum);
     });
-    auto hold = s[0] == s[0];
+    auto hold = m[0] == m[0];
     for (int v = 0; v < NV; ++v) {
-      s[v] *= per_row, hold &= moments_hold(first[v], m[v], s[v]);
-      columns.put(to_mean + j, v, m[v]), columns.put(to_var + j, v, s[v]);
+      columns.put(to_var + j, v, s[v] *= per_row);
+      hold &= moments_hold(shift[v], s[v]);  // the difference from it by now
     }
     if (to_bits(~hold)) [[unlikely]] {
-      column_moments_again<T>(x, columns, j, begin, end, to_mean, to_var);
+      column_moments_again<T>(x, columns, j, begin, end, whole, to_mean, to_var);
       for (int v = 0; v < NV; ++v) m[v] = columns.get(to_mean + j, v), s[v] = columns.get(to_var + j, v);
     }
     if (!whole) return;
     for (int v = 0; v < NV; ++v) {
+      columns.put(to_mean + j, v, m[v]);
       k[v] = columns.get(gamma + j, v) / sqrt(s[v] + epsilon);
       b[v] = columns.get(beta + j, v);
     }
@@ -240,7 +250,7 @@ template <class T> void batch_norm_forward(Mat<const T> x, const T* gamma, const
         columns.put_result(out.row(i) + j, v, fma(columns.get(x.row(i) + j, v) - m[v], k[v], b[v]));
   });
   if (blocks == 1) return;
-  combine_moments(static_cast<const T*>(partial), blocks, D, N, kBlockRows, mean, var);
+  combine_moments(static_cast<const T*>(partial), blocks, D, N, kBlockRows, x.data, idx(1), mean, var);
   batch_norm_inference(x, gamma, beta, static_cast<const T*>(mean), static_cast<const T*>(var), epsilon, out);
 }
 
@@ -369,35 +379,42 @@ template <class T> void channel_norm_forward(Channels<const T> x, const T* gamma
   const ChannelTiles<T> tiles(x.N, x.C, x.S);
   const bool whole = tiles.blocks() == 1;
   for_tiles(tiles, 4 * x.N * x.C * x.S * idx(sizeof(T)), [=](const auto& tile) {
-    T *const m = whole ? mean : partial + tile.block * 2 * x.C, *const v = whole ? var : m + x.C;
+    T *const d = whole ? mean : partial + tile.block * 2 * x.C, *const v = whole ? var : d + x.C;
     const idx count = (tile.end - tile.begin) * x.S;
-    if (count == 0) return for_vectors<T>(tile.first, tile.last, [&](auto at) { at.put(m, Simd<T>{}), at.put(v, Simd<T>{}); });
-    const T per_element = T(1) / T(count), *const first = x.data + tile.begin * x.stride;  // of channel c at c * S
+    if (count == 0)
+      return for_vectors<T>(tile.first, tile.last, [&](auto at) { at.put(d, Simd<T>{}), at.put(v, Simd<T>{}); });
+    const T per_element = T(1) / T(count);
+    T memory[2][ChannelTiles<T>::kChannels], *const shift = memory[0] - tile.first, *const m = memory[1] - tile.first;
+    for (idx c = tile.first; c < tile.last; ++c) shift[c] = shift_of(x.data[c * x.S]);
     sum_channels<T>(
         tile, x,
-        [&](idx c, idx place, auto at, Simd<T>& s, Simd<T>&) { s += at.keep(at(x.data + place) - first[c * x.S], 0); },
-        [&](idx c, T sum, T) { m[c] = first[c * x.S] + sum * per_element; });
+        [&](idx c, idx place, auto at, Simd<T>& s, Simd<T>&) { s += at.keep(at(x.data + place) - shift[c], 0); },
+        [&](idx c, T sum, T) { d[c] = sum * per_element, m[c] = shift[c] + d[c]; });
     sum_channels<T>(
         tile, x,
         [&](idx c, idx place, auto at, Simd<T>& s, Simd<T>&) {
-          const Simd<T> d = at.keep(at(x.data + place) - m[c], 0);
-          s = fma(d, d, s);
+          const Simd<T> centred = at.keep(at(x.data + place) - m[c], 0);
+          s = fma(centred, centred, s);
         },
         [&](idx c, T sum, T) { v[c] = sum * per_element; });
-    for (idx c = tile.first; c < tile.last; ++c)
-      if (!moments_hold(first[c * x.S], m[c], v[c])) [[unlikely]]
-        moments_again<T>(
+    for (idx c = tile.first; c < tile.last; ++c) {
+      if (!moments_hold(d[c], v[c])) [[unlikely]] {
+        const double again = moments_again<T>(
             count,
             [&](auto f) {
               double sum = 0;
-              for (idx n = tile.begin; n < tile.end; ++n)
-                sum += sum_in_double(x.data + n * x.stride + c * x.S, x.S, f);
+              for (idx n = tile.begin; n < tile.end; ++n) sum += sum_in_double(x.data + n * x.stride + c * x.S, x.S, f);
               return sum;
             },
-            m[c], v[c]);
+            v[c]);
+        m[c] = T(again), d[c] = T(again - double(shift[c]));
+      }
+      if (whole) mean[c] = m[c];
+    }
   });
   if (!whole)
-    combine_moments(static_cast<const T*>(partial), tiles.blocks(), x.C, x.N * x.S, tiles.images * x.S, mean, var);
+    combine_moments(static_cast<const T*>(partial), tiles.blocks(), x.C, x.N * x.S, tiles.images * x.S, x.data, x.S,
+                    mean, var);
   channel_norm_inference(x, gamma, beta, static_cast<const T*>(mean), static_cast<const T*>(var), epsilon, out);
 }
 
@@ -441,33 +458,31 @@ template <class T> void channel_norm_backward(const T* dout, Channels<const T> x
 // Mean and variance of p[0, n): of blocks of 4096 elements, which stay in L1 while they are read twice.
 template <class T> inline void run_moments(const T* p, idx n, T& mean, T& var) {
   constexpr idx kBlock = 4096;
-  double count = 0, m = 0, squares = 0;
+  double count = 0, m = 0, squares = 0;  // m is the mean - base
+  const double base = n > 0 ? double(shift_of(p[0])) : 0;
   for (idx begin = 0; begin < n; begin += kBlock) {
     const idx size = n - begin < kBlock ? n - begin : kBlock;
-    const T first = p[begin], per_element = T(1) / T(size);  // not after the sum: a division takes its time
+    const T shift = shift_of(p[begin]), per_element = T(1) / T(size);  // not after the sum: a division takes its time
     Simd<T> sum{}, none{};
-    add_vectors<T>(size, sum, none,
-                   [=](auto at, Simd<T>& s, Simd<T>&) { s += at.keep(at(p + begin) - first, 0); });
-    const T here = first + horizontal_sum<T>(sum) * per_element;
+    add_vectors<T>(size, sum, none, [=](auto at, Simd<T>& s, Simd<T>&) { s += at.keep(at(p + begin) - shift, 0); });
+    const T difference = horizontal_sum<T>(sum) * per_element, here = shift + difference;
     sum = Simd<T>{};
     add_vectors<T>(size, sum, none, [=](auto at, Simd<T>& s, Simd<T>&) {
       const Simd<T> d = at.keep(at(p + begin) - here, 0);
       s = fma(d, d, s);
     });
     const T here_var = horizontal_sum<T>(sum) * per_element;
-    if (!moments_hold(first, here, here_var)) [[unlikely]]
-      return moments_again<T>(n, [=](auto f) { return sum_in_double(p, n, f); }, mean, var);
-    if (size == n) return void((mean = here, var = here_var));
-    if (begin == 0) {
-      m = double(here), squares = double(here_var) * double(size), count = double(size);
-      continue;
+    if (!moments_hold(difference, here_var)) [[unlikely]] {
+      mean = T(moments_again<T>(n, [=](auto f) { return sum_in_double(p, n, f); }, var));
+      return;
     }
-    const double delta = double(here) - m, all = count + double(size);
-    m += delta * (double(size) / all);
-    squares += double(here_var) * double(size) + delta * delta * (count * (double(size) / all));
+    if (size == n) return void((mean = here, var = here_var));
+    const double own = double(shift) - base + double(difference), delta = own - m, all = count + double(size);
+    m = begin == 0 ? own : m + delta * (double(size) / all);
+    squares += double(here_var) * double(size) + (begin == 0 ? 0 : delta * delta * (count * (double(size) / all)));
     count = all;
   }
-  mean = T(m), var = T(n > 0 ? squares / double(n) : 0);
+  mean = T(base + m), var = T(n > 0 ? squares / double(n) : 0);
 }
 template <class T> inline T reciprocal_root(T x) { return T(1) / __builtin_sqrt(x); }
 
