@@ -21,11 +21,20 @@ def preprocess(text):
 
 def create_contexts_target(corpus, window_size=1):
     """(contexts (n - 2w, 2w), target (n - 2w,)) of every word that has w neighbours on both sides. Book 2 ch. 3."""
-    corpus = np.asarray(corpus)
+    corpus, window_size = np.asarray(corpus), _window("create_contexts_target", window_size)
     if len(corpus) <= 2 * window_size:
         return np.empty((0, 2 * window_size), corpus.dtype), np.empty(0, corpus.dtype)
     windows = np.lib.stride_tricks.sliding_window_view(corpus, 2 * window_size + 1)
     return np.delete(windows, window_size, axis=1), windows[:, window_size].copy()
+
+
+def _window(function, window_size):
+    """As an int; TypeError for no whole number, ValueError beyond 2^31 - 1 words on each side."""
+    if not isinstance(window_size, int | np.integer):
+        raise TypeError(f"{function}: window_size is {window_size!r}; it must be a whole number")
+    if not 0 <= window_size < 2**31:
+        raise ValueError(f"{function}: window_size is {window_size}; it must lie in [0, {2**31 - 1:,}]")
+    return int(window_size)
 
 
 def convert_one_hot(corpus, vocab_size):
@@ -41,7 +50,13 @@ def convert_one_hot(corpus, vocab_size):
 
 def create_co_matrix(corpus, vocab_size, window_size=1):
     """How often each word stands at most window_size words beside each other one: (V, V) int32. Book 2 ch. 2."""
-    corpus = np.asarray(corpus, np.int64)
+    given = np.asarray(corpus)
+    window_size = min(_window("create_co_matrix", window_size), max(len(given) - 1, 0))
+    bad = (given < 0) | (given >= vocab_size)
+    if bad.any():
+        i = int(bad.argmax())
+        raise IndexError(f"create_co_matrix: corpus[{i}] is {given[i]}; ids must lie in [0, {vocab_size})")
+    corpus = given.astype(np.int64)
     C = np.zeros((vocab_size, vocab_size), np.int32)
     for distance in range(1, window_size + 1):
         left, right = corpus[:-distance], corpus[distance:]

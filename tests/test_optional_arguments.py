@@ -60,7 +60,7 @@ def test_each_optional_argument_of_an_instruction_may_be_left_out(op, missing, d
     from test_plan import Program
 
     args = arguments(op, dtype)
-    gone = [name for name in TOGETHER.get((op, missing), [missing])]
+    gone = TOGETHER.get((op, missing), [missing])
     outputs = inspect.signature(getattr(ops, op)).parameters
     outputs = [n for n in cases.OUTPUTS[op] if n in outputs]
     given = {name: None if name in gone else value for name, value in args.items()}

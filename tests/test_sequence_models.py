@@ -144,7 +144,7 @@ def test_plans_have_the_bits_of_the_layers(rng, name):
     twin = copy.deepcopy(model)
     optimizers = optimizer.Adam(0.01), optimizer.Adam(0.01)
     for n in 20, 20, 7, 31, 20:
-        xs, ts = rng.integers(-13, 13, (n, 7)).astype(np.int32), rng.integers(-1, 13, (n, 5))
+        xs, ts = rng.integers(0, 13, (n, 7)).astype(np.int32), rng.integers(-1, 13, (n, 5))
         losses = model.forward(xs, ts), by_layers(twin).forward(xs, ts)
         assert losses[0] == losses[1] and type(losses[0]) is float
         for each, adam in zip((model, twin), optimizers, strict=True):

@@ -71,7 +71,17 @@ class UnigramSampler(Drawing):
     """
 
     def __init__(self, corpus, power, sample_size, rng=None):
-        counts = np.bincount(np.asarray(corpus))
+        corpus = np.asarray(corpus)
+        if corpus.dtype.kind not in "iu" or not isinstance(sample_size, int | np.integer):
+            raise TypeError(
+                f"UnigramSampler: corpus has dtype {corpus.dtype} and sample_size is {sample_size!r}; both must be integers"
+            )
+        if sample_size < 0 or not corpus.size or corpus.min() < 0 or corpus.max() >= 2**31:
+            raise ValueError(
+                f"UnigramSampler: corpus has {corpus.size} ids and sample_size is {sample_size}; there must be ids, in "
+                f"[0, 2^31), and sample_size must not be negative"
+            )
+        counts = np.bincount(corpus.astype(np.int64))
         weights = np.where(counts > 0, counts, 0) ** float(power) * (counts > 0)
         self.sample_size = sample_size
         self.vocab_size = len(counts)

@@ -197,7 +197,8 @@ OF_INDICES.add(_lowered)
 class Seq2seq(Planned, BaseModel):
     """Encoder, Decoder, softmax loss. Book 2 ch. 7.
 
-    forward(xs (N, T), ts (N, T')) -> loss: ts[:, :-1] is what the decoder reads, ts[:, 1:] what it should write.
+    forward(xs (N, T), ts (N, T')) -> loss: ts[:, :-1] is what the decoder reads, ts[:, 1:] what it should write. The
+    loss ignores labels of -1, which pad short answers; the decoder reads id 0 there.
 
     From the second time that lengths T and T' come, passes are planned as a whole, with the same results.
     """
@@ -237,15 +238,23 @@ class Seq2seq(Planned, BaseModel):
 
     def forward(self, xs, ts):
         self._running = loss = None
+        read = self._read(ts)
         if self._kind() is not None and _ids(xs) and _ids(ts) and len(xs) == len(ts):
             self._lengths = xs.shape[1], ts.shape[1]
             if self._seen(self._lengths):
-                loss = self._by_plan("forward", np.concatenate([xs, ts[:, :-1]], axis=1), ts[:, 1:])
+                loss = self._by_plan("forward", np.concatenate([xs, read], axis=1), ts[:, 1:])
         if loss is None:
-            score = self.decoder.forward(ts[:, :-1], self.encoder.forward(xs))
+            score = self.decoder.forward(read, self.encoder.forward(xs))
             return self.softmax.forward(score, ts[:, 1:])
         self._running = self.network
         return loss
+
+    def _read(self, ts):
+        """What the decoder reads. (The book's layers look the last row up for a label that is ignored.)"""
+        ids, ignored = ts[:, :-1], self.softmax.ignore_label
+        if self.layer_types is not fastnn_layers or ignored is None or not (padding := ids == ignored).any():
+            return ids
+        return np.where(padding, ids.dtype.type(0), ids)
 
     def backward(self, dout=1):
         """Fill `grads`, times dout, once after each `forward`."""

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "arguments.h"
 #include "families.h"
@@ -17,6 +18,7 @@ struct Layer : Arguments {
   idx first = 0, second = 0;              // axes of x
   bool time_major = false, reverse = false;
   const int64_t* lengths = nullptr;
+  std::vector<int64_t> own_lengths;  // a copy: the caller's array may change while the GIL is released
   const void *x = nullptr, *Wx, *Wh, *b = nullptr, *b_h = nullptr, *peephole = nullptr, *h0 = nullptr, *c0 = nullptr,
              *dhs = nullptr, *dcT = nullptr;
   void *hs = nullptr, *cs = nullptr, *gates = nullptr, *dx = nullptr, *dWx = nullptr, *dWh = nullptr, *db = nullptr,
@@ -44,7 +46,8 @@ struct Layer : Arguments {
     const In<int64_t> given(h, 1);
     ok = given && given.dim(0) == N;
     if (!ok) return;
-    lengths = given.data();
+    own_lengths.assign(given.data(), given.data() + N);
+    lengths = own_lengths.data();
     for (idx n = 0; n < N; ++n) ok = ok && lengths[n] >= 0 && lengths[n] <= steps;
   }
   bool read_activation(py::handle name) {
