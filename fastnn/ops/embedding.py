@@ -84,13 +84,13 @@ def _embedding_backward_rows(dout, index, V):
 
 def _gradient_arguments(call, dout, index, V):
     (dout,) = call.floats(dout=dout)
-    call.require(isinstance(V, int | np.integer) and V >= 0, f"V is {V!r}; it must be the number of rows of the table")
-    index = _indices(call, index, int(V))
+    V = call.whole("V", V)
+    index = _indices(call, index, V)
     call.require(
         dout.ndim == index.ndim + 1 and dout.shape[:-1] == index.shape,
         f"dout is {dout.shape} but index is {index.shape}; dout must have one row for each index",
     )
-    return dout, index, int(V)
+    return dout, index, V
 
 
 def _indices(call, index, V):
