@@ -9,7 +9,7 @@ import pytest
 from every_backend import *  # noqa: F403 (fixtures)
 from every_backend import on_every_backend
 
-from fastnn import Network, backends, layers, ops, optimizer, util
+from fastnn import Network, backends, layers, ops, optimizer, time_layers, util
 from fastnn.ops._bounds import BOUNDS, Interval, bounded
 
 ROWS = [(op, name) for op in BOUNDS if op in backends.OPS and "_norm_" not in op for name in BOUNDS[op]]
@@ -181,3 +181,41 @@ def test_nesterov():
             rule.update(p, [p[0].copy()])
         assert p[0][0] == pytest.approx(wanted, abs=1e-8)
     assert optimizer.Nesterov().lookahead
+
+
+def with_ratio(layer, ratio):
+    layer.dropout_ratio = ratio
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("layer", "shown"),
+    [
+        (layers.LayerNorm(np.ones(3), np.zeros(3), -1.0), "layer_norm_forward: epsilon is -1.0"),
+        (layers.BatchNorm2d(np.ones(3), np.zeros(3), epsilon=math.nan), "batch_norm_forward: epsilon is nan"),
+        (layers.BatchNormalization(np.ones(3), np.zeros(3), momentum=1.5), "moving_average: momentum is 1.5"),
+        (with_ratio(layers.Dropout(), -0.1), "dropout_forward: ratio is -0.1"),
+        (with_ratio(layers.Dropout2d(), math.nan), "dropout2d_forward: ratio is nan"),
+    ],
+)
+@on_every_backend
+def test_numbers_of_layers_in_a_network(layer, shown):
+    images = "2d" in type(layer).__name__
+    x = np.ones((2, 3, 4, 4) if images else (2, 3))
+    more = [layers.GlobalAveragePooling()] if images else []
+    net = Network([layer, *more, layers.Affine(np.ones((3, 2)), np.zeros(2))], layers.SoftmaxWithLoss())
+    with pytest.raises(ValueError, match=shown):
+        net.step(x, np.array([0, 1]), optimizer.SGD())
+    with pytest.raises(ValueError, match="label_smoothing is 2"):
+        Network([layers.Affine(np.ones((3, 2)), np.zeros(2))], layers.SoftmaxCrossEntropy(label_smoothing=2)).loss(
+            np.ones((2, 3)), np.array([0, 1])
+        )
+
+
+def test_ratios_of_dropout_layers():
+    for cls in layers.Dropout, layers.Dropout2d, time_layers.TimeDropout:
+        for bad in -0.1, 1.1, math.nan:
+            with pytest.raises(ValueError, match=f"ratio is {bad}"):
+                cls(bad)
+        for good in 0, 0.5, 1:
+            assert cls(good).dropout_ratio == good
