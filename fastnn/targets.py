@@ -61,14 +61,14 @@ def labels_of(t, shape, what, ignored=None):
     return t.reshape(shape[:-1])
 
 
-def check_labels(t, V, what, ignored=None):
+def check_labels(t, V, what, ignored=None, name="t"):
     """IndexError, with the first one, for labels (M,) outside [0, V) that are not the ignored one."""
     bad = (t < 0) | (t >= V)
     if ignored is not None:
         bad &= t != ignored
     if bad.any():
         i = int(bad.argmax())
-        raise IndexError(f"{what}: t[{i}] is {t[i]}; labels must lie in [0, {V})")
+        raise IndexError(f"{what}: {name}[{i}] is {t[i]}; labels must lie in [0, {V})")
 
 
 def ignored_label(loss):

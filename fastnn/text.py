@@ -6,6 +6,8 @@ import sys
 
 import numpy as np
 
+from .targets import check_labels
+
 _BLOCK = 1 << 22  # elements of a matrix that are worked on at once
 
 # ---- corpus --------------------------------------------------------------------------------------------------------
@@ -49,14 +51,16 @@ def convert_one_hot(corpus, vocab_size):
 
 
 def create_co_matrix(corpus, vocab_size, window_size=1):
-    """How often each word stands at most window_size words beside each other one: (V, V) int32. Book 2 ch. 2."""
-    given = np.asarray(corpus)
-    window_size = min(_window("create_co_matrix", window_size), max(len(given) - 1, 0))
-    bad = (given < 0) | (given >= vocab_size)
-    if bad.any():
-        i = int(bad.argmax())
-        raise IndexError(f"create_co_matrix: corpus[{i}] is {given[i]}; ids must lie in [0, {vocab_size})")
-    corpus = given.astype(np.int64)
+    """How often each word stands at most window_size words beside each other one: (V, V) int32. Book 2 ch. 2.
+
+    Raises TypeError for ids that are not integers, IndexError for one outside [0, V), ValueError for a negative window.
+    """
+    corpus = np.asarray(corpus)
+    window_size = min(_window("create_co_matrix", window_size), max(len(corpus) - 1, 0))
+    if corpus.dtype.kind not in "iu" and corpus.size:
+        raise TypeError(f"create_co_matrix: corpus has dtype {corpus.dtype}; it must hold integers")
+    check_labels(corpus, vocab_size, "create_co_matrix", name="corpus")
+    corpus = corpus.astype(np.int64)
     C = np.zeros((vocab_size, vocab_size), np.int32)
     for distance in range(1, window_size + 1):
         left, right = corpus[:-distance], corpus[distance:]

@@ -9,14 +9,22 @@ import pytest
 from every_backend import *  # noqa: F403 (fixtures)
 from every_backend import on_every_backend
 
-from fastnn import Network, backends, layers, ops, optimizer, util
+from fastnn import Network, backends, layers, ops, optimizer, time_layers, util
 from fastnn.ops._bounds import BOUNDS, Interval, bounded
 
 ROWS = [(op, name) for op in BOUNDS if op in backends.OPS and "_norm_" not in op for name in BOUNDS[op]]
 
 
-def around(interval):
+WHOLE = "ignore_index", "key", "V"
+
+
+def around(name, interval):
     """(numbers inside of an interval, numbers outside)."""
+    if name in WHOLE:
+        numbers = {-(2**70), -1, 0, 1, 2, 2**70}
+        for end in int(interval.low), int(interval.high):
+            numbers |= {end - 1, end, end + 1}
+        return [n for n in numbers if n in interval], [n for n in numbers if n not in interval]
     numbers = {-math.inf, -1e300, -1.0, -1e-300, 0.0, 1e-300, 0.5, 1.0, 2.0, 1e300, math.inf}
     for end in interval.low, interval.high:
         numbers |= {end, math.nextafter(end, -math.inf), math.nextafter(end, math.inf)}
@@ -27,7 +35,7 @@ def around(interval):
 @on_every_backend
 def test_numbers_of_operations(op, name, backend):
     interval = BOUNDS[op][name]
-    good, bad = around(interval)
+    good, bad = around(name, interval)
     f, args = getattr(ops, op), cases.make(op, "tiny", np.float32)
     lists = [n for n, value in args.items() if isinstance(value, list)]
     for value in bad:
@@ -36,13 +44,13 @@ def test_numbers_of_operations(op, name, backend):
             before = copy.deepcopy(now)
             with pytest.raises(ValueError) as caught:
                 f(**now)
-            assert str(caught.value) == f"{op}: {name} is {value}; it must lie in {interval}"
+            assert str(caught.value) == f"{op}: {name} is {value}; it must lie in {interval.text}"
             for key in given:
                 if key != name:
                     np.testing.assert_array_equal(now[key], before[key], key)
-    with pytest.raises(TypeError, match=f"{op}: {name} is '0.5'; it must be a number"):
+    with pytest.raises(TypeError, match=f"{op}: {name} is '0.5'; it must be a (whole )?number"):
         f(**cases.copied(args) | {name: "0.5"})
-    for value in good:
+    for value in good if name != "V" else [args["V"]]:  # an array of so many rows
         with np.errstate(all="ignore"):
             f(**cases.copied(args) | {name: value})
 
@@ -51,7 +59,8 @@ def test_numbers_of_operations(op, name, backend):
 @pytest.mark.parametrize(("op", "name"), ROWS)
 def test_native_functions_have_the_intervals_of_the_table(op, name):
     """They take what lies inside without asking, so that it costs nothing, and decline the rest."""
-    good, bad = around(BOUNDS[op][name])
+    good, bad = around(name, BOUNDS[op][name])
+    good = [] if name == "V" else good
     args = cases.make(op, "tiny", np.float32)
     native = getattr(backends.load("native"), op)
     with np.errstate(all="ignore"):
@@ -71,7 +80,7 @@ def test_every_number_of_an_update_has_an_interval():
 
 def test_intervals():
     half_open = Interval.read("[0, 1)")
-    assert 0 in half_open and 1 not in half_open and math.nan not in half_open and str(half_open) == "[0, 1)"
+    assert 0 in half_open and 1 not in half_open and math.nan not in half_open and half_open.text == "[0, 1)"
     assert math.inf in Interval.read("[0, inf]") and math.inf not in Interval.read("[0, inf)")
     assert bounded("adam_update", "step", 3) == 3 and bounded("no table", "x", -2) == -2
     for huge in 10**400, -(10**400):
@@ -172,3 +181,41 @@ def test_nesterov():
             rule.update(p, [p[0].copy()])
         assert p[0][0] == pytest.approx(wanted, abs=1e-8)
     assert optimizer.Nesterov().lookahead
+
+
+def with_ratio(layer, ratio):
+    layer.dropout_ratio = ratio
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("layer", "shown"),
+    [
+        (layers.LayerNorm(np.ones(3), np.zeros(3), -1.0), "layer_norm_forward: epsilon is -1.0"),
+        (layers.BatchNorm2d(np.ones(3), np.zeros(3), epsilon=math.nan), "batch_norm_forward: epsilon is nan"),
+        (layers.BatchNormalization(np.ones(3), np.zeros(3), momentum=1.5), "moving_average: momentum is 1.5"),
+        (with_ratio(layers.Dropout(), -0.1), "dropout_forward: ratio is -0.1"),
+        (with_ratio(layers.Dropout2d(), math.nan), "dropout2d_forward: ratio is nan"),
+    ],
+)
+@on_every_backend
+def test_numbers_of_layers_in_a_network(layer, shown):
+    images = "2d" in type(layer).__name__
+    x = np.ones((2, 3, 4, 4) if images else (2, 3))
+    more = [layers.GlobalAveragePooling()] if images else []
+    net = Network([layer, *more, layers.Affine(np.ones((3, 2)), np.zeros(2))], layers.SoftmaxWithLoss())
+    with pytest.raises(ValueError, match=shown):
+        net.step(x, np.array([0, 1]), optimizer.SGD())
+    with pytest.raises(ValueError, match="label_smoothing is 2"):
+        Network([layers.Affine(np.ones((3, 2)), np.zeros(2))], layers.SoftmaxCrossEntropy(label_smoothing=2)).loss(
+            np.ones((2, 3)), np.array([0, 1])
+        )
+
+
+def test_ratios_of_dropout_layers():
+    for cls in layers.Dropout, layers.Dropout2d, time_layers.TimeDropout:
+        for bad in -0.1, 1.1, math.nan:
+            with pytest.raises(ValueError, match=f"ratio is {bad}"):
+                cls(bad)
+        for good in 0, 0.5, 1:
+            assert cls(good).dropout_ratio == good

@@ -10,6 +10,7 @@ from every_backend import on_every_backend
 import fastnn
 from fastnn import Network, layers, models, ops, optimizer, targets, time_layers, trainer
 from fastnn.compat import book1, book2
+from fastnn.text import create_co_matrix
 
 pytestmark = on_every_backend
 
@@ -272,3 +273,13 @@ def test_functions():
     assert targets.labels_or_targets([], (0, 3), "f").dtype == np.int64
     with pytest.raises(ValueError, match=r"f: t is int64 \(2, 2\) but the scores are \(2, 3\); labels must be \(2,\)"):
         targets.labels_or_targets(np.zeros((2, 2), int), (2, 3), "f")
+
+
+def test_words_outside_the_vocabulary():
+    """They counted for other pairs of words."""
+    for bad in np.array([0, 1, 3]), np.array([0, -1, 2]), np.array([0, 1, 2**64 - 1], np.uint64):
+        with pytest.raises(IndexError, match=r"create_co_matrix: corpus\[\d\] is"):
+            create_co_matrix(bad, 3)
+    with pytest.raises(TypeError, match="corpus has dtype float64"):
+        create_co_matrix(np.array([0.0, 1.0]), 3)
+    assert create_co_matrix(np.array([0, 1, 2], np.uint8), 3).tolist() == [[0, 1, 0], [1, 0, 1], [0, 1, 0]]

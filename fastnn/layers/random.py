@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..ops._bounds import bounded
 from .base import Layer, unpack_mask
 
 
@@ -39,7 +40,7 @@ class Dropout(Drawing, Layer):
 
     def __init__(self, dropout_ratio=0.5, rng=None):
         super().__init__()
-        self.dropout_ratio = dropout_ratio
+        self.dropout_ratio = checked_ratio(dropout_ratio)
         self._set_rng(rng)
 
     @property
@@ -70,7 +71,7 @@ class Dropout2d(Drawing, Layer):
 
     def __init__(self, dropout_ratio=0.5, rng=None):
         super().__init__()
-        self.dropout_ratio = dropout_ratio
+        self.dropout_ratio = checked_ratio(dropout_ratio)
         self._set_rng(rng)
 
     @property
@@ -100,6 +101,12 @@ def drawing(layer):
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, Layer | Drawing):
                 yield from drawing(part)
+
+
+def checked_ratio(ratio):
+    """As it is; ValueError for one outside [0, 1], which evaluation would take without a word."""
+    bounded("dropout_forward", "ratio", ratio)
+    return ratio
 
 
 def draw_key(rng):

@@ -61,6 +61,8 @@ class MultiLayerNetExtend(Classifier):
     def loss(self, x, t, train_flg=False):
         """Mean cross entropy plus weight decay (which `network` leaves out)."""
         loss = super().loss(x, t, train_flg)
+        if self.weight_decay_lambda == 0:
+            return loss
         return loss + 0.5 * self.weight_decay_lambda * sum(float(np.vdot(W, W)) for W in self._weights())
 
     def gradient(self, x, t):

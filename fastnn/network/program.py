@@ -5,10 +5,14 @@ argument is a constant, a `Buffer`, a `Scalar` (a number that is given at each r
 sizes None stands for N. A buffer that depends on the batch is (N * rows, *shape).
 """
 
+import inspect
 import math
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from .. import ops
+from ..ops._bounds import BOUNDS, bounded
 
 ALIGNMENT = 64
 ITEMSIZES = {"uint8": 1, "int32": 4, "int64": 8}
@@ -20,6 +24,9 @@ class Buffer(int):
 
 class Scalar(int):
     """Number of a value that is given at each run."""
+
+
+_GIVEN_LATER = Buffer, Scalar
 
 
 class Record(NamedTuple):
@@ -163,6 +170,11 @@ class Program:
     # ---- instructions ----------------------------------------------------------------------------------------------
 
     def emit(self, op, *args):
+        if op in BOUNDS:  # native plans do not look at numbers again
+            for name, arg in zip(inspect.signature(getattr(ops, op)).parameters, args, strict=False):
+                number = isinstance(arg, float | int | np.number) and not isinstance(arg, _GIVEN_LATER)
+                if number and name in BOUNDS[op]:
+                    bounded(op, name, arg)
         self.instructions.append((op, args))
         self.layer_of.append(self.layer)
 

@@ -4,12 +4,11 @@ Fast path: ``result = backends.active.<op>(...)``. Only when that is None do the
 """
 
 import math
-import operator
 
 import numpy as np
 
 from ..targets import check_labels
-from ._bounds import bounded
+from ._bounds import bounded, bounded_whole
 
 _COMPUTED = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -97,11 +96,8 @@ class Call:
         return np.require(t, np.int64, ["C_CONTIGUOUS", "ALIGNED"])
 
     def whole(self, name: str, value) -> int:
-        """As an int; TypeError for what is no whole number."""
-        try:
-            return operator.index(value)
-        except TypeError:
-            raise self.error(TypeError, f"{name} is {value!r}; it must be a whole number") from None
+        """As an int, in the argument's interval of `_bounds`."""
+        return bounded_whole(self.op, name, value)
 
     def number(self, name: str, value) -> float:
         """As a float, in the argument's interval of `_bounds`."""

@@ -84,15 +84,13 @@ def _embedding_backward_rows(dout, index, V):
 
 def _gradient_arguments(call, dout, index, V):
     (dout,) = call.floats(dout=dout)
-    if not isinstance(V, int | np.integer):
-        raise call.error(TypeError, f"V is {V!r}; it must be a whole number, that of the rows of the table")
-    call.require(0 <= V < 2**31, f"V is {V}; the number of rows of the table must lie in [0, {2**31 - 1:,}]")
-    index = _indices(call, index, int(V))
+    V = call.whole("V", V)
+    index = _indices(call, index, V)
     call.require(
         dout.ndim == index.ndim + 1 and dout.shape[:-1] == index.shape,
         f"dout is {dout.shape} but index is {index.shape}; dout must have one row for each index",
     )
-    return dout, index, int(V)
+    return dout, index, V
 
 
 def _indices(call, index, V):

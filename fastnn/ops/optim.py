@@ -47,7 +47,7 @@ def _update(op, *arguments):
                 raise call.error(ValueError, f"{name}[{i}] is {a.shape} but params[{i}] is {row[0].shape}")
             if name == "grads":
                 call.array(f"grads[{i}]", a)
-            elif a.dtype not in (np.float32, np.float64):
+            elif a.dtype.newbyteorder("=") not in (np.float32, np.float64):
                 raise call.error(TypeError, f"{name}[{i}] has dtype {a.dtype}; it must be float32 or float64")
             elif not a.flags.writeable:
                 raise call.error(ValueError, f"{name}[{i}] is read-only")
@@ -56,7 +56,7 @@ def _update(op, *arguments):
     update = getattr(backends.checked, op)
     first = columns[0][0].dtype
     states = [a for name, column in zip(names, columns, strict=True) if name != "grads" for a in column]
-    uniform = all(a.dtype == first and a.flags.carray for a in states)
+    uniform = first.isnative and all(a.dtype == first and a.flags.carray for a in states)
     plain = uniform and all(
         isinstance(g, np.ndarray) and g.dtype == first and g.flags.c_contiguous and g.flags.aligned for g in columns[1]
     )
@@ -188,7 +188,7 @@ def moving_average(arrays, values, momentum, factor=1.0):
         momentum, factor = call.number("momentum", momentum), call.number("factor", factor)
         call.require(len(arrays) == len(values), f"arrays has {len(arrays)} arrays but values has {len(values)}")
         for i, (a, value) in enumerate(zip(arrays, values, strict=True)):
-            if not isinstance(a, np.ndarray) or a.dtype not in (np.float32, np.float64):
+            if not isinstance(a, np.ndarray) or a.dtype.newbyteorder("=") not in (np.float32, np.float64):
                 raise call.error(TypeError, f"arrays[{i}] must be an ndarray of float32 or float64")
             value = call.array(f"values[{i}]", value)
             call.require(a.shape == value.shape, f"arrays[{i}] is {a.shape} but values[{i}] is {value.shape}")

@@ -8,7 +8,7 @@ from .. import ops
 from ..layers.base import Layer, grad, param, unpack_mask
 from ..layers.embedding import Embedding
 from ..layers.loss import SigmoidWithLoss
-from ..layers.random import Drawing, draw_key
+from ..layers.random import Drawing, checked_ratio, draw_key
 from ..targets import labels_or_targets, rows
 
 
@@ -93,7 +93,7 @@ class TimeDropout(Drawing, Layer):
 
     def __init__(self, dropout_ratio=0.5, rng=None):
         super().__init__()
-        self.dropout_ratio = dropout_ratio
+        self.dropout_ratio = checked_ratio(dropout_ratio)
         self.train_flg = True
         self._set_rng(rng)
 

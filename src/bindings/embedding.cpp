@@ -34,7 +34,7 @@ template <class T> double work_of(idx n) { return double(n) * sizeof(T) * sizeof
 bool parse_size(py::handle h, idx& n) {
   if (!PyLong_CheckExact(h.ptr())) return false;
   n = PyLong_AsSsize_t(h.ptr());
-  if (n >= 0) return n <= std::numeric_limits<int32_t>::max();  // as ops/embedding.py has it
+  if (n >= 0) return n < idx(1) << 31;  // the interval of fastnn/ops/_bounds.py
   PyErr_Clear();
   return false;
 }

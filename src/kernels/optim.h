@@ -78,17 +78,18 @@ template <class T> struct Momentum {
 };
 template <class T, bool lookahead> struct Nesterov {
   static constexpr int kStates = 1;
-  Simd<T> lr;
-  Share<T> momentum, square;
-  Simd<T> ahead;
+  Simd<T> lr, momentum, square, ahead;
+  bool keeps;  // false: momentum is 0
   explicit Nesterov(const OptimSettings& o)
       : lr(broadcast(T(o.lr))),
-        momentum(o.first),
-        square(o.first * o.first),
-        ahead(broadcast(T((1 + o.first) * o.lr))) {}
+        momentum(broadcast(T(o.first))),
+        square(broadcast(T(o.first * o.first))),
+        ahead(broadcast(T((1 + o.first) * o.lr))),
+        keeps(o.first != 0) {}
   void step(Simd<T>& p, Simd<T> g, Simd<T>& v, Simd<T>&) const {
-    const Simd<T> v_new = momentum.of(v, -lr * g);
-    p += square.of(lookahead ? v_new : v, -ahead * g);
+    if (!keeps) v = Simd<T>{};
+    const Simd<T> v_new = fma(momentum, v, -lr * g);
+    p += fma(square, lookahead ? v_new : v, -ahead * g);
     v = v_new;
   }
 };
@@ -138,18 +139,32 @@ struct Adam {  // lr is the bias-corrected step size; decay = 0, or learning rat
   }
 };
 
-template <class T, class Rule> inline void optim_vector(const OptimArray<T>& a, idx i, idx n, const Rule& rule,
-                                                        bool modified, const OptimSettings& o) {
+// What comes before the rule: the gradient scaled, clipped, and the weight decay added where there is one.
+template <class T> struct Modifier {
+  bool any, clips, decays;
+  Simd<T> scale, limit, decay;
+  explicit Modifier(const OptimSettings& o)
+      : any(o.grad_scale != 1 || o.clip_value > 0 || o.weight_decay != 0),
+        clips(o.clip_value > 0),
+        decays(o.weight_decay != 0),
+        scale(broadcast(T(o.grad_scale))),
+        limit(broadcast(T(o.clip_value))),
+        decay(broadcast(T(o.weight_decay))) {}
+  Simd<T> operator()(Simd<T> g, Simd<T> p) const {
+    g *= scale;
+    if (clips) g = min_nan(max_nan(g, -limit), limit);
+    return decays ? fma(decay, p, g) : g;
+  }
+};
+
+template <class T, class Rule>
+inline void optim_vector(const OptimArray<T>& a, idx i, idx n, const Rule& rule, const Modifier<T>& modifier) {
   const auto get = [=](const T* from) { return n >= lanes<T> ? load(from + i) : load_partial(from + i, n); };
   const auto put = [=](T* to, Simd<T> v) { n >= lanes<T> ? store(to + i, v) : store_partial(to + i, v, n); };
   Simd<T> p = get(a.p), g = get(a.g), s{}, t{};
   if constexpr (Rule::kStates >= 1) s = get(a.s);
   if constexpr (Rule::kStates >= 2) t = get(a.t);
-  if (modified) {
-    if (o.grad_scale != 1) g *= broadcast(T(o.grad_scale));
-    if (o.clip_value > 0) g = min_nan(max_nan(g, broadcast(T(-o.clip_value))), broadcast(T(o.clip_value)));
-    if (o.weight_decay != 0) g = fma(broadcast(T(o.weight_decay)), p, g);
-  }
+  if (modifier.any) g = modifier(g, p);
   rule.step(p, g, s, t);
   put(a.p, p);
   if constexpr (Rule::kStates >= 1) put(a.s, s);
@@ -158,9 +173,9 @@ template <class T, class Rule> inline void optim_vector(const OptimArray<T>& a, 
 
 template <class T, class Rule>
 void optim_update(const OptimArray<T>* arrays, idx count, const Rule& rule, const OptimSettings& o) {
-  const bool modified = o.grad_scale != 1 || o.clip_value > 0 || o.weight_decay != 0;
+  const Modifier<T> modifier(o);
   for_blocks(arrays, count, 8, [=](const OptimArray<T>& a, idx begin, idx end, idx) {
-    for (idx i = begin; i < end; i += lanes<T>) optim_vector(a, i, end - i, rule, modified, o);
+    for (idx i = begin; i < end; i += lanes<T>) optim_vector(a, i, end - i, rule, modifier);
   });
 }
 
