@@ -389,7 +389,7 @@ class Network:
     def _run_plan(self, lowered, n, inputs, end=None, step=False):
         """A whole pass, or its first instructions, and what follows it -> the loss."""
         plan = lowered.plan
-        plan.saved = None
+        plan.began, plan.saved = False, None
         try:
             loss = plan.run(n, inputs, 0, end)
             if not step or math.isfinite(loss):
