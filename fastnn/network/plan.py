@@ -16,7 +16,15 @@ _LOSSES = {
     "softmax_cross_entropy_forward": True, "affine_softmax_cross_entropy": True, "sigmoid_cross_entropy_forward": True,
     "squared_error_forward": False,
 }  # fmt: skip
+# Samples of a part of a batch, at least: a product of fewer rows may add up in another order than the whole batch.
+FEWEST = 16
 _BOUND = 4  # batch sizes whose steps are kept
+
+
+def cut(n, most):
+    """Where parts of n samples begin, and n: even ones of up to `most`, or 31; not fewer than FEWEST unless n is."""
+    count = max(1, min(-(-n // most), n // FEWEST))
+    return [-(-n * i // count) for i in range(count + 1)]
 
 
 def make_plan(program):
