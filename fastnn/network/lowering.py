@@ -20,6 +20,7 @@ from ..layers.branch import Branches
 from ..layers.random import draw_key
 from ..targets import labels_or_targets
 from .program import Buffer, straight
+from .saved import Saved
 
 
 class Value(NamedTuple):
@@ -949,6 +950,8 @@ def _in_python(program, layer, x):
     if has_flag:
         layer.train_flg = program.train
     dtype = program.records[x.buffer].numpy_dtype(program.dtype) if program.records[x.buffer].dtype != "labels" else int
+    saved = Saved()
+    saved.add_global_generators()
     try:
         trial = np.asarray(copy.deepcopy(layer).forward(np.zeros((2, *x.shape), dtype), *options))
     except Exception as error:
@@ -956,6 +959,8 @@ def _in_python(program, layer, x):
             f"Network: {name}, run in Python, does not take {_of_batch(x.shape)} from {x.origin}: "
             f"{type(error).__name__}: {error}"
         ) from error
+    finally:
+        saved.restore()
     if trial.ndim < 1 or trial.shape[0] != 2:
         raise ValueError(f"Network: {name} makes {trial.shape} of 2 samples; the first size must be N")
     shape = trial.shape[1:]

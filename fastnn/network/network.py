@@ -1,5 +1,6 @@
 """A chain of layers with a loss, planned once and run as a whole."""
 
+import itertools
 import math
 import os
 import threading
@@ -18,13 +19,13 @@ from ..time_layers import TimeSoftmaxWithLoss
 from ..weights import load_weights, save_weights
 from . import lowering
 from .fit import fit
-from .plan import Plan, make_plan
+from .plan import FEWEST, Plan, cut, make_plan
 from .program import Program, buffers_in
 from .summary import summary
 from .updates import Updates, check_numbers, structure
 
 _BLOCK_BYTES = 4 << 20  # of memory for what lies between the layers: larger inputs of predict go through in blocks
-_FEWEST, _BLOCK = 16, 1024  # samples of such a block
+_BLOCK = 1024  # samples of such a block, at most
 _KEPT = 16  # plans, each with its memory: sequences of many lengths are so many shapes
 
 
@@ -189,14 +190,14 @@ class Network:
         """What the last layer gives: x (N, ...) -> (N, ...), scores for a classifier. Large inputs go in blocks."""
         with self._lock:
             x = self._samples(x)
-            block = len(x) if train_flg else self._block(x)
-            first = self._scores(self._input(x[:block]), train_flg)
-            if len(x) <= block:
+            cuts = [0, len(x)] if train_flg else cut(len(x), self._most(x))
+            first = self._scores(self._input(x[: cuts[1]]), train_flg)
+            if len(cuts) == 2:
                 return first.copy()
             out = np.empty((len(x), *first.shape[1:]), first.dtype)
-            out[:block] = first
-            for i in range(block, len(x), block):
-                out[i : i + block] = self._scores(self._input(x[i : i + block]), False)
+            out[: cuts[1]] = first
+            for begin, end in itertools.pairwise(cuts[1:]):
+                out[begin:end] = self._scores(self._input(x[begin:end]), False)
             return out
 
     def loss(self, x, t, train_flg=False):
@@ -388,7 +389,7 @@ class Network:
     def _run_plan(self, lowered, n, inputs, end=None, step=False):
         """A whole pass, or its first instructions, and what follows it -> the loss."""
         plan = lowered.plan
-        plan.saved = None
+        plan.began, plan.saved = False, None
         try:
             loss = plan.run(n, inputs, 0, end)
             if not step or math.isfinite(loss):
@@ -458,17 +459,16 @@ class Network:
                     return f"the scores are finite but the loss {type(self.loss_layer).__name__} of them is not"
             return "it could not be found again"
 
-    def _block(self, x):
+    def _most(self, x):
         """Samples of x that `predict` sends through at once."""
-        n, most = len(x), _FEWEST
-        if n > most:
-            dtype = x.dtype if self.input_dtype is None else self.input_dtype
-            program = self._plan("predict", False, x.shape[1:], dtype, 1).program
-            if program.after:  # states, which belong to the whole batch
-                return n
-            each = program.arena_bytes // program.capacity
-            most = max(min(_BLOCK_BYTES // max(each, 1), _BLOCK), _FEWEST)
-        return -(-n // max(-(-n // most), 1)) or 1  # as many in each
+        if len(x) <= FEWEST:
+            return FEWEST
+        dtype = x.dtype if self.input_dtype is None else self.input_dtype
+        program = self._plan("predict", False, x.shape[1:], dtype, 1).program
+        if program.after:  # states, which belong to the whole batch
+            return len(x)
+        each = program.arena_bytes // program.capacity
+        return max(min(_BLOCK_BYTES // max(each, 1), _BLOCK), FEWEST)
 
 
 class Lowered:

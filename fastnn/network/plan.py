@@ -16,7 +16,15 @@ _LOSSES = {
     "softmax_cross_entropy_forward": True, "affine_softmax_cross_entropy": True, "sigmoid_cross_entropy_forward": True,
     "squared_error_forward": False,
 }  # fmt: skip
+# Samples of a part of a batch, at least: a product of fewer rows may add up in another order than the whole batch.
+FEWEST = 16
 _BOUND = 4  # batch sizes whose steps are kept
+
+
+def cut(n, most):
+    """Where parts of n samples begin, and n: even ones of up to `most`, or 31; not fewer than FEWEST unless n is."""
+    count = max(1, min(-(-n // most), n // FEWEST))
+    return [-(-n * i // count) for i in range(count + 1)]
 
 
 def make_plan(program):
@@ -66,7 +74,8 @@ class Native:
         self.backend = "native"
         self.saved: Any = None
         self._plan = plan
-        self._n = self._due = -1
+        self.began = False
+        self._n = -1
         self.scalars: tuple = ()
         self.view = plan.view
 
@@ -78,21 +87,21 @@ class Native:
             given = self._draw if self.program.scalars else ()
         elif begin == 0:
             self.scalars = scalars
-        self._due = self._plan.done + 1
-        return self._plan.run(n, inputs, given, begin, end)
+        run = self._plan.run
+        self.began = True  # between this and the call nothing can come
+        return run(n, inputs, given, begin, end)
 
     def _draw(self, interruptible):
         if interruptible:
             self.saved = Saved()
             for layer in self.program.draws:
                 self.saved.add_generator(layer.rng)
-        n = self._n
-        self.scalars = tuple([function(n) for function in self.program.scalars])
+        self.scalars = self.program.draw(self._n)
         return self.scalars
 
     def has_ended(self):
-        """Whether the last run came to its end, whatever was raised after that."""
-        return self._plan.done == self._due
+        """Whether a run since `began` was False came to its end, whatever was raised after that."""
+        return self.began and self._plan.ended
 
 
 class _Step(NamedTuple):
@@ -117,7 +126,7 @@ class Plan:
         self.backend = backends.active_name
         self._steps: dict = {}  # n -> steps
         self.saved: Any = None  # what the last run may have changed, as it was before
-        self._ended = False
+        self.began = False
         self.scalars: Any = []
         self._take_arena()
 
@@ -145,6 +154,7 @@ class Plan:
         """
         steps = self._bound(n)
         self._ended = False
+        self.began = True
         if begin == 0:
             self._draw(n, scalars)
         loss = self._run_steps(steps[begin:end], inputs, None)
@@ -153,11 +163,11 @@ class Plan:
 
     def _draw(self, n, scalars):
         self.saved = saved_before(self.program)
-        self.scalars = [function(n) for function in self.program.scalars] if scalars is None else scalars
+        self.scalars = self.program.draw(n) if scalars is None else scalars
 
     def has_ended(self):
-        """Whether the last run made its updates, or came to its end without any, whatever was raised after that."""
-        return self._ended
+        """Whether a run since `began` was False made its updates, or came to its end without any."""
+        return self.began and self._ended
 
     def _bound(self, n):
         steps = self._steps.get(n)
@@ -239,7 +249,6 @@ class Parts(Plan):
         self._cuts = [0, *cuts, count]  # where native parts and Python take turns
         native = [i for i, known in enumerate(self._known) if known]
         self.native_calls = sum(self._known[i] for i in self._cuts[:-1])
-        self._due = -1
         used = [int(s) for i in native for s in program.instructions[i][1] if isinstance(s, Scalar)]
         self._scalar_count = max(used, default=-1) + 1
         self._loss_in_python = program.loss_at >= 0 and not self._known[program.loss_at]
@@ -250,6 +259,7 @@ class Parts(Plan):
         program = self.program
         listed = [op if known else None for op, known in zip(program.instructions, self._known, strict=True)]
         self._plan = NativePlan(program.dtype.name, listed, program.buffers(), program.arena_bytes, program.capacity)
+        self._last = False  # whether the native part that ran last is the end of the run
 
     def view(self, buffer, n):
         record = self.program.records[buffer]
@@ -259,7 +269,8 @@ class Parts(Plan):
         """As `Plan.run`."""
         steps = self._bound(n)
         end = len(steps) if end is None else end
-        loss, self._ended, self._due = None, False, -1
+        loss, self._ended, self._last = None, False, False
+        self.began = True
         if begin == 0:
             self._draw(n, scalars)
             if not self._known[0]:
@@ -275,7 +286,7 @@ class Parts(Plan):
                     if not _changes(self.program.instructions[i][0]):
                         self._native(n, inputs, i, i + 1)
             else:
-                self._due = self._plan.done + 1 if last == end else -1
+                self._last = last == end
                 found = self._native(n, inputs, first, last)
                 loss = loss if found is None else found
         self._ended = True
@@ -283,7 +294,7 @@ class Parts(Plan):
 
     def has_ended(self):
         """As `Plan.has_ended`."""
-        return self._ended or self._plan.done == self._due
+        return self.began and (self._ended or (self._last and self._plan.ended))
 
     def _native(self, n, inputs, begin, end):
         return self._plan.run(n, inputs, tuple(self.scalars[: self._scalar_count]), begin, end)

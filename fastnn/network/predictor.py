@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import itertools
 import os
 import threading
 import time
@@ -16,12 +17,12 @@ from ..layers.branch import Branches
 from ..targets import classes, one_class
 from . import lowering
 from .network import computed_dtype
-from .plan import Plan, native_plan
+from .plan import FEWEST, Plan, cut, native_plan
 from .program import Program
 
 _KEPT, _KEPT_BYTES = 16, 256 << 20  # plans beside the first, and memory of their runs
 _CACHE_BYTES = 2 << 20  # of memory between the layers that a block of samples takes, at most, but for so many samples:
-_FEWEST, _FEWEST_SEQUENCES = 4, 32  # one at a time a BetterRnnlm takes 10.4 ms, 32 4.2 ms each
+_FEWEST_SEQUENCES = 32  # one at a time a BetterRnnlm takes 10.4 ms, 32 4.2 ms each
 _BLOCK = 256  # samples of a block, at most
 _RECURRENT = {"rnn_forward", "lstm_forward", "gru_forward"}
 _SCORES, _PROBABILITIES = 0, 1
@@ -288,9 +289,9 @@ class _Frozen:
         self._locks = results.locks
         program = self._lower(results, shape, last, 1)
         sequences = any(op in _RECURRENT for op, _ in program.instructions)
-        fewest = _FEWEST_SEQUENCES if sequences else _FEWEST
+        fewest = _FEWEST_SEQUENCES if sequences else FEWEST
         self.block = max(fewest, min(_BLOCK, _CACHE_BYTES // max(program.arena_bytes, 1)))
-        self._program = self._lower(results, shape, last, self.block)
+        self._program = self._lower(results, shape, last, max(self.block, 2 * FEWEST - 1))
         self._threshold = lowering.threshold(results.loss, results.layers[-1], self.shape)
         self.one_score = self.shape[-1:] in ((), (1,))  # whose class the largest does not say
         self.native = native_plan(self._program, self.y.buffer, share and share.native)
@@ -346,17 +347,16 @@ class _Frozen:
         """`function` of x, converted block by block, into out (N, *shape)."""
         x = self._input(x)
         n = len(x)
-        block = -(-n // max(-(-n // self.block), 1))  # as many in each; a few alone would take longer
         result = self._output(out, (n, *shape), dtype)
         into = np.empty_like(result) if out is not None and np.may_share_memory(result, x) else result
         wanted = x.dtype.newbyteorder("=") if self._indices else self.dtype
         plain = x.dtype == wanted and x.flags.c_contiguous and x.flags.aligned
         try:
-            for i in range(0, n, block or 1):
-                part = x[i : i + block]
+            for begin, end in itertools.pairwise(cut(n, self.block) if n else ()):
+                part = x[begin:end]
                 if not plain:
                     part = np.require(part, wanted, ["C_CONTIGUOUS", "ALIGNED"])
-                if function(part, into[i : i + block]) is None:
+                if function(part, into[begin:end]) is None:
                     raise IndexError
         except IndexError:
             self._refuse_indices(x)

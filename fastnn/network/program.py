@@ -88,6 +88,8 @@ class Program:
         self.layer_of: list = []  # number of the layer that each instruction belongs to
         self.records: list = []
         self.scalars: list = []  # functions of n
+        self.lead: Any = None  # () -> the first of these, an optimizer's, which have no functions
+        self.later_scalars: list = []  # the others, once the program is placed
         self.draws: list = []  # layers whose generator some of these draw from
         self.inputs: list = []  # functions of x, for the inputs after x and t
         self.after: list = []  # functions (view, n) that take results out of the arena after a run
@@ -151,6 +153,12 @@ class Program:
         self.scalars.append(function)
         return Scalar(len(self.scalars) - 1)
 
+    def draw(self, n):
+        """The numbers of a run. Random ones come last: what is wrong with the others is found before."""
+        if self.lead is None:
+            return tuple([function(n) for function in self.scalars])
+        return self.lead() + tuple([function(n) for function in self.later_scalars])
+
     def key(self, layer, draw):
         """A number that is `draw(layer.rng)` at each run."""
         self.draws.append(layer)
@@ -192,6 +200,7 @@ class Program:
 
     def place(self):
         """Offsets in the arena: buffers that are needed at the same time do not overlap. First fit, largest first."""
+        self.later_scalars = [function for function in self.scalars if function is not None]
         for i, (_, args) in enumerate(self.instructions):
             for buffer in buffers_in(args):
                 self._storage_of(buffer, lambda storage, i=i: storage.use(i))

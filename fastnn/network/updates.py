@@ -8,7 +8,7 @@ import numpy as np
 from .. import backends, ops, optimizer
 from ..ops._bounds import bounded
 from ..trainer import remove_duplicate
-from .program import straight, turned
+from .program import Scalar, straight, turned
 from .saved import Saved
 
 # class -> (operation, numbers before the common ones as attributes; a constant where it decides what is computed)
@@ -84,49 +84,33 @@ class Updates:
         for name in rule.state_names:
             self._make_state(name)
         self.op, names, constants = UPDATES[type(rule)]
-        scalars = [self._number(name) for name in (*names, *_TAIL)]
         constants = [getattr(rule, name) for name in constants]
-        self.numbers = [*scalars[: len(names)], *constants, *scalars[len(names) :]]
-        self._checked = None
-        self._check = self._checks(names, constants)
+        self._counts = "iter" in names
+        read = [name for name in (*names, *_TAIL) if name != "iter"]
+        self._read = attrgetter(*read)
+        places = {name: program.scalar(None) for name in (*read, *["iter"] * self._counts)}
+        self.numbers = [*(places[name] for name in names), *constants, *(places[name] for name in _TAIL)]
+        self._checked: Any = None
+        program.lead = self._lead
+        if self._counts:
+            program.after.append(self._count)
 
-    def _number(self, name):
-        """An attribute of the rule as a scalar; the first one is read before anything is drawn, and checks them all."""
-        rule, first = self.rule, not self.program.scalars
-        if name == "iter":
-            self.program.after.append(self._count)
-            return self.program.scalar(lambda n: self.iteration)
-        if not first:
-            return self.program.scalar(lambda n: getattr(rule, name))
-
-        def read(n):
-            self._check()
-            return getattr(rule, name)
-
-        return self.program.scalar(read)
+    def _lead(self):
+        """The rule's numbers for the step that begins: ValueError or TypeError where its operation does not take them."""
+        numbers = given = self._read(self.rule)
+        if self._counts:
+            self.iteration = self.rule.iter + 1
+            numbers = (*given, self.iteration)
+        if given != self._checked or (self._counts and self.iteration < 1):
+            lists = [[] for _ in range(2 + len(self.rule.state_names))]
+            getattr(ops, self.op)(*lists, *(numbers[n] if isinstance(n, Scalar) else n for n in self.numbers))
+            self._checked = given
+        return numbers
 
     def _count(self, view, n):
         """After a step."""
         if not self._counts_itself:
             self.rule.iter = self.iteration
-
-    def _checks(self, names, constants):
-        """() -> nothing, or the error of the operation for numbers that it does not take."""
-        rule, head = self.rule, [name for name in names if name != "iter"]
-        read, counts = attrgetter(*head, *_TAIL), "iter" in names
-        operation, lists = getattr(ops, self.op), [[] for _ in range(2 + len(rule.state_names))]
-
-        def check():
-            if counts:
-                self.iteration = rule.iter + 1
-            numbers = read(rule)
-            if numbers == self._checked and not (counts and self.iteration < 1):
-                return
-            iteration = [self.iteration] if counts else []
-            operation(*lists, *numbers[: len(head)], *iteration, *constants, *numbers[len(head) :])
-            self._checked = numbers
-
-        return check
 
     def _make_state(self, name):
         rule, params = self.rule, self.params

@@ -92,6 +92,7 @@ class Plan {
   // function that makes it, which is called once nothing can fail any more but by Ctrl-C; its argument says whether that
   // is looked for.
   py::object run(idx n, const py::tuple& inputs, const py::object& scalars, idx begin, py::handle end_) {
+    ended_ = false;
     const unsigned here = process();
     if (busy_ == here) throw std::runtime_error("Plan.run: the plan is running");
     check_n(n, "run");
@@ -106,7 +107,14 @@ class Plan {
     read_inputs(own_, n, inputs);
     prepare(own_, n);
     const bool given = PyTuple_Check(scalars.ptr());
-    read_scalars(own_, py::tuple(given ? scalars : scalars(own_.work > table_.chunk_work)));
+    if (given) {
+      read_scalars(own_, scalars);
+    } else {
+      const auto drawn = py::reinterpret_steal<py::object>(
+          PyObject_CallOneArg(scalars.ptr(), own_.work > table_.chunk_work ? Py_True : Py_False));
+      if (!drawn) throw py::error_already_set();
+      read_scalars(own_, py::tuple(drawn));
+    }
     if (begin == 0) own_.loss = 0;
     busy_ = here;
     const struct Busy {
@@ -114,7 +122,7 @@ class Plan {
       ~Busy() { flag = 0; }
     } guard{busy_};
     execute(own_, size_t(begin), size_t(end));
-    ++done_;
+    ended_ = true;
     return has_loss_ ? py::object(py::float_(own_.loss)) : py::none();
   }
 
@@ -159,8 +167,8 @@ class Plan {
     return array;
   }
 
-  // Runs that came to their end.
-  uint64_t done() const { return done_; }
+  // Whether the last run came to its end.
+  bool ended() const { return ended_; }
   // Memory of the runs so far, but for packed weights.
   idx nbytes() const {
     idx sum = arena_bytes_ + own_.scratch_bytes;
@@ -868,7 +876,7 @@ class Plan {
   int result_ = -1, written_ = -1, input_ = -1;  // of frozen plans; written_: the last instruction's own of the result
   bool writes_arrays_ = false, has_loss_ = false, frozen_ = false, direct_ = false;
   unsigned busy_ = 0;  // the process that runs it
-  uint64_t done_ = 0;
+  bool ended_ = false;
   const Operation* current_ = nullptr;  // being read
   State own_;
   std::vector<std::shared_ptr<void>> packed_;
@@ -958,7 +966,7 @@ void bind_plan(py::module_& m) {
       .def("run", &Plan::run, "n"_a, "inputs"_a, "scalars"_a = py::tuple(), "begin"_a = 0, "end"_a = py::none())
       .def("function", &Plan::function, "otherwise"_a = py::none(), "classes"_a = false)
       .def_static("function_later", &Plan::function_later, "otherwise"_a, "classes"_a = false)
-      .def_property_readonly("done", &Plan::done)
+      .def_property_readonly("ended", &Plan::ended)
       .def_property_readonly("nbytes", &Plan::nbytes)
       .def(
           "view", [](const py::object& self, idx i, idx n) { return self.cast<const Plan&>().view(self, i, n); },
