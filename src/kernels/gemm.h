@@ -21,18 +21,18 @@ constexpr idx round_up(idx n, idx unit) { return (n + unit - 1) / unit * unit; }
 // the FMA's latency (4 cycles * 2 a cycle). kKC is the depth of a panel of B (kNV vectors wide, kDepthBytes high
 // or 512): with AVX-512 it streams from L2 (650x700 @ 700x2600, float32: 12.0 ms with two depths, 11.0 with one).
 // kBlock bytes of A stay in L2 beside it. From kPackRows rows on a panel is copied while the first rows are computed;
-// fewer read B where it is. From kWholeRows rows on all panels of a depth (kNC columns) are made in a pass of their own
-// along the rows of B.
+// fewer read B where it is. See blocks_of for what else is cut and copied.
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kMR = 8, kNV = 3;
-constexpr idx kDepthBytes = 3200, kBlock = 256 << 10, kPackRows = 96, kWholeRows = 512;
+constexpr idx kDepthBytes = 3200, kPackRows = 96;
 #elif defined(__AVX2__)
 constexpr int kMR = 6, kNV = 2;
-constexpr idx kDepthBytes = 2 << 10, kBlock = 256 << 10, kPackRows = 7, kWholeRows = 512;
+constexpr idx kDepthBytes = 2 << 10, kPackRows = 7;
 #else
 constexpr int kMR = 6, kNV = 2;
-constexpr idx kDepthBytes = 2 << 10, kBlock = 256 << 10, kPackRows = 96, kWholeRows = 512;
+constexpr idx kDepthBytes = 2 << 10, kPackRows = 96;
 #endif
+constexpr idx kBlock = 384 << 10, kWholeRows = 512;
 // A partial vector of B can be read where it is; in a tile only by AVX-512 (AVX2: 480x512x512 at 86 % of the FMA peak,
 // 94 % without).
 #if defined(__AVX512F__)
@@ -46,7 +46,7 @@ template <class T> constexpr idx kKC = max_of(kDepthBytes / idx(sizeof(T)), idx(
 template <class T> constexpr idx kNR = kNV * lanes<T>;
 template <class T> constexpr idx kMC = kBlock / (kKC<T> * idx(sizeof(T))) / kMR * kMR;
 template <class T> constexpr idx kNC = (4 << 20) / (kKC<T> * idx(sizeof(T))) / kNR<T> * kNR<T>;
-constexpr bool pack_all(idx M, idx K) { return M >= kWholeRows && K >= kWholeRows / 4; }
+template <class T> constexpr idx kNarrowNC = 5 * kNR<T>;
 // Parts of C that threads may compute side by side: by the work alone, so that the scratch is too.
 constexpr idx max_parts(idx work) { return work < kGrain / 8 ? 1 : min_of(max_of(work / kGrain, 2), 64); }
 
@@ -77,6 +77,7 @@ template <class T> struct Tile {
   T* panel;        // b is copied here while it is read (kPack)
   const T* ahead;  // brought to L2 meanwhile, ahead_step apart: the panel that comes next
   idx ahead_step;
+  idx c_ahead;  // from c to the tile of C that comes next, which is brought to L1
 };
 template <class T, int MR, int NV, bool kFewer, bool kPack> void tile(const Tile<T>& t) {
   constexpr idx L = lanes<T>;
@@ -93,7 +94,7 @@ template <class T, int MR, int NV, bool kFewer, bool kPack> void tile(const Tile
     c[i] = t.c + row * cs;
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) {
-      __builtin_prefetch(c[i] + v * L, 1);
+      __builtin_prefetch(c[i] + t.c_ahead + v * L, 1);
       acc[i][v] = !t.resume ? Simd<T>{} : v == NV - 1 ? load_partial(c[i] + v * L, last) : load(c[i] + v * L);
     }
   }
@@ -107,7 +108,9 @@ template <class T, int MR, int NV, bool kFewer, bool kPack> void tile(const Tile
     if constexpr (kPack) {
       panel += NV * L;
     } else {
-      __builtin_prefetch(ahead, 0, 2);
+      // Tiles of fewer rows wait for B, and call for all of the next panel.
+#pragma GCC unroll 4
+      for (int v = 0; v < (kFewer ? NV : 1); ++v) __builtin_prefetch(ahead + v * L, 0, 2);
       ahead += ahead_step;
     }
 #pragma GCC unroll 8
@@ -260,6 +263,7 @@ template <class T> void pack_columns(Mat<const T> B, T* panel, idx ld) {
     }
   }
 }
+constexpr idx kRowsAhead = 2;  // of B that are called for while a row is copied
 // B (K, N) to panels of kNR columns, each K deep.
 template <class T> void pack_panels(Mat<const T> B, T* panels) {
   constexpr idx L = lanes<T>;
@@ -268,7 +272,10 @@ template <class T> void pack_panels(Mat<const T> B, T* panels) {
     const T* row = B.row(k);
     for (T *to = panels + k * kNR<T>, *last = to + whole * K; to != last; to += kNR<T> * K, row += kNR<T>)
 #pragma GCC unroll 4
-      for (int v = 0; v < kNV; ++v) store(to + v * L, load(row + v * L));
+      for (int v = 0; v < kNV; ++v) {
+        __builtin_prefetch(row + v * L + kRowsAhead * B.rs);
+        store(to + v * L, load(row + v * L));
+      }
   }
   for (idx j = whole; j < B.cols; j += kNR<T>) {
     const idx n = min_of(B.cols - j, kNR<T>);
@@ -279,6 +286,19 @@ template <class T> void pack_panels(Mat<const T> B, T* panels) {
 template <class T> void pack_rows(Mat<const T> A, T* rows) {
   for (idx i = 0; i < A.rows; ++i)
     for (idx k = 0; k < A.cols; ++k) rows[i * A.cols + k] = A.data[i * A.rs + k * A.cs];
+}
+// A (m, K) of contiguous columns to tiles of kMR rows: tiles[i / kMR * kMR * K + k * kMR + i % kMR].
+template <class T> void pack_tiles(Mat<const T> A, T* tiles) {
+  const idx K = A.cols, whole = A.rows / kMR * kMR;
+  for (idx k = 0; k < K; ++k) {
+    const T* const from = A.data + k * A.cs;
+    T* to = tiles + k * kMR;
+    for (idx i = 0; i < whole; i += kMR, to += kMR * K) {
+      __builtin_prefetch(from + i + kRowsAhead * A.cs);
+      std::memcpy(to, from + i, kMR * sizeof(T));
+    }
+    for (idx i = whole; i < A.rows; ++i) to[i - whole] = from[i];
+  }
 }
 
 // B (K, N) packed once, for a B that never changes: panels of kNR columns, K deep, the last one `rest` wide, where that
@@ -316,61 +336,150 @@ template <class T> void pack_once(Mat<const T> B, T* to) {  // to: zeros
   }
 }
 
-// Elements of a part's scratch: one panel of B (gemm_row's has 8 vectors) or all of a depth, and the rows of A of one
-// tile.
+// How a product is cut. Blocks of B, `depth` of K by `columns`, are multiplied with blocks of A, `rows` of them, panel
+// by panel; since C continues from what is stored, its bits do not depend on the cut.
+enum class Copy { none, first, all };  // of panels of B: with the first rows of A, or all of a block in a pass before
+struct Blocks {
+  idx depth, rows, columns;
+  Copy copy;
+  bool tiles;  // blocks of A are copied by pack_tiles
+};
+// Whether all panels of a block of B are copied first: for many rows, or where B comes from memory, along its rows.
+template <class T> constexpr bool many_rows(idx M, idx K) {
+  return M >= kWholeRows && K >= (M * idx(sizeof(T)) >= 4096 ? kWholeRows / 8 : kWholeRows / 4);
+}
+template <class T> constexpr bool from_memory(idx M, idx N, idx K) {
+  return M >= 6 * kMR && N >= 4 * kNR<T> && K >= kWholeRows / 4 && N * K * idx(sizeof(T)) >= 12 << 20;
+}
+template <class T> Blocks blocks_of(Mat<const T> A, Mat<const T> B, Mat<T> C, bool packed) {
+  constexpr idx size = sizeof(T);
+  const idx M = C.rows, N = C.cols, K = A.cols, line = B.rs * size;
+  if (many_rows<T>(M, K)) {
+    // Columns of A lie far apart: each tile would read a line of the cache for kMR elements (dW 1024x4096x4096,
+    // float32, as A @ B: 3.4 times as long without the copy).
+    const bool tiles = A.cs != 1 && A.rs == 1 && M * size >= 2048;
+    return {kKC<T>, kMC<T>, tiles ? kNC<T> : 2 * kNarrowNC<T>, Copy::all, tiles};
+  }
+  if (from_memory<T>(M, N, K)) return {kKC<T>, kMC<T>, kNarrowNC<T>, Copy::all, false};
+  Blocks blocks{kKC<T>, M, N, Copy::none, false};
+  if (packed || B.cs != 1) return blocks;
+  // Where the rows of C share sets of the caches and B stays in L1, C is made row by row (one row of x, dW 1024x1024,
+  // float32: 198 us -> 81; rows 2500 bytes apart lose 14 % by it).
+  if (K * N * size <= 32 << 10 && C.rs * size % 4096 == 0) {
+    blocks.rows = kMR;
+  } else if (M <= 2 * kMR && line >= 2048) {
+    // B is read once or twice, a few of its rows side by side, so that the processor sees streams (8x4096x4096,
+    // float32: 12.2 ms with panels of depth 800, 4.4 with 32; 8x784x625 112 us and 85 with 64).
+    blocks.depth = line >= 8192 ? 32 : 64;
+  } else if (M >= kPackRows || (M >= 3 * kMR && line >= 1024)) {
+    blocks.copy = Copy::first;
+    if (line % 4096 == 0) blocks.depth = 128;  // more rows of B do not fit into the sets of the caches that they share
+  }
+  return blocks;
+}
+
+// Elements of a part's scratch: one panel of B (gemm_row's has 8 vectors) or all of a block, and the rows of A of one
+// tile or all of a block.
 template <class T> constexpr idx panel_elements(idx M, idx N, idx K) {
-  const idx columns = min_of(round_up(N, lanes<T>), pack_all(M, K) ? kNC<T> : 8 * lanes<T>);
-  return round_up(columns * (min_of(K, kKC<T>) + lanes<T>), 64);
+  const idx most = many_rows<T>(M, K) ? kNC<T> : from_memory<T>(M, N, K) ? kNarrowNC<T> : 0;
+  return round_up(min_of(round_up(N, lanes<T>), max_of(most, 8 * lanes<T>)) * (min_of(K, kKC<T>) + lanes<T>), 64);
 }
 template <class T> constexpr idx part_elements(idx M, idx N, idx K) {
-  return panel_elements<T>(M, N, K) + round_up(kMaxRows<T> * min_of(K, kKC<T>), 64);
+  const idx rows = many_rows<T>(M, K) ? max_of(kMC<T>, kMaxRows<T>) : kMaxRows<T>;
+  return panel_elements<T>(M, N, K) + round_up(rows * min_of(K, kKC<T>), 64);
 }
-// Scratch of gemm in bytes (64-byte aligned); grows with each of M, N, K. As many panels of 8 vectors as parts, and
-// what those parts that pack all of a depth can have at most: their columns add up to at most 2 (N + kNR) for each time
-// that M holds kWholeRows rows (rounded to tiles).
+// Scratch of gemm in bytes (64-byte aligned); grows with each of M, N, K. As many panels of 8 vectors as parts, what
+// all of them can have where B comes from memory, and what those parts with many rows can have at most: their columns
+// add up to at most 2 (N + kNR) for each time that M holds kWholeRows rows (rounded to tiles).
 template <class T> idx gemm_workspace(idx M, idx N, idx K) {
-  const idx parts = max_parts(2 * M * N * K),
+  const idx parts = max_parts(2 * M * N * K), depth = min_of(K, kKC<T>) + lanes<T>,
             columns = min_of(M / (kWholeRows - 32) * 2 * (N + kNR<T>), parts * kNC<T>);
-  const idx whole = pack_all(M, K) ? columns * (min_of(K, kKC<T>) + lanes<T>) : 0;
-  return round_up((parts * (part_elements<T>(1, N, K) + 64) + whole) * idx(sizeof(T)), 64);
+  const idx some = from_memory<T>(M, N, K) ? parts * kNarrowNC<T> * depth : 0,
+            whole = many_rows<T>(M, K) ? (columns + parts * kMC<T>) * depth : 0;
+  return round_up((parts * (part_elements<T>(1, N, K) + 128) + some + whole) * idx(sizeof(T)), 64);
+}
+
+// Runs `tile` on the part of C at (i, j), n columns wide: through a contiguous buffer where C is strided.
+template <class T> void run_tile(TileFunction<T> tile, Tile<T>& t, Mat<T> C, idx i, idx j, idx n, bool finish,
+                                 const Epilogue<T>& end) {
+  T* const c = C.row(i) + j * C.cs;
+  if (C.cs == 1) {
+    t.c = c, t.cs = C.rs;
+    return tile(t);
+  }
+  T buffer[kMaxRows<T> * kNR<T>];
+  t.c = buffer, t.cs = kNR<T>, t.c_ahead = 0;
+  for (idx r = 0; t.resume && r < t.rows; ++r)
+    for (idx q = 0; q < n; ++q) buffer[r * kNR<T> + q] = c[r * C.rs + q * C.cs];
+  tile(t);
+  for (idx r = 0; r < t.rows; ++r) {
+    if (finish && end.activate) end.activate(end.kind, end.alpha, buffer + r * kNR<T>, n);
+    for (idx q = 0; q < n; ++q) c[r * C.rs + q * C.cs] = buffer[r * kNR<T> + q];
+  }
+}
+
+// The columns of C, all of them fewer than a vector has, by tail_tile, in depths of kKC: they are sums of their own.
+template <class T> void multiply_tail(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate,
+                                      const Epilogue<T>& end, T* panel, T* a_rows, const T* packed) {
+  const idx M = C.rows, N = C.cols, K = A.cols, depths = depths_of<T>(K);
+  const bool pack_a = A.cs != 1 && (A.rs != 1 || A.cs == 0), rows = A.cs == 1 || pack_a;
+  const idx step = rows ? kMR : lanes<T>;
+  const auto run = rows ? pick_tail<T, true>(N) : pick_tail<T, false>(N);
+  for (idx p = 0; p < depths; ++p) {
+    const idx k0 = K * p / depths, kc = K * (p + 1) / depths - k0;
+    const bool finish = p == depths - 1;
+    if (!packed) pack_tail<T>({B.data + k0 * B.rs, kc, N, B.rs, B.cs}, panel);
+    Tile<T> t{};
+    t.K = kc, t.last = N, t.b = packed ? packed : panel;
+    t.as = pack_a ? kc : A.rs, t.ak = pack_a ? 1 : A.cs;
+    t.bias = finish ? end.bias : nullptr, t.floor = finish && end.relu ? T(0) : -T(INFINITY);
+    t.resume = accumulate || p > 0;
+    for (idx i = 0; i < M; i += step) {
+      t.rows = min_of(M - i, step);
+      t.a = A.data + i * A.rs + k0 * A.cs;
+      if (pack_a) {
+        pack_rows<T>({t.a, t.rows, kc, A.rs, A.cs}, a_rows);
+        t.a = a_rows;
+      }
+      run_tile<T>(run, t, C, i, 0, N, finish, end);
+    }
+    if (packed) packed += tail_elements<T>(kc, N);
+  }
 }
 
 // C (+)= A @ B by one thread; the last `tail` columns by tail_tile. scratch: part_elements.
 template <class T> void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx tail, bool accumulate,
                                  const Epilogue<T>& end, T* panels, const Packed<T>& packed = {}) {
   constexpr idx L = lanes<T>;
-  const idx M = C.rows, N = C.cols, K = A.cols, depths = depths_of<T>(K);
-  const bool pack_a = A.cs != 1 && (A.rs != 1 || A.cs == 0), rows = A.cs == 1 || pack_a, whole = pack_all(M, K);
-  // Where the rows of C share sets of the caches and B stays in L1, C is made row by row (one row of x, dW 1024x1024,
-  // float32: 198 us -> 81; rows 2500 bytes apart lose 14 % by it).
-  const bool shallow = !whole && B.cs == 1 && K * N * idx(sizeof(T)) <= 32 << 10 && C.rs * idx(sizeof(T)) % 4096 == 0;
-  const idx nc = whole ? kNC<T> : N, mc = whole ? kMC<T> : shallow ? kMR : M;
-  T* const a_rows = panels + panel_elements<T>(M, N, K);
-  T buffer[kMaxRows<T> * kNR<T>];
-  for (idx j0 = 0; j0 < N; j0 += nc) {
-    const idx j1 = min_of(j0 + nc, N), j_tail = min_of(j1, N - tail);
-    const T* packed_tail = packed.tails;
+  const idx M = C.rows, N = C.cols - tail, K = A.cols;
+  const Blocks blocks = blocks_of<T>(A, B, C, packed.panels);
+  const idx depths = max_of((K + blocks.depth - 1) / blocks.depth, 1);
+  const bool pack_a = A.cs != 1 && (A.rs != 1 || A.cs == 0), whole = blocks.copy == Copy::all;
+  T* const a_rows = panels + panel_elements<T>(M, C.cols, K);
+  if (tail)
+    multiply_tail<T>(A, {B.data + N * B.cs, K, tail, B.rs, B.cs}, {C.data + N * C.cs, M, tail, C.rs, C.cs}, accumulate,
+                     Epilogue<T>{end.bias ? end.bias + N : nullptr, end.relu, end.activate, end.kind, end.alpha},
+                     panels, a_rows, packed.tails);
+  for (idx j0 = 0, j1; j0 < N || (j0 == 0 && tail); j0 = j1) {
+    j1 = min_of(j0 + blocks.columns, N);
     for (idx p = 0; p < depths; ++p) {
       const idx k0 = K * p / depths, kc = K * (p + 1) / depths - k0;
       const bool finish = p == depths - 1;
       if (whole && !packed.panels)
-        pack_panels<T>({B.data + k0 * B.rs + j0 * B.cs, kc, j_tail - j0, B.rs, B.cs}, panels);
-      for (idx i0 = 0; i0 < M; i0 += mc) {
-        const idx i1 = min_of(i0 + mc, M);
+        pack_panels<T>({B.data + k0 * B.rs + j0 * B.cs, kc, j1 - j0, B.rs, B.cs}, panels);
+      for (idx i0 = 0, i1; i0 < M; i0 = i1) {
+        i1 = min_of(i0 + blocks.rows, M);
+        if (blocks.tiles) pack_tiles<T>({A.data + i0 + k0 * A.cs, i1 - i0, kc, 1, A.cs}, a_rows);
         for (idx j = j0, n; j < j1; j += n) {
-          const bool in_tail = j == j_tail;
-          n = min_of((in_tail ? j1 : j_tail) - j, kNR<T>);
-          const idx vectors = (n + L - 1) / L, last = n - (vectors - 1) * L, step = in_tail && !rows ? L : kMR;
+          n = min_of(j1 - j, kNR<T>);
+          const idx vectors = (n + L - 1) / L, last = n - (vectors - 1) * L;
           const Mat<const T> b{B.data + k0 * B.rs + j * B.cs, kc, n, B.rs, B.cs};
           const bool in_place = b.cs == 1 && (kMaskedTiles || last == L);
-          const bool pack = !packed.panels && !whole && !shallow && !in_tail && in_place && M >= kPackRows,
-                     copied = !packed.panels && !in_tail && (whole || !in_place);
+          const bool pack = !packed.panels && blocks.copy == Copy::first && in_place,
+                     copied = !packed.panels && (whole || !in_place),
+                     streams = !packed.panels && blocks.copy == Copy::none && in_place;
           T* const panel = panels + (whole ? (j - j0) * kc : 0);
-          if (in_tail && i0 == 0 && !packed.panels) pack_tail<T>(b, panel);
           if (copied && !whole) pack_columns<T>(b, panel, vectors * L);
-          const T* const in = packed.panels       ? in_tail ? packed_tail : packed.panels + j * K + k0 * packed.width(j)
-                              : in_tail || copied ? panel
-                                                  : b.data;
           // The rows of A that the next tile reads; past the last one too, where those of the caller's next batch may
           // be (10,000 images in batches of 100 through 784-50-100-10: 5.41 ms, so 4.6).
           const bool rows_ahead = j == j0 && A.cs == 1 && A.rs == kc;
@@ -378,57 +487,53 @@ template <class T> void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx t
                     .rows = 0,
                     .last = last,
                     .a = nullptr,
-                    .b = in,
-                    .as = pack_a ? kc : A.rs,
-                    .ak = pack_a ? 1 : A.cs,
+                    .b = packed.panels ? packed.panels + j * K + k0 * packed.width(j) : copied ? panel : b.data,
+                    .as = blocks.tiles ? 1 : pack_a ? kc : A.rs,
+                    .ak = blocks.tiles ? kMR : pack_a ? 1 : A.cs,
                     .bs = packed.panels ? packed.width(j)
                           : copied      ? vectors * L
                                         : b.rs,
-                    .cs = C.cs == 1 ? C.rs : kNR<T>,
+                    .cs = 0,
                     .c = nullptr,
                     .bias = finish && end.bias ? end.bias + j : nullptr,
                     .floor = finish && end.relu ? T(0) : -T(INFINITY),
                     .resume = accumulate || p > 0,
                     .panel = panel,
                     .ahead = panel,
-                    .ahead_step = 0};
+                    .ahead_step = 0,
+                    .c_ahead = 0};
           for (idx i = i0; i < i1; i += t.rows) {
             const bool first = i == i0;
-            t.rows = min_of(i1 - i, step);
-            t.a = A.data + i * A.rs + k0 * A.cs;
+            t.rows = min_of(i1 - i, idx(kMR));
+            t.a = blocks.tiles ? a_rows + (i - i0) * kc : A.data + i * A.rs + k0 * A.cs;
             if (pack_a) {
               pack_rows<T>({t.a, t.rows, kc, A.rs, A.cs}, a_rows);
               t.a = a_rows;
             }
             if (pack && !first) t.b = panel, t.bs = vectors * L;
-            const idx v = (i - i0) / step - 1;  // each of the next tiles calls for one vector of the next panel
-            if (pack && !first && v < kNV && j + n < j_tail)
+            const idx v = (i - i0) / kMR - 1;  // each of the next tiles calls for one vector of the next panel
+            const bool all_ahead = streams && first && j + n < j1;
+            if (all_ahead)
+              t.ahead = b.data + n, t.ahead_step = b.rs;
+            else if (pack && !first && v < kNV && j + n < j1)
               t.ahead = b.data + n + v * L, t.ahead_step = b.rs;
             else
               t.ahead = rows_ahead ? A.row(i + kMR) : panel, t.ahead_step = rows_ahead ? kMR : 0;
-            const auto run = in_tail ? (rows ? pick_tail<T, true>(n) : pick_tail<T, false>(n))
-                                     : pick_tile<T>(t.rows, vectors, pack && first);
-            T* const c = C.row(i) + j * C.cs;
-            t.c = C.cs == 1 ? c : buffer;
-            if (C.cs != 1 && t.resume)  // a strided C goes through a contiguous tile
-              for (idx r = 0; r < t.rows; ++r)
-                for (idx q = 0; q < n; ++q) buffer[r * kNR<T> + q] = c[r * C.rs + q * C.cs];
-            run(t);
-            for (idx r = 0; C.cs != 1 && r < t.rows; ++r) {
-              if (finish && end.activate) end.activate(end.kind, end.alpha, buffer + r * kNR<T>, n);
-              for (idx q = 0; q < n; ++q) c[r * C.rs + q * C.cs] = buffer[r * kNR<T> + q];
-            }
+            t.c_ahead = i + kMR < i1 ? kMR * C.rs : n - (i - i0) * C.rs;
+            run_tile<T>(pick_tile<T>(all_ahead ? min_of(t.rows, idx(kMR - 1)) : t.rows, vectors, pack && first), t, C,
+                        i, j, n, finish, end);
           }
         }
         if (finish && end.activate && C.cs == 1) {
-          if (C.rs == j1 - j0)  // rows without gaps (1024x100 sigmoid: 41 us -> 16)
+          const idx columns = (j1 == N ? C.cols : j1) - j0;
+          if (C.rs == columns)  // rows without gaps (1024x100 sigmoid: 41 us -> 16)
             end.activate(end.kind, end.alpha, C.row(i0), (i1 - i0) * C.rs);
           else
-            for (idx i = i0; i < i1; ++i) end.activate(end.kind, end.alpha, C.row(i) + j0, j1 - j0);
+            for (idx i = i0; i < i1; ++i) end.activate(end.kind, end.alpha, C.row(i) + j0, columns);
         }
       }
-      if (packed.panels && tail) packed_tail += tail_elements<T>(kc, tail);
     }
+    if (j1 == N) break;
   }
 }
 
