@@ -79,7 +79,10 @@ template <class T> struct Elu {  // scale * (x or alpha (exp(x) - 1)): SELU too
     return product(x > 0 ? x : expm1_of_negative(at_most(x, 0)), x > 0 ? V{} + scale : V{} + alpha * scale);
   }
   V backward(V dout, V x) const {
-    return product(dout, x > 0 ? V{} + scale : product(exp_of_negative(at_most(x, 0)), V{} + alpha * scale));
+    const V c = V{} + alpha * scale;
+    V n;
+    const V p = reduced_expm1(without_small(at_most(at_least(x, MathConstants<T>::exp_low), 0)), n);
+    return product(dout, x > 0 ? V{} + scale : scaled(fma(p, c, c), n));
   }
 };
 template <class T> struct Softplus {
@@ -114,18 +117,25 @@ template <class T> struct HardSigmoid {
 template <class V> FASTNN_INLINE V times_logistic(V x, V m, V n, ElementOf<V> high) {
   using T = ElementOf<V>;
   const auto deep = is_deep(n), tiny = is_denormal(x);
-  const V power = scale_by_power(m, deep ? V{} : n), e = deep ? V{} : power;
-  const V z = at_least(tiny ? V{} : x, -high);  // not infinity times 0
-  const V y = (x < 0 ? z * e : z) / (e + 1);
-  const auto below = deep & (x < 0);
-  if (!to_bits(below | tiny)) [[likely]]
+  const V power = scale_by_power(m, zero_where(deep, n)), e = zero_where(deep, power);
+  const V z = at_least(zero_where(tiny, x), -high);  // not infinity times 0
+  V y = (x < 0 ? z * e : z) / (e + 1);
+  const auto below = deep & less(x, V{});
+  if (!any(below | tiny)) [[likely]]
     return y;
-  return below ? tiny_scaled(z * m, n) : tiny ? tiny_product(x, V{} + T(0.5)) : y;
+  if (any(below)) y = choose(below, tiny_scaled(z * m, n), y);
+  if (any(tiny)) y = choose(tiny, tiny_product(x, V{} + T(0.5)), y);
+  return y;
 }
 // dout times a derivative that is 2^n m for x < 0 and 1 - 2^n m for others, |m| < 4000.
 template <class V> FASTNN_INLINE V times_slope(V dout, V x, V m, V n) {
-  const V s = scaled(m, n);
-  return product(dout, x < 0 ? s : 1 - s);
+  const auto deep = is_deep(n), tiny = is_denormal(dout);
+  const V power = scale_by_power(m, zero_where(deep, n)), s = zero_where(deep, power);
+  const V y = zero_where(tiny, dout) * (x < 0 ? s : 1 - s);
+  if (!any(deep | tiny)) [[likely]]
+    return y;
+  const V exact = choose(deep, tiny_scaled(m, n), s);
+  return product(dout, x < 0 ? exact : 1 - exact);
 }
 
 // e0 (1 + p) c / (1 + e)^2, e0 = zero.power; e0 goes below, where it costs no rounding.
@@ -154,37 +164,35 @@ template <class T> struct Swish {
     V n;
     const V p = zero.expm1(a, n);
     const auto deep = is_deep(n);
-    const V e0 = V{} + zero.power, power = scale_by_power(e0, deep ? V{} : n), t = deep ? V{} : power;
+    const V e0 = V{} + zero.power, power = scale_by_power(e0, zero_where(deep, n)), t = zero_where(deep, power);
     const V e = fma(t, p, t), c = zero.minus(a) + fma(t, p, (t - e0) + zero.low);
     return times_slope(dout, x, logistic_slope(zero, p, c, e), n);
   }
 };
 
-// exp(-a^2 / 2) = 2^n (1 + what this returns), with the rest of the rounded square.
-template <class V> FASTNN_INLINE V normal_expm1(V a, V& n) {
-  using T = ElementOf<V>;
-  const V half = a * T(-0.5), square = a * half;
-  return reduced_expm1(square, product_error(a, half, square), n);
-}
 template <class T> struct Gelu {  // x times the normal distribution function, |x| times its tail for x < 0
   using V = Simd<T>;
   using C = MathConstants<T>;
   static constexpr bool kLong = true;
   V forward(V x) const {
     const auto tiny = is_denormal(x);
-    const V a = at_most(abs(tiny ? V{} : x), C::normal_high), z = without_small(a);
+    const V a = at_most(abs(zero_where(tiny, x)), C::normal_high), z = without_small(a);
     V n;
-    const V p = normal_expm1(z, n), square = z * z;
-    const V N = fma(polynomial(z, square, C::mills_p), square, a * T(0.5));  // its error hardly counts where a is large
-    const V Q = fma(V{} + T(2.50662827463100050242), N, polynomial(z, square, C::mills_q));  // sqrt(2 pi)
+    const V half = z * T(-0.5), square = z * half;  // -a^2 / 2
+    const V p = reduced_expm1(square, product_error(z, half, square), n);
+    // with the opposite sign; its error hardly counts where a is large
+    const V N = fma(polynomial(z, C::mills_p), square, a * T(-0.5));
+    const V Q = fma(V{} + T(2.50662827463100050242), N, polynomial(z, C::mills_q));  // sqrt(2 pi)
     const V q = with_sign(N / Q, x), m = fma(q, p, q);
     const auto deep = is_deep(n);
-    const V power = scale_by_power(m, deep ? V{} : n), s = deep ? V{} : power;
-    const V y = x <= 0 ? s : (tiny ? V{} : x) - s;
-    const auto below = deep & (x < 0);
-    if (!to_bits(below | tiny)) [[likely]]
+    const V power = scale_by_power(m, zero_where(deep, n)), s = zero_where(deep, power);
+    V y = x <= 0 ? s : (zero_where(tiny, x)) - s;
+    const auto below = deep & less(x, V{});
+    if (!any(below | tiny)) [[likely]]
       return y;
-    return below ? tiny_scaled(m, n) : tiny ? tiny_product(x, V{} + T(0.5)) : y;
+    if (any(below)) y = choose(below, tiny_scaled(m, n), y);
+    if (any(tiny)) y = choose(tiny, tiny_product(x, V{} + T(0.5)), y);
+    return y;
   }
   // The derivative at -a is exp(-a^2 / 2) (R - a / sqrt(2 pi)), R = exp(a^2 / 2) erfc(a / sqrt(2)) / 2, and 1 - that at
   // a.
@@ -194,7 +202,9 @@ template <class T> struct Gelu {  // x times the normal distribution function, |
   V backward(V dout, V x) const {
     const V a = without_small(at_most(abs(x), C::normal_high));
     V n;
-    const V p = normal_expm1(a, n), P = polynomial(a, a * a, C::gelu_p), Q = polynomial(a, a * a, C::gelu_q);
+    const V half = a * T(-0.5), minus_square = a * half,
+            p = reduced_expm1(minus_square, product_error(a, half, minus_square), n),
+            P = polynomial(a, a * a, C::gelu_p), Q = polynomial(a, a * a, C::gelu_q);
     const V d = zero.minus(a), q = fma(d, V{} + T(0.39894228040143267794), fma(d, P / Q, V{} + zero.low));
     return times_slope(dout, x, fma(q, p, q), n);
   }
@@ -255,7 +265,7 @@ template <class T> struct GeluTanh {  // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u
     const V r = (nearest(n, w0) - v) + fma(n, V{} - MathConstants<T>::ln2_low, w0_rest - rest);
     const V p = expm1_of_reduced(n == 0 ? difference<1>(d, a, V{} + zero.power_low) : r);
     const auto deep = is_deep(n);
-    const V e0 = V{} + zero.power, power = scale_by_power(e0, deep ? V{} : n), t = deep ? V{} : power;
+    const V e0 = V{} + zero.power, power = scale_by_power(e0, zero_where(deep, n)), t = zero_where(deep, power);
     const V e = fma(t, p, t);
     const V c = difference<3>(d, a, fma(t, p, (t - e0) + zero.low));
     return times_slope(dout, x, logistic_slope(zero, p, c, e), n);
@@ -271,13 +281,15 @@ template <class T> struct Mish {  // x H / (H + 1), H = w + w^2 / 2, w = exp(x)
     V n;
     const V m = reduced_expm1(without_small(at_most(at_least(x, low), high)), n) + 1;
     const auto deep = is_deep(n);
-    const V power = scale_by_power(m, deep ? V{} : n), w = deep ? V{} : power, H = fma(w * T(0.5), w, w),
+    const V power = scale_by_power(m, zero_where(deep, n)), w = zero_where(deep, power), H = fma(w * T(0.5), w, w),
             q = H / (H + 1);
-    const V z = at_least(tiny ? V{} : x, low);  // not infinity times 0
-    const V y = z * (H < 1 ? fma(-q, H, H) : q);
-    if (!to_bits(deep | tiny)) [[likely]]
+    const V z = at_least(zero_where(tiny, x), low);  // not infinity times 0
+    V y = z * (H < 1 ? fma(-q, H, H) : q);
+    if (!any(deep | tiny)) [[likely]]
       return y;
-    return deep ? tiny_scaled(z * m, n) : tiny ? tiny_product(x, V{} + T(0.6)) : y;
+    if (any(deep)) y = choose(deep, tiny_scaled(z * m, n), y);
+    if (any(tiny)) y = choose(tiny, tiny_product(x, V{} + T(0.6)), y);
+    return y;
   }
   // With D = w^2 + 2 w + 2 the derivative is 1 - (2 - 4 x w (w + 1) / D) / D. Below -0.3 it is rather w f / D^2,
   // f = 4 (x + 1) + w (4 x + 6) + 4 w^2 + w^3. With the zero -a0 of f, d = x + a0, w0 = exp(-a0) and v = w - w0,
@@ -288,11 +300,11 @@ template <class T> struct Mish {  // x H / (H + 1), H = w + w^2 / 2, w = exp(x)
                           T(2.9667810894077469e-16)};
   V backward(V dout, V x) const {
     constexpr T w0 = zero.power;
-    const V z = at_most(at_least(x, low), high);
+    const V z = without_small(at_most(at_least(x, low), high));
     V n;
     const V p = zero.expm1(-z, n);
     const auto deep = is_deep(n);
-    const V power = scale_by_power(V{} + w0, deep ? V{} : n), t = deep ? V{} : power, w = fma(t, p, t);
+    const V power = scale_by_power(V{} + w0, zero_where(deep, n)), t = zero_where(deep, power), w = fma(t, p, t);
     const V v = fma(t, p, t - w0), D = fma(w, w, w + w) + 2;
     const V factor = fma(w, w + (4 + w0), fma(z, V{} + 4, V{} + (6 + 4 * w0 + w0 * w0)));
     const V d = zero.minus(-z), f = fma(d, V{} + 4, fma(d, V{} + 4 * w0, fma(v, factor, V{} + zero.low)));

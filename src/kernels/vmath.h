@@ -31,10 +31,10 @@ template <> struct MathConstants<float> {
   static constexpr float exp2[] = {0.693147188f,   0.240226508f,   0.0555035711f,
                                    0.00961808256f, 0.00133908639f, 0.000154531629f};
   static constexpr float small = 0x1p-40f;  // below, f(x) is f(0) + f'(0) x, and squares would be denormal
-  // exp(a^2 / 2) erfc(a / sqrt(2)) / 2 = 1 / (sqrt(2 pi) a + Q(a) / (1/2 + a P(a))), 0 <= a <= normal_high: 7e-10
+  // exp(a^2 / 2) erfc(a / sqrt(2)) / 2 = 1 / (sqrt(2 pi) a - Q(a) / (1/2 + a P(a) / 2)), 0 <= a <= normal_high: 7e-10
   static constexpr float normal_high = 14.8f;  // a times it is 0 from there on
-  static constexpr float mills_p[] = {0.542930007, 0.283101022, 0.085458152, 0.0149360485, 0.00124877272};
-  static constexpr float mills_q[] = {1, 0.6304304, 0.208289757, 0.0374236517, 0.00313051697};
+  static constexpr float mills_p[] = {1.08586001, 0.566202044, 0.170916304, 0.0298720971, 0.00249754544};
+  static constexpr float mills_q[] = {-1, -0.6304304, -0.208289757, -0.0374236517, -0.00313051697};
   // (exp(a^2 / 2) erfc(a / sqrt(2)) / 2 - a / sqrt(2 pi)) / (a0 - a) = T(1 / sqrt(2 pi)) + P(a) / Q(a), a0 its zero:
   // 3e-10
   static constexpr float gelu_p[] = {0.266135693, 0.247802913, 0.104116611, 0.0225252267, 0.00214743637};
@@ -66,20 +66,20 @@ template <> struct MathConstants<double> {
   static constexpr double small = 0x1p-200;
   // 4e-18
   static constexpr double normal_high = 39.1;
-  static constexpr double mills_p[] = {0.84692321034228024,   0.70954176131743396,    0.38064107771163508,
-                                       0.14356680579803979,   0.039621011193499853,   0.0080955499172550866,
-                                       0.0012114053155760287, 0.00012762687538868175, 8.6182353729109212e-06,
-                                       2.873611908849746e-07};
-  static constexpr double mills_q[] = {1,
-                                       1.2384168441719263,
-                                       0.78427553695260732,
-                                       0.32242850703226916,
-                                       0.093458132788999213,
-                                       0.019659909401021528,
-                                       0.0029933374402026864,
-                                       0.00031847251813120941,
-                                       2.1602712474228389e-05,
-                                       7.203076860456656e-07};
+  static constexpr double mills_p[] = {1.6938464206845605,    1.4190835226348679,    0.76128215542327016,
+                                       0.28713361159607959,   0.079242022386999705,  0.016191099834510173,
+                                       0.0024228106311520573, 0.0002552537507773635, 1.7236470745821842e-05,
+                                       5.747223817699492e-07};
+  static constexpr double mills_q[] = {-1,
+                                       -1.2384168441719263,
+                                       -0.78427553695260732,
+                                       -0.32242850703226916,
+                                       -0.093458132788999213,
+                                       -0.019659909401021528,
+                                       -0.0029933374402026864,
+                                       -0.00031847251813120941,
+                                       -2.1602712474228389e-05,
+                                       -7.203076860456656e-07};
   // 2e-18
   static constexpr double gelu_p[] = {0.26613571473000153,   0.43114442643117545,    0.33802622814327477,
                                       0.16594592711315079,   0.055861121492869294,   0.01334145857676316,
@@ -113,7 +113,9 @@ template <class V> FASTNN_INLINE V with_sign(V x, V sign) {
   return (V)((I)x | ((I)sign & (I)(-V{})));
 }
 // x, or 0 where that makes no difference to 1 + x, and x * x would be denormal.
-template <class V> FASTNN_INLINE V without_small(V x) { return abs(x) < MathConstants<ElementOf<V>>::small ? V{} : x; }
+template <class V> FASTNN_INLINE V without_small(V x) {
+  return zero_where(less(abs(x), V{} + MathConstants<ElementOf<V>>::small), x);
+}
 
 // c[0] + c[1] x + ... + c[N-1] x^(N-1)
 template <class V, class T, int N> FASTNN_INLINE V polynomial(V x, const T (&c)[N]) {
@@ -158,25 +160,22 @@ template <class V> FASTNN_INLINE V tiny_scaled(V a, V n) {
   constexpr T unit = C::bias + C::bits - 1, carrier = T(idx(1) << C::bits);
   const V t = scale_by_power(a, n + unit);
   const auto denormal = abs(t) < carrier;
-  const V whole = (V)((I)(abs(denormal ? t : V{}) + carrier) - (I)(V{} + carrier));
-  return denormal ? with_sign(whole, a) : scale_by_power(denormal ? V{} : t, V{} - unit);
+  const V whole = with_sign((V)((I)(abs(denormal ? t : V{}) + carrier) - (I)(V{} + carrier)), a);
+  if (!to_bits(abs(t) >= carrier)) return whole;
+  return denormal ? whole : scale_by_power(denormal ? V{} : t, V{} - unit);
 }
 // a 2^n, rounded once when it is denormal; 1/2 <= |a| < 4, so that nothing denormal is computed but in the branch.
-template <class V> FASTNN_INLINE auto is_deep(V n) { return n < ElementOf<V>(3 - MathConstants<ElementOf<V>>::bias); }
+template <class V> FASTNN_INLINE auto is_deep(V n) {
+  return less(n, V{} + ElementOf<V>(3 - MathConstants<ElementOf<V>>::bias));
+}
 template <class V> FASTNN_INLINE V scaled(V a, V n) {
   const auto deep = is_deep(n);
-  const V y = scale_by_power(a, deep ? V{} : n);
-  if (!to_bits(deep)) [[likely]]
+  const V y = scale_by_power(a, zero_where(deep, n));
+  if (!any(deep)) [[likely]]
     return y;
-  return deep ? tiny_scaled(a, n) : y;
+  return choose(deep, tiny_scaled(a, n), y);
 }
 
-template <class V> FASTNN_INLINE auto is_denormal(V x) {
-  using T = ElementOf<V>;
-  using Word = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
-  typedef Word Words __attribute__((vector_size(kVecBytes)));
-  return ((Words)abs(x) - 1) < (Word(1) << MathConstants<T>::bits) - 1;
-}
 // a * b where a or the product is denormal, rounded as the processor does. float: by way of double, whose conversions
 // are fast.
 inline Simd<float> tiny_product(Simd<float> a, Simd<float> b) {
@@ -196,7 +195,7 @@ inline Simd<double> tiny_product(Simd<double> a, Simd<double> b) {
   using I = SimdMask<double>;
   constexpr double carrier = 0x1p52, unit = 1074;
   const auto first = is_denormal(a);
-  const V tiny = first ? a : b, other = first ? b : a;
+  const V tiny = choose(first, a, b), other = choose(first, b, a);
   const V product = with_sign((V)((I)abs(tiny) | (I)(V{} + carrier)) - carrier, tiny) * other;
   const auto denormal = abs(product) < carrier;
   const V whole = (V)((I)(abs(denormal ? product : V{}) + carrier) - (I)(V{} + carrier));
@@ -204,11 +203,12 @@ inline Simd<double> tiny_product(Simd<double> a, Simd<double> b) {
 }
 // a * b, quickly too where one of them is denormal.
 template <class V> FASTNN_INLINE V product(V a, V b) {
-  const auto tiny = is_denormal(a) | is_denormal(b);
-  const V y = (tiny ? V{} : a) * b;
-  if (!to_bits(tiny)) [[likely]]
+  const auto tiny_a = is_denormal(a), tiny_b = is_denormal(b);
+  const V y = zero_where(tiny_a, a) * zero_where(tiny_b, b);
+  const auto tiny = tiny_a | tiny_b;
+  if (!any(tiny)) [[likely]]
     return y;
-  return tiny ? tiny_product(a, b) : y;
+  return choose(tiny, tiny_product(a, b), y);
 }
 
 // ---- exp and log ----------------------------------------------------------------------------------------------------
@@ -313,12 +313,13 @@ template <class V> FASTNN_INLINE V sigmoid(V x) {
                      : fma(n, V{} + C::ln2_low, fma(n, V{} + C::ln2_high, -z)) * C::log2e;  // n * ln2_high is exact
   const V p = polynomial(r, C::exp2);  // 2^r = 1 + r p; the smaller two of 2^n, 1 and r p are added first
   const auto deep = is_deep(n);
-  const V power = scale_by_power(V{} + 1, deep ? V{} : n);
-  const V sum = n < 0 ? fma(r, p, deep ? V{} : power) + 1 : fma(r, p, power + 1);
-  const V y = power / sum;
-  if (!to_bits(deep)) [[likely]]
+  const V power = scale_by_power(V{} + 1, zero_where(deep, n));
+  const auto below = less(n, V{});
+  const V first = fma(r, p, choose(below, zero_where(deep, power), power + 1));
+  const V y = power / choose(below, first + 1, first);
+  if (!any(deep)) [[likely]]
     return y;
-  return deep ? tiny_scaled(y, n) : y;
+  return choose(deep, tiny_scaled(y, n), y);
 }
 
 // num / den, num = 2^n p + (2^n - 1) / 2, den = num + 1, where exp(2 |x|) = 2^n (1 + 2 p); g = p for n = 0: then
@@ -327,14 +328,14 @@ template <class V> FASTNN_INLINE V tanh(V x) {
   using T = ElementOf<V>;
   using C = MathConstants<T>;
   const V a = abs(x);
-  const auto small = a < C::small;
-  const V z = at_most(small ? V{} : a, 20);  // exactly 1 from there on
+  const auto small = less(a, V{} + C::small);
+  const V z = at_most(zero_where(small, a), 20);  // exactly 1 from there on
   const V n = round_product(z, 2 * C::log2e), h = fma(n, V{} - C::ln2_low / 2, fma(n, V{} - C::ln2_high / 2, z));
   const V p = fma(h * h, polynomial(h, C::half_expm1), h), power = scale_by_power(V{} + 1, n);
   const V half = power * T(0.5), den = fma(power, p, half + T(0.5));
   const V num = n > 10 ? den - 1 : fma(power, p, half - T(0.5)), quotient = num / den;
   const V y = n <= 1 ? fma(-quotient, num, num) : quotient;
-  return small ? x : with_sign(y, x);
+  return choose(small, x, with_sign(y, x));
 }
 
 }  // namespace
