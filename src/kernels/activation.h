@@ -7,6 +7,31 @@
 namespace FASTNN_NS {
 namespace {
 
+template <class T> constexpr bool kFloat = sizeof(T) == 4;
+
+// coarse - n ln(2), but for the low bits of ln(2); exact if coarse has few bits
+template <class V> FASTNN_INLINE V nearest(V n, ElementOf<V> coarse) {
+  return fma(n, V{} - MathConstants<ElementOf<V>>::ln2_high, V{} + coarse);
+}
+
+// Where the derivative of swish, GELU or mish is 0: x = -a0, a0 = coarse + middle + a rest. coarse + middle is the
+// number of type T next to it; |x| - coarse is exact for |x| >= 1/2. The derivative has a0 - a as a factor, so that its
+// relative error is small around a0 too.
+template <class T> struct Zero {
+  T coarse, middle;
+  T low;               // what the rest of a0 and the rounding of `power` add to what has the factor
+  T power, power_low;  // exp(-a0) rounded: it is exp(-(coarse + middle + power_low))
+  // coarse + middle - a
+  FASTNN_INLINE Simd<T> minus(Simd<T> a) const { return (coarse + middle) - a; }
+  // exp(-a) = power 2^n (1 + what this returns)
+  FASTNN_INLINE Simd<T> expm1(Simd<T> a, Simd<T>& n) const {
+    using V = Simd<T>;
+    using C = MathConstants<T>;
+    n = round_product(coarse - a, C::log2e);
+    return expm1_of_reduced(((nearest(n, coarse) - a) + middle) + fma(n, V{} - C::ln2_low, V{} + power_low));
+  }
+};
+
 // One rule a kind: y = forward(x), dx = backward(dout, saved), saved = y for sigmoid and tanh, x for the others.
 // kLong: see for_vectors.
 template <class T> struct Identity {
@@ -31,7 +56,7 @@ template <class T> struct Tanh {
   using V = Simd<T>;
   static constexpr bool kLong = true;
   V forward(V x) const { return tanh(x); }
-  V backward(V dout, V y) const { return dout * (1 - y * y); }
+  V backward(V dout, V y) const { return dout * ((1 - y) * (1 + y)); }
 };
 template <class T> struct Relu {
   using V = Simd<T>;
@@ -50,79 +75,247 @@ template <class T> struct Elu {  // scale * (x or alpha (exp(x) - 1)): SELU too
   using V = Simd<T>;
   static constexpr bool kLong = true;
   T alpha, scale;
-  V forward(V x) const { return x > 0 ? x * scale : expm1_of_negative(at_most(x, 0)) * (alpha * scale); }
+  V forward(V x) const {
+    return product(x > 0 ? x : expm1_of_negative(at_most(x, 0)), x > 0 ? V{} + scale : V{} + alpha * scale);
+  }
   V backward(V dout, V x) const {
-    return dout * (x > 0 ? V{} + scale : exp_of_negative(at_most(x, 0)) * (alpha * scale));
+    const V c = V{} + alpha * scale;
+    V n;
+    const V p = reduced_expm1(without_small(at_most(at_least(x, MathConstants<T>::exp_low), 0)), n);
+    return product(dout, x > 0 ? V{} + scale : scaled(fma(p, c, c), n));
   }
 };
 template <class T> struct Softplus {
   using V = Simd<T>;
   static constexpr bool kLong = true;
   V forward(V x) const { return softplus(x); }
-  V backward(V dout, V x) const { return dout * sigmoid(x); }
+  V backward(V dout, V x) const { return product(dout, sigmoid(x)); }
 };
 template <class T> struct Softsign {
   using V = Simd<T>;
   static constexpr bool kLong = false;
-  V forward(V x) const { return x / (abs(x) + 1); }
-  V backward(V dout, V x) const {
-    const V d = abs(x) + 1;
-    return dout / (d * d);
+  V forward(V x) const {
+    const V a = abs(x), z = at_most(a, T(0x1p100));  // 1 from there on, at infinity too
+    const auto small = a < MathConstants<T>::small;
+    return small ? x : with_sign(z / ((small ? V{} : z) + 1), x);
+  }
+  V backward(V dout, V x) const {  // in this order nothing overflows
+    const V r = 1 / (abs(x) + 1);
+    return dout * r * r;
   }
 };
 template <class T> struct HardSigmoid {
   using V = Simd<T>;
   static constexpr bool kLong = false;
   static constexpr T slope = T(1) / 6;
-  V forward(V x) const { return at_least(at_most(x * slope + T(0.5), 1), 0); }
+  V forward(V x) const { return at_least(at_most((x + 3) * slope, 1), 0); }
   V backward(V dout, V x) const { return abs(x) >= 3 ? V{} : dout * slope; }
 };
+
+// x times a probability that is 2^n m / (1 + 2^n m) for x < 0 and 1 / (1 + 2^n m) for others: swish and GELU by tanh.
+// |x| counts up to `high`.
+template <class V> FASTNN_INLINE V times_logistic(V x, V m, V n, ElementOf<V> high) {
+  using T = ElementOf<V>;
+  const auto deep = is_deep(n), tiny = is_denormal(x);
+  const V power = scale_by_power(m, zero_where(deep, n)), e = zero_where(deep, power);
+  const V z = at_least(zero_where(tiny, x), -high);  // not infinity times 0
+  V y = (x < 0 ? z * e : z) / (e + 1);
+  const auto below = deep & less(x, V{});
+  if (!any(below | tiny)) [[likely]]
+    return y;
+  if (any(below)) y = choose(below, tiny_scaled(z * m, n), y);
+  if (any(tiny)) y = choose(tiny, tiny_product(x, V{} + T(0.5)), y);
+  return y;
+}
+// dout times a derivative that is 2^n m for x < 0 and 1 - 2^n m for others, |m| < 4000.
+template <class V> FASTNN_INLINE V times_slope(V dout, V x, V m, V n) {
+  const auto deep = is_deep(n), tiny = is_denormal(dout);
+  const V power = scale_by_power(m, zero_where(deep, n)), s = zero_where(deep, power);
+  const V y = zero_where(tiny, dout) * (x < 0 ? s : 1 - s);
+  if (!any(deep | tiny)) [[likely]]
+    return y;
+  const V exact = choose(deep, tiny_scaled(m, n), s);
+  return product(dout, x < 0 ? exact : 1 - exact);
+}
+
+// e0 (1 + p) c / (1 + e)^2, e0 = zero.power; e0 goes below, where it costs no rounding.
+template <class T> FASTNN_INLINE Simd<T> logistic_slope(const Zero<T>& zero, Simd<T> p, Simd<T> c, Simd<T> e) {
+  using V = Simd<T>;
+  const T unit = 1 / zero.power;
+  return fma(c, p, c) / fma(e, fma(e, V{} + unit, V{} + 2 * unit), V{} + unit);
+}
 template <class T> struct Swish {
   using V = Simd<T>;
   static constexpr bool kLong = true;
-  V forward(V x) const { return x * sigmoid(x); }
-  V backward(V dout, V x) const {  // s + x s (1 - s), s (1 - s) = e / (1 + e)^2 with e = exp(-|x|)
-    const V e = exp_of_negative(-abs(x)), r = 1 / (e + 1);
-    return dout * fma(x, e * r * r, (x < 0 ? e : V{} + 1) * r);
+  static constexpr T high = 6 - MathConstants<T>::exp_low;  // high * exp(-high) is 0
+  V forward(V x) const {
+    V n;
+    const V p = reduced_expm1(-at_most(without_small(abs(x)), high), n);
+    return times_logistic(x, p + 1, n, high);
+  }
+  // The derivative at -a is e (1 + e - a) / (1 + e)^2, e = exp(-a), and 1 - that at a. Its zero is a0 = 1 + e0, so that
+  // 1 + e - a = (a0 - a) + e0 (exp(a0 - a) - 1).
+  static constexpr Zero<T> zero =
+      kFloat<T> ? Zero<T>{T(1.27734375), T(0.00112080574), T(-2.98023224e-08), T(0.278464526), T(4.74342983e-08)}
+                : Zero<T>{T(1.27734375), T(0.0011207927610736856), T(1.1102230246251565e-16), T(0.2784645427610738),
+                          T(1.0389522622732797e-16)};
+  V backward(V dout, V x) const {
+    const V a = at_most(abs(x), high);
+    V n;
+    const V p = zero.expm1(a, n);
+    const auto deep = is_deep(n);
+    const V e0 = V{} + zero.power, power = scale_by_power(e0, zero_where(deep, n)), t = zero_where(deep, power);
+    const V e = fma(t, p, t), c = zero.minus(a) + fma(t, p, (t - e0) + zero.low);
+    return times_slope(dout, x, logistic_slope(zero, p, c, e), n);
   }
 };
-template <class T> struct Gelu {  // x times the normal distribution function = max(x, 0) - |x| erfc(|x| / sqrt(2)) / 2
+
+template <class T> struct Gelu {  // x times the normal distribution function, |x| times its tail for x < 0
   using V = Simd<T>;
+  using C = MathConstants<T>;
   static constexpr bool kLong = true;
   V forward(V x) const {
-    const V a = at_most(abs(x), MathConstants<T>::erfc_high);
-    return fma(a * T(-0.5), erfc_of_scaled(a), at_least(x, 0));
+    const auto tiny = is_denormal(x);
+    const V a = at_most(abs(zero_where(tiny, x)), C::normal_high), z = without_small(a);
+    V n;
+    const V half = z * T(-0.5), square = z * half;  // -a^2 / 2
+    const V p = reduced_expm1(square, product_error(z, half, square), n);
+    // with the opposite sign; its error hardly counts where a is large
+    const V N = fma(polynomial(z, C::mills_p), square, a * T(-0.5));
+    const V Q = fma(V{} + T(2.50662827463100050242), N, polynomial(z, C::mills_q));  // sqrt(2 pi)
+    const V q = with_sign(N / Q, x), m = fma(q, p, q);
+    const auto deep = is_deep(n);
+    const V power = scale_by_power(m, zero_where(deep, n)), s = zero_where(deep, power);
+    V y = x <= 0 ? s : (zero_where(tiny, x)) - s;
+    const auto below = deep & less(x, V{});
+    if (!any(below | tiny)) [[likely]]
+      return y;
+    if (any(below)) y = choose(below, tiny_scaled(m, n), y);
+    if (any(tiny)) y = choose(tiny, tiny_product(x, V{} + T(0.5)), y);
+    return y;
   }
+  // The derivative at -a is exp(-a^2 / 2) (R - a / sqrt(2 pi)), R = exp(a^2 / 2) erfc(a / sqrt(2)) / 2, and 1 - that at
+  // a.
+  static constexpr Zero<T> zero = kFloat<T>
+                                      ? Zero<T>{T(0.75), T(0.00179153681), T(-6.93438551e-09), 0, 0}
+                                      : Zero<T>{T(0.75), T(0.0017915246935644724), T(-8.5613413143127523e-18), 0, 0};
   V backward(V dout, V x) const {
-    const V tail = erfc_of_scaled(at_most(abs(x), MathConstants<T>::erfc_high)) * T(0.5);
-    const V density = exp_of_negative(x * x * T(-0.5)) * T(0.39894228040143267794);  // 1 / sqrt(2 pi)
-    return dout * fma(x, density, x < 0 ? tail : 1 - tail);
+    const V a = without_small(at_most(abs(x), C::normal_high));
+    V n;
+    const V half = a * T(-0.5), minus_square = a * half,
+            p = reduced_expm1(minus_square, product_error(a, half, minus_square), n),
+            P = polynomial(a, a * a, C::gelu_p), Q = polynomial(a, a * a, C::gelu_q);
+    const V d = zero.minus(a), q = fma(d, V{} + T(0.39894228040143267794), fma(d, P / Q, V{} + zero.low));
+    return times_slope(dout, x, fma(q, p, q), n);
   }
 };
+
 template <class T> struct GeluTanh {  // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u = a (x + b x^3)
   using V = Simd<T>;
   static constexpr bool kLong = true;
-  static constexpr T a = T(0.79788456080286535588), b = T(0.044715);
-  V forward(V x) const { return x * sigmoid(x * (2 * a) * fma(x * x, V{} + b, V{} + 1)); }
+  static constexpr T high = kFloat<T> ? T(11) : T(21.7);  // the tail is 0 from there on
+  // 2 u = x (coarse + low + cube x^2), coarse with few bits
+  static constexpr double cubic = 0.0713548162726002487763;
+  static constexpr T coarse = T(1.595703125), low = T(6.599660573071176e-05), cube = T(cubic);
+  static constexpr T cube_rest = kFloat<T> ? T(cubic - double(T(cubic))) : T(-6.175149918155315e-19);
+  // 2 u for x >= 0 and what is to be added to it
+  FASTNN_INLINE static V argument(V x, V& rest) {
+    const V square = x * x, error = product_error(x, x, square);
+    const V scaled_square = square * cube,
+            factor = kFused ? fma(square, V{} + cube, V{} + coarse) : scaled_square + coarse;
+    V more;  // of factor
+    if constexpr (kFused)
+      more = fma(square, V{} + cube, coarse - factor);
+    else
+      more = ((coarse - factor) + scaled_square) + product_error(square, V{} + cube, scaled_square);
+    more = fma(error, V{} + cube, more) + fma(square, V{} + cube_rest, V{} + low);
+    const V v = x * factor;
+    rest = fma(x, more, product_error(x, factor, v));
+    return v;
+  }
+  V forward(V x) const {
+    V rest, n;
+    const V v = argument(at_most(without_small(abs(x)), high), rest), p = reduced_expm1(-v, -rest, n);
+    return times_logistic(x, p + 1, n, high);
+  }
+  // The derivative at -a is e (1 + e - a w'(a)) / (1 + e)^2, w = 2 u, e = exp(-w(a)), and 1 - that at a. With its zero
+  // a0 the middle factor is a0 w'(a0) - a w'(a) + e0 (exp(w(a0) - w(a)) - 1); the first difference has the factor a0 -
+  // a.
+  static constexpr Zero<T> zero =
+      kFloat<T> ? Zero<T>{T(0.75390625), T(-0.00144481659), T(-3.13154658e-08), T(0.291955203), T(1.16885523e-08)}
+                : Zero<T>{T(0.75390625), T(-0.0014448279289837052), T(-6.2651758774358616e-17), T(0.29195521191476714),
+                          T(-9.1818558921674172e-17)};
+  // d (k0 + a (k1 + a k2)) + term with d = a0 - a: w(a0) - w(a) (factor 1), a0 w'(a0) - a w'(a) (factor 3)
+  template <int factor> FASTNN_INLINE static V difference(V d, V a, V term) {
+    static constexpr T k[][3] = {{T(1.63617015), T(0.0536916889), T(0.0713548139)},
+                                 {T(1.71697199), T(0.161075264), T(0.214064449)},
+                                 {T(1.6361700895487292), T(0.053691746524096841), T(0.071354816272600249)},
+                                 {T(1.716972025434726), T(0.16107523957229072), T(0.21406444881780073)}};
+    const T(&c)[3] = k[(kFloat<T> ? 0 : 2) + (factor == 1 ? 0 : 1)];  // k1 knows of the rounding of k0
+    return fma(d, V{} + c[0], fma(d, a * fma(a, V{} + c[2], V{} + c[1]), term));
+  }
+  static constexpr T w0 = T(1.23046875);  // w(a0) to a few bits; here zero.power is exp(-w(a0)) rounded
+  static constexpr T w0_rest = kFloat<T> ? T(0.000686153478) : T(0.00068612233189875354);
   V backward(V dout, V x) const {
-    const V z = at_least(at_most(x, 30), -30), square = z * z;  // beyond, the derivative is exactly 0 or 1
-    const V e = exp_of_negative(-abs(z * (2 * a) * fma(square, V{} + b, V{} + 1))), r = 1 / (e + 1);
-    const V slope = fma(square, V{} + 6 * a * b, V{} + 2 * a);  // of 2 u
-    return dout * fma(x, e * r * r * slope, (x < 0 ? e : V{} + 1) * r);
+    const V a = at_most(without_small(abs(x)), high);
+    V rest, n;
+    const V v = argument(a, rest);
+    const V d = zero.minus(a), s = w0 - v;
+    n = round_product(s, MathConstants<T>::log2e);
+    const V r = (nearest(n, w0) - v) + fma(n, V{} - MathConstants<T>::ln2_low, w0_rest - rest);
+    const V p = expm1_of_reduced(n == 0 ? difference<1>(d, a, V{} + zero.power_low) : r);
+    const auto deep = is_deep(n);
+    const V e0 = V{} + zero.power, power = scale_by_power(e0, zero_where(deep, n)), t = zero_where(deep, power);
+    const V e = fma(t, p, t);
+    const V c = difference<3>(d, a, fma(t, p, (t - e0) + zero.low));
+    return times_slope(dout, x, logistic_slope(zero, p, c, e), n);
   }
 };
-template <class T> struct Mish {  // tanh(log(1 + w)) = n / (n + 2) with w = exp(x), n = w^2 + 2 w; 1 for x > 20
+
+template <class T> struct Mish {  // x H / (H + 1), H = w + w^2 / 2, w = exp(x)
   using V = Simd<T>;
   static constexpr bool kLong = true;
-  static constexpr T high = 20;
+  static constexpr T high = 20, low = MathConstants<T>::exp_low - 6;  // the quotient is 1 above; low exp(low) is 0
   V forward(V x) const {
-    const V w = exp(at_most(x, high)), n = w * (w + 2);
-    return x * (x > high ? V{} + 1 : n / (n + 2));
+    const auto tiny = is_denormal(x);
+    V n;
+    const V m = reduced_expm1(without_small(at_most(at_least(x, low), high)), n) + 1;
+    const auto deep = is_deep(n);
+    const V power = scale_by_power(m, zero_where(deep, n)), w = zero_where(deep, power), H = fma(w * T(0.5), w, w),
+            q = H / (H + 1);
+    const V z = at_least(zero_where(tiny, x), low);  // not infinity times 0
+    V y = z * (H < 1 ? fma(-q, H, H) : q);
+    if (!any(deep | tiny)) [[likely]]
+      return y;
+    if (any(deep)) y = choose(deep, tiny_scaled(z * m, n), y);
+    if (any(tiny)) y = choose(tiny, tiny_product(x, V{} + T(0.6)), y);
+    return y;
   }
+  // With D = w^2 + 2 w + 2 the derivative is 1 - (2 - 4 x w (w + 1) / D) / D. Below -0.3 it is rather w f / D^2,
+  // f = 4 (x + 1) + w (4 x + 6) + 4 w^2 + w^3. With the zero -a0 of f, d = x + a0, w0 = exp(-a0) and v = w - w0,
+  // f = 4 d (1 + w0) + v (4 x + 6 + 4 w0 + w0^2 + w (4 + w0 + w)).
+  static constexpr Zero<T> zero =
+      kFloat<T> ? Zero<T>{T(1.19140625), T(0.00102496147), T(4.93192109e-09), T(0.303482533), T(1.2205283e-08)}
+                : Zero<T>{T(1.19140625), T(0.0010249645154951637), T(-4.3554682927464664e-17), T(0.30348253528152885),
+                          T(2.9667810894077469e-16)};
   V backward(V dout, V x) const {
-    const V w = exp(at_most(x, high)), n = w * (w + 2), r = 1 / (n + 2);
-    const V slope = x > high ? V{} : w * (w + 1) * 4 * r * r;
-    return dout * fma(x, slope, x > high ? V{} + 1 : n * r);
+    constexpr T w0 = zero.power;
+    const V z = without_small(at_most(at_least(x, low), high));
+    V n;
+    const V p = zero.expm1(-z, n);
+    const auto deep = is_deep(n);
+    const V power = scale_by_power(V{} + w0, zero_where(deep, n)), t = zero_where(deep, power), w = fma(t, p, t);
+    const V v = fma(t, p, t - w0), D = fma(w, w, w + w) + 2;
+    const V factor = fma(w, w + (4 + w0), fma(z, V{} + 4, V{} + (6 + 4 * w0 + w0 * w0)));
+    const V d = zero.minus(-z), f = fma(d, V{} + 4, fma(d, V{} + 4 * w0, fma(v, factor, V{} + zero.low)));
+    const auto below = x < T(-0.3);
+    constexpr T unit = 1 / w0;  // as in logistic_slope
+    const V D_squared =
+        fma(w, fma(w, fma(w, fma(w, V{} + unit, V{} + 4 * unit), V{} + 8 * unit), V{} + 8 * unit), V{} + 4 * unit);
+    const V q = (below ? fma(f, p, f) : V{} + 1) / (below ? D_squared : D);
+    const V above = fma(fma(fma(w, w, w) * (z * 4), q, V{} - 2), q, V{} + 1);
+    const V slope = scaled(below ? q : V{} + 1, below ? n : V{});
+    return product(dout, below ? slope : above);
   }
 };
 
