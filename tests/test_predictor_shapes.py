@@ -160,7 +160,9 @@ def test_methods_are_native_from_the_first_look_up_on():
         calls = []
         for method in before:  # none of them asks Python for what a plan can take
             original = predictor._Method.__call__
-            predictor._Method.__call__ = lambda self, *args, original=original: calls.append(args) or original(self, *args)
+            predictor._Method.__call__ = lambda self, *args, original=original: (
+                calls.append(args) or original(self, *args)
+            )
             try:
                 method(normal(2, 4))
                 assert not calls

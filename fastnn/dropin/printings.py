@@ -412,7 +412,9 @@ def dead_names(function, dead) -> set[str]:
         stack, names = list(alive(body_of(function), switches)), set()
         while stack:
             node = stack.pop()
-            names |= {getattr(node, field) for field in ("id", "attr", "name") if isinstance(getattr(node, field, 0), str)}
+            names |= {
+                getattr(node, field) for field in ("id", "attr", "name") if isinstance(getattr(node, field, 0), str)
+            }
             for _, value in ast.iter_fields(node):
                 nodes = alive(value, switches) if isinstance(value, list) else [value]
                 stack += [n for n in nodes if isinstance(n, ast.AST)]

@@ -610,9 +610,7 @@ def _signature_differs(theirs, ours) -> str:
     if theirs.__closure__ and "__class__" not in theirs.__code__.co_freevars:
         return f"{theirs.__name__} is decorated or a closure"
     a, b = (list(inspect.signature(f).parameters.values()) for f in (theirs, ours))
-    same = len(a) <= len(b) and all(
-        p.kind == q.kind == p.POSITIONAL_OR_KEYWORD for p, q in zip(a, b, strict=False)
-    )
+    same = len(a) <= len(b) and all(p.kind == q.kind == p.POSITIONAL_OR_KEYWORD for p, q in zip(a, b, strict=False))
     if same and all(q.default is not q.empty for q in b[len(a) :]):
         return ""
     return f"{theirs.__name__} takes {inspect.signature(theirs)}, the book's {inspect.signature(ours)}"

@@ -169,7 +169,9 @@ class _Results:
         from .._core import Plan as NativePlan
 
         method = _Method(self, which, classes)
-        return NativePlan.function_later(method, classes) if method.plan is None else method.plan.function(method, classes)
+        return (
+            NativePlan.function_later(method, classes) if method.plan is None else method.plan.function(method, classes)
+        )
 
     def find(self, which, x):
         """The `_Frozen` for these samples."""
@@ -190,9 +192,7 @@ class _Results:
                 raise
             takes = ", ".join(["N", *map(str, first.input_shape)]) + ("" if first.input_shape else ",")
             hint = "; one sample is x[None]" if array.shape == first.input_shape else ""
-            raise ValueError(
-                f"Predictor: x is {array.shape} but the network takes ({takes}){hint}. {error}"
-            ) from None
+            raise ValueError(f"Predictor: x is {array.shape} but the network takes ({takes}){hint}. {error}") from None
 
     def get(self, which, shape, dtype):
         """The `_Frozen` for samples of a shape, planned if there is none."""

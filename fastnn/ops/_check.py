@@ -103,19 +103,6 @@ class Call:
         """As a float, in the argument's interval of `_bounds`."""
         return bounded(self.op, name, value)
 
-    def number(self, name: str, value) -> float:
-        """As a float in [0, inf)."""
-        try:
-            if isinstance(value, str | bytes):
-                raise TypeError
-            number = float(value)
-        except OverflowError:  # of an int
-            value = number = math.inf if value > 0 else -math.inf
-        except (TypeError, ValueError):
-            raise self.error(TypeError, f"{name} is {value!r}; it must be a number") from None
-        self.require(0 <= number < math.inf, f"{name} is {value}; it must lie in [0, inf)")
-        return number
-
     def mask_shape(self, n: int) -> tuple[int]:
         """Shape of the bit mask of n elements: whole 64-bit words."""
         return (8 * math.ceil(n / 64),)
