@@ -505,16 +505,16 @@ class TimeBiLSTM(time_layers.TimeBiLSTM):
 
 class TimeEmbedding(layers.Embedding):
     def forward(self, xs):
-        self._saved = xs = _whole(xs)
-        return _float32(ops.embedding_forward(self.W, xs))
+        self._saved = xs
+        return _float32(ops.embedding_forward(self.W, _whole(xs)))
 
     def backward(self, dout):
-        dW, V = self.grads[0], len(self.params[0])
+        dW, V, xs = self.grads[0], len(self.params[0]), _whole(self._saved)
         if dout.dtype == dW.dtype:
-            ops.embedding_backward(dout, self._saved, V, dW)
+            ops.embedding_backward(dout, xs, V, dW)
         else:
             notice("the gradient is cast", (dout, dW))
-            ops.embedding_backward(dout.astype(dW.dtype), self._saved, V, dW)
+            ops.embedding_backward(dout.astype(dW.dtype), xs, V, dW)
 
 
 class TimeAffine(time_layers.TimeAffine):

@@ -35,14 +35,15 @@ from fastnn.compat.kept import Kept
 
 from . import printings, sources, trials
 
-_SIGMOID = {"sigmoid": ("5425f6f46b46039f",)}
-_PATCHES = {"im2col": ("679ab2cda337191d",), "col2im": ("8b0bf2fe394339c8",)}
+_Uses = dict[str, tuple[str, ...]]
+_SIGMOID: _Uses = {"sigmoid": ("5425f6f46b46039f",)}
+_PATCHES: _Uses = {"im2col": ("679ab2cda337191d",), "col2im": ("8b0bf2fe394339c8",)}
 # All softmax functions of both books are the same for rows.
-_SOFTMAX = {"softmax": ("2de3f30ee8923d40", "48ed5f9207e1753e", "9c86e0633408c937")}
-_CROSS_ENTROPY = {"cross_entropy_error": ("8ff8821b2c059ee6",)}
-_CROSS_ENTROPY_OF_2016 = {"cross_entropy_error": ("c77c917877e98f5a",)}  # without 1e-7
-_EMBEDDING = {"Embedding": ("c91b5fb11f672b74", "e3381671045da134")}
-_SIMILARITY = {"cos_similarity": ("3e28aeed9253e2a5",)}
+_SOFTMAX: _Uses = {"softmax": ("2de3f30ee8923d40", "48ed5f9207e1753e", "9c86e0633408c937")}
+_CROSS_ENTROPY: _Uses = {"cross_entropy_error": ("8ff8821b2c059ee6",)}
+_CROSS_ENTROPY_OF_2016: _Uses = {"cross_entropy_error": ("c77c917877e98f5a",)}  # without 1e-7
+_EMBEDDING: _Uses = {"Embedding": ("c91b5fb11f672b74", "e3381671045da134")}
+_SIMILARITY: _Uses = {"cos_similarity": ("3e28aeed9253e2a5",)}
 _NET: dict[str, Any] = {"allowed": ("OrderedDict",)}
 
 
@@ -82,7 +83,8 @@ BOOK: dict[str, list[Candidate]] = {
         Candidate(1, book1.BatchNormalization, trials.batch_normalization, ("d13df9c858564ee2",)),
         Candidate(
             1, book1.BatchNormalization, trials.batch_normalization_of_rows, ("4a1207a700da4194",),
-            like=book1.batch_normalization_of_rows, note="of 2016, images by the reader's own", tried=True, only_printed=True,
+            like=book1.batch_normalization_of_rows, note="of 2016, images by the reader's own", tried=True,
+            only_printed=True,
         ),
     ],
     "Convolution": [
@@ -210,10 +212,10 @@ BOOK["Nesterov"] = [
 
 # Printings that stay the reader's, by name: fastnn has nothing that would be quicker, or they only call what has.
 KEPT = {
-    1: "identity_function step_function sigmoid_grad relu_grad mean_squared_error sum_squared_error cross_entropy_error "
-    "softmax_loss _numerical_gradient_1d numerical_gradient_2d numerical_gradient ThreeLayerNet Trainer smooth_curve "
-    "shuffle_dataset conv_output_size _download download_mnist _load_label _load_img _convert_numpy init_mnist "
-    "_change_ont_hot_label _change_one_hot_label load_mnist",
+    1: "identity_function step_function sigmoid_grad relu_grad mean_squared_error sum_squared_error "
+    "cross_entropy_error softmax_loss _numerical_gradient_1d numerical_gradient_2d numerical_gradient ThreeLayerNet "
+    "Trainer smooth_curve shuffle_dataset conv_output_size _download download_mnist _load_label _load_img _convert_numpy "
+    "init_mnist _change_ont_hot_label _change_one_hot_label load_mnist",
     2: "BaseModel cross_entropy_error TimeBiLSTM TimeSigmoidWithLoss Simple_TimeSoftmaxWithLoss Simple_TimeAffine "
     "Trainer preprocess cos_similarity to_cpu to_gpu eval_perplexity eval_seq2seq analogy normalize _download "
     "load_vocab load_data _update_vocab get_vocab",
@@ -430,13 +432,15 @@ def _as_printed(node):
 def _same_methods(cls, candidate, digests, printed) -> bool:
     """Are those that would be replaced, and the private ones that they call, as they were printed?"""
     needed = [name for name in printed if name in members(candidate.ours)]
-    called = {name for name in needed for name in vars(cls)[name].__code__.co_names if name in vars(cls)}
-    needed += [plain for plain in printed if sources.mangled(plain, cls) in called and plain not in needed]
-    if any(digests.get(name) != printed[name] for name in needed):
-        return False
-    if not all(_uses_only(vars(cls)[sources.mangled(name, cls)], candidate.uses) for name in needed):
-        return False
-    return not _collides(cls, candidate)
+    functions = [vars(cls).get(name) for name in needed]
+    more = _private_of(cls, functions)
+    needed += [sources.unmangled(name, cls) for name in more]
+    functions += [vars(cls)[name] for name in more]
+    return (
+        all(digests.get(name) == printed.get(name) is not None for name in needed)
+        and all(isinstance(f, types.FunctionType) and _uses_only(f, candidate.uses) for f in functions)
+        and not _collides(cls, candidate)
+    )
 
 
 def _collides(cls, candidate) -> str:
@@ -516,7 +520,21 @@ def _judged(original, candidate):
         return [original]
     names = [name for name in CALLED if name != "__init__" and name in members(candidate.ours)]
     found = [f for name in names if isinstance(f := getattr(original, name, None), types.FunctionType)]
-    return [*found, *(f for f in _functions_of(original) if _private(original, f.__name__))]
+    return [
+        *found,
+        *(f for name in _private_of(original, found) if (f := vars(original)[name]) in _functions_of(original)),
+    ]
+
+
+def _private_of(cls, functions):
+    """Names, as the class has them, of the private ones that functions of it call, or that these call."""
+    found: list[str] = []
+    while functions:
+        names = {name for f in functions for name in _attributes_of(f) if name in vars(cls) and _private(cls, name)}
+        more = sorted(names - set(found))
+        found += more
+        functions = [vars(cls)[name] for name in more]
+    return found
 
 
 def _private_names(cls):
@@ -554,7 +572,7 @@ def _unlike_by_words(original, candidate, seen=frozenset()) -> str:
             value = function.__globals__.get(name)
             if not isinstance(value, type | types.FunctionType) or value in seen or name not in _BOOK_FUNCTIONS:
                 continue
-            if _fingerprint(value) or value in _accepted:
+            if _fingerprint(value):
                 continue
             other = next((c for c in BOOK.get(name, ()) if c.book == candidate.book), candidate)
             if why := _unlike_by_words(value, other, {*seen, value}):
@@ -593,7 +611,7 @@ def _unlike_by_code(original, candidate) -> str:
         elif theirs is None:
             return f"it has no {name}"
         else:
-            functions = [theirs, *(f for f in _functions_of(original) if _private(original, f.__name__))]
+            functions = [theirs, *(vars(original)[private] for private in _private_of(original, [theirs]))]
         for function in functions:
             if not isinstance(function, types.FunctionType):
                 return f"{name} is decorated"
@@ -610,9 +628,7 @@ def _signature_differs(theirs, ours) -> str:
     if theirs.__closure__ and "__class__" not in theirs.__code__.co_freevars:
         return f"{theirs.__name__} is decorated or a closure"
     a, b = (list(inspect.signature(f).parameters.values()) for f in (theirs, ours))
-    same = len(a) <= len(b) and all(
-        p.kind == q.kind == p.POSITIONAL_OR_KEYWORD for p, q in zip(a, b, strict=False)
-    )
+    same = len(a) <= len(b) and all(p.kind == q.kind == p.POSITIONAL_OR_KEYWORD for p, q in zip(a, b, strict=False))
     if same and all(q.default is not q.empty for q in b[len(a) :]):
         return ""
     return f"{theirs.__name__} takes {inspect.signature(theirs)}, the book's {inspect.signature(ours)}"

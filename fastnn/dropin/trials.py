@@ -1,7 +1,7 @@
 """Small inputs for what has a book's name: each trial yields (what it is, result), the same for original and ours.
 
-A trial is run for inputs of several sizes (`inputs`), as a clip or an epsilon shows at some of them only. `call` makes a
-result that has the arguments as they are after the call, and what of them is the result.
+A trial is run for inputs of several sizes (`inputs`), as a clip or an epsilon shows at some of them only. `call` makes
+a result that has the arguments as they are after the call, and what of them is the result.
 """
 
 import math
@@ -11,7 +11,9 @@ import numpy as np
 
 _SCALES = 1.0, 1e-8, 1e-3, 1e3
 # Beside zeros of both signs: values that repeat, that underflow when squared or exponentiated, that saturate.
-_EXTREME = np.array([0.0, -0.0, 1.0, 1.0, -1.0, -1.0, 1e-300, -1e-300, 1e-30, 1e-7, -1e-10, 50, -50, 745, -745, 1e6, -1e6])
+_EXTREME = np.array(
+    [0.0, -0.0, 1.0, 1.0, -1.0, -1.0, 1e-300, -1e-300, 1e-30, 1e-7, -1e-10, 50, -50, 745, -745, 1e6, -1e6]
+)
 
 
 _draw = np.random.RandomState(7)
