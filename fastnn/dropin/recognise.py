@@ -214,8 +214,8 @@ BOOK["Nesterov"] = [
 KEPT = {
     1: "identity_function step_function sigmoid_grad relu_grad mean_squared_error sum_squared_error "
     "cross_entropy_error softmax_loss _numerical_gradient_1d numerical_gradient_2d numerical_gradient ThreeLayerNet "
-    "Trainer smooth_curve shuffle_dataset conv_output_size _download download_mnist _load_label _load_img _convert_numpy "
-    "init_mnist _change_ont_hot_label _change_one_hot_label load_mnist",
+    "Trainer smooth_curve shuffle_dataset conv_output_size _download download_mnist _load_label _load_img "
+    "_convert_numpy init_mnist _change_ont_hot_label _change_one_hot_label load_mnist",
     2: "BaseModel cross_entropy_error TimeBiLSTM TimeSigmoidWithLoss Simple_TimeSoftmaxWithLoss Simple_TimeAffine "
     "Trainer preprocess cos_similarity to_cpu to_gpu eval_perplexity eval_seq2seq analogy normalize _download "
     "load_vocab load_data _update_vocab get_vocab",

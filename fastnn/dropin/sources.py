@@ -57,11 +57,10 @@ class Source:
         found = {}
         for name, value in vars(cls).items():
             if isinstance(value, types.FunctionType):
-                plain = unmangled(name, cls)
-                method = defined.get(plain)
+                method = defined.get(value.__name__)  # another name than its own: __call__ = forward
                 if method is None or not same_code(value.__code__, _code_of(method, inner)):
                     return None
-                found[plain] = method
+                found[unmangled(name, cls)] = method
         return found
 
 
