@@ -340,9 +340,8 @@ def _match(original) -> Match:
             _accepted[original] = fingerprint
             return Match(candidate.ours, "", _described(original, candidate))
     reasons = []
-    if len(candidates) > 1:
-        candidates = sorted(candidates, key=lambda c: _distance(original, c))
-    for candidate in candidates:
+    distances = [_distance(original, c) for c in candidates] if len(candidates) > 1 else [0]
+    for distance, candidate in sorted(zip(distances, candidates, strict=True), key=lambda pair: pair[0]):
         if candidate.only_printed:
             continue
         if candidate.like is not None:
@@ -351,7 +350,7 @@ def _match(original) -> Match:
         why = why or _unlike_by_trial(original, candidate)
         if not why:
             return Match(candidate.ours, "", f"{_described(original, candidate)}, by trial")
-        reasons.append((_distance(original, candidate), why.startswith(_NOT_TRIED), why))
+        reasons.append((distance, why.startswith(_NOT_TRIED), why))
     return Match(None, min(reasons)[-1])
 
 
@@ -506,12 +505,16 @@ def _is_ours(value):
 # ---- by its words --------------------------------------------------------------------------------------------------
 
 
-def _words(candidate, name) -> dict[str, set]:
-    """The vocabulary of the printings of a name, in the candidate's book or else in the other one."""
+@functools.lru_cache(200)
+def _words(book, name) -> Mapping[str, set]:
+    """The vocabulary of the printings of a name, in this book or else in the other one."""
     books = facts()
-    entry = books[f"book {candidate.book}"].get(name, {}).get("words")
-    entry = entry or books[f"book {3 - candidate.book}"].get(name, {}).get("words")
-    return {} if entry is None else {kind: set(entry[kind]) for kind in printings.KINDS}
+    entry = books[f"book {book}"].get(name, {}).get("words") or books[f"book {3 - book}"].get(name, {}).get("words")
+    known = {} if entry is None else {kind: set(entry[kind]) for kind in printings.KINDS}
+    if known:
+        known["attributes"] |= {*known["calls"], *CALLED}
+        known["calls"] |= {*known["attributes"], *_STRUCTURE, *_BOOK_FUNCTIONS}
+    return known
 
 
 def _judged(original, candidate):
@@ -556,15 +559,15 @@ def _node_of(function, original):
 
 def _unlike_by_words(original, candidate, seen=frozenset()) -> str:
     """The first word that the printings of this name and book lack; also in the functions that it calls."""
-    known = _words(candidate, original.__name__)
+    known = dict(_words(candidate.book, original.__name__))
     if not known:
         return ""
+    known["attributes"] = known["attributes"] | _private_names(original)
+    known["calls"] = known["calls"] | {*known["attributes"], *candidate.allowed}
     for function in _judged(original, candidate):
         node = _node_of(function, original)
         if node is None:
             return f"{function.__name__} is not what its source says, or that cannot be read"
-        known["attributes"] |= {*known["calls"], *CALLED, *_private_names(original)}
-        known["calls"] |= {*known["attributes"], *_STRUCTURE, *candidate.allowed, *_BOOK_FUNCTIONS}
         word = printings.foreign_word(node, known, sources.dead_names(function))
         if word:
             return f"{function.__name__} uses {word}, which the book's does not"
@@ -582,7 +585,7 @@ def _unlike_by_words(original, candidate, seen=frozenset()) -> str:
 
 def _distance(original, candidate):
     """How many of the words of a class or function the printings of the candidate's book lack: by it they are tried."""
-    known = _words(candidate, original.__name__)
+    known = _words(candidate.book, original.__name__)
     source = _source(original)
     node = source and source.definitions.get(original.__name__)
     if not known or node is None:
