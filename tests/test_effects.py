@@ -80,6 +80,25 @@ def test_indices_of_time_embedding_are_read_again():
     assert layer.grads[0][0, 0] == 0 and layer.grads[0][4, 0] == 6
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_an_input_that_was_changed_after_forward_is_noticed(order):
+    """The book keeps a copy made of it; ours the array itself."""
+    x = np.asarray(np.random.default_rng(0).normal(size=(4, 2, 9, 9)), order=order)
+    conv = book1.Convolution(np.ones((3, 2, 3, 3)), np.zeros(3))
+    norm = book1.BatchNormalization(np.ones(162), np.zeros(162))
+    for layer in (conv, norm):
+        for _ in range(2):
+            out = layer.forward(x)
+            assert np.isfinite(layer.backward(out)).all()
+        out = layer.forward(x)
+        x += 1
+        if layer is conv or order == "C":  # rows of images in another order are a copy
+            with pytest.raises(RuntimeError, match="x was changed in place after forward"):
+                layer.backward(out)
+        layer.forward(x)
+        assert np.isfinite(layer.backward(out)).all()
+
+
 def test_softmax_with_loss_of_2016():
     x, t = np.array([[0.0, 2000.0], [1.0, 0.0]]), np.array([0, 0])
     for book in (book1, book2):
