@@ -274,19 +274,9 @@ OLD_DROPOUT = """    def __init__(self, dropout_ratio=0.5):
     def forward(self, x, train_flg=True):
 """
 VARIATIONS = {
-    "other formula": (
-        "Sigmoid",
-        "self.out = sigmoid(x)",
-        "self.out = sigmoid(2 * x)",
-        "forward uses 2, which the book's does not",
-    ),
+    "other formula": ("Sigmoid", "self.out = sigmoid(x)", "self.out = sigmoid(2 * x)", "forward uses 2, which"),
     "prints": ("Relu", "self.mask = x <= 0", "self.mask = x <= 0; print(x.shape)", "forward uses print"),
-    "counts": (
-        "Relu",
-        "self.mask = x <= 0",
-        "self.mask = x <= 0; self.calls = 1",
-        "forward uses self.calls, which the book's does not",
-    ),
+    "counts": ("Relu", "self.mask = x <= 0", "self.mask = x <= 0; self.calls = 1", "forward uses self.calls, which"),
     "flag of the module": ("Relu", "out[self.mask] = 0", "out[self.mask] = FLOOR", "forward uses FLOOR"),
     "another argument": (
         "Affine",

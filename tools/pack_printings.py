@@ -3,8 +3,8 @@
 
     pack_printings.py LIST
 
-The list has, for "book1" and "book2", an object for each version that the books' repositories had of a class or function:
-name, kind, fingerprint, of a class also methods and skeleton, and its vocabulary. What is kept: fingerprints of all;
+The list has, for "book1" and "book2", an object for each version of a class or function in their repositories: name,
+kind, fingerprint, of a class also methods and skeleton, and its vocabulary. What is kept: fingerprints of all;
 vocabularies, united over the versions, of what fastnn may replace and of what that calls.
 """
 

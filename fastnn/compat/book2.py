@@ -576,12 +576,11 @@ class TimeEmbedding(layers.Embedding):
         return made
 
     def forward(self, xs):
-        self._saved = xs = _whole(xs)
-        W = self.W
-        return _float32(_by_rows(lambda i: ops.embedding_forward(W, i), xs, len(W)))
+        self._saved, W = xs, self.W
+        return _float32(_by_rows(lambda i: ops.embedding_forward(W, i), _whole(xs), len(W)))
 
     def backward(self, dout):
-        xs = np.stack([step.idx for step in self.layers], axis=1) if self._saved is None else self._saved
+        xs = np.stack([step.idx for step in self.layers], axis=1) if self._saved is None else _whole(self._saved)
         dW, V = self.grads[0], len(self.params[0])
         if dout.dtype != dW.dtype and not casts(dout, dW):
             notice("the gradient is cast", (dout, dW))

@@ -1,16 +1,18 @@
 """Fingerprints of definitions: the same for code that differs only in names of variables, comments, docstrings, spacing
 and annotations, on every Python.
 
-A fingerprint is the beginning of the SHA-256 of the syntax tree as text. In that text a function's arguments and the names
-that it assigns are v0, v1, ... in the order in which they come up: first the decorators and defaults, then the arguments,
-then the body. Names from outside, attributes, keywords and constants stand as they are. Code in which names mean more
-than that (`_unusual`) keeps all of them. `printings.json` has the fingerprints of what the books' repositories ever had.
+A fingerprint is the beginning of the SHA-256 of the syntax tree as text. In that text a function's arguments and the
+names that it assigns are v0, v1, ... in the order in which they come up: first the decorators and defaults, then the
+arguments, then the body. Names from outside, attributes, keywords and constants stand as they are. Code in which names
+mean more than that (`_unusual`) keeps all of them. `printings.json` has the fingerprints of all that the books'
+repositories ever had; tools/pack_printings.py writes it.
 """
 
 import ast
 import hashlib
 import re
 from collections.abc import Iterable
+from typing import ClassVar
 
 _LEFT_OUT = {"ctx", "kind", "type_comment", "type_params"}
 _UNUSUAL = {ast.Nonlocal, ast.Match, ast.AsyncFunctionDef, ast.ClassDef}
@@ -127,7 +129,7 @@ class _Plain:
             return "[" + ",".join(map(self.text, node)) + "]"
         return repr(node)
 
-    special: dict = {}
+    special: ClassVar[dict] = {}
 
     def generic(self, node):
         written = []
@@ -267,7 +269,7 @@ class _Writer(_Plain):
     def class_(self, node):
         return _class_text(node, self.definition(node))
 
-    special = {
+    special: ClassVar[dict] = {
         ast.FunctionDef: function,
         ast.ClassDef: class_,
         ast.Lambda: lambda_,
@@ -283,7 +285,7 @@ def _arguments(a):
 
 
 def _assigned(node, assigned, kept, dead):
-    """Names that a function's code binds, nested functions not looked into; kept: those bound by a text, not by a name."""
+    """Names that a function's code binds, nested functions not looked into; kept: those that a text binds."""
     if isinstance(node, list):
         for one in alive(node, dead):
             _assigned(one, assigned, kept, dead)
@@ -310,8 +312,8 @@ def _assigned(node, assigned, kept, dead):
 _SIGNS = {
     "Add": "+", "Sub": "-", "Mult": "*", "Div": "/", "FloorDiv": "//", "Mod": "%", "Pow": "**", "MatMult": "@",
     "USub": "-", "UAdd": "+", "Invert": "~", "BitAnd": "&", "BitOr": "|", "BitXor": "^", "LShift": "<<", "RShift": ">>",
-    "Eq": "==", "NotEq": "!=", "Lt": "<", "LtE": "<=", "Gt": ">", "GtE": ">=", "Is": "is", "IsNot": "is not", "In": "in",
-    "NotIn": "not in", "Not": "not", "And": "and", "Or": "or",
+    "Eq": "==", "NotEq": "!=", "Lt": "<", "LtE": "<=", "Gt": ">", "GtE": ">=", "Is": "is", "IsNot": "is not",
+    "In": "in", "NotIn": "not in", "Not": "not", "And": "and", "Or": "or",
 }  # fmt: skip
 KINDS = "attributes", "calls", "constants", "keywords", "operators", "statements", "texts"
 # Statements that only name what is computed anyway.

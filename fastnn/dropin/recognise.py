@@ -35,14 +35,15 @@ from fastnn.compat.kept import Kept
 
 from . import printings, sources, trials
 
-_SIGMOID = {"sigmoid": ("5425f6f46b46039f",)}
-_PATCHES = {"im2col": ("679ab2cda337191d",), "col2im": ("8b0bf2fe394339c8",)}
+_Uses = dict[str, tuple[str, ...]]
+_SIGMOID: _Uses = {"sigmoid": ("5425f6f46b46039f",)}
+_PATCHES: _Uses = {"im2col": ("679ab2cda337191d",), "col2im": ("8b0bf2fe394339c8",)}
 # All softmax functions of both books are the same for rows.
-_SOFTMAX = {"softmax": ("2de3f30ee8923d40", "48ed5f9207e1753e", "9c86e0633408c937")}
-_CROSS_ENTROPY = {"cross_entropy_error": ("8ff8821b2c059ee6",)}
-_CROSS_ENTROPY_OF_2016 = {"cross_entropy_error": ("c77c917877e98f5a",)}  # without 1e-7
-_EMBEDDING = {"Embedding": ("c91b5fb11f672b74", "e3381671045da134")}
-_SIMILARITY = {"cos_similarity": ("3e28aeed9253e2a5",)}
+_SOFTMAX: _Uses = {"softmax": ("2de3f30ee8923d40", "48ed5f9207e1753e", "9c86e0633408c937")}
+_CROSS_ENTROPY: _Uses = {"cross_entropy_error": ("8ff8821b2c059ee6",)}
+_CROSS_ENTROPY_OF_2016: _Uses = {"cross_entropy_error": ("c77c917877e98f5a",)}  # without 1e-7
+_EMBEDDING: _Uses = {"Embedding": ("c91b5fb11f672b74", "e3381671045da134")}
+_SIMILARITY: _Uses = {"cos_similarity": ("3e28aeed9253e2a5",)}
 _NET: dict[str, Any] = {"allowed": ("OrderedDict",)}
 
 
@@ -82,7 +83,8 @@ BOOK: dict[str, list[Candidate]] = {
         Candidate(1, book1.BatchNormalization, trials.batch_normalization, ("d13df9c858564ee2",)),
         Candidate(
             1, book1.BatchNormalization, trials.batch_normalization_of_rows, ("4a1207a700da4194",),
-            like=book1.batch_normalization_of_rows, note="of 2016, images by the reader's own", tried=True, only_printed=True,
+            like=book1.batch_normalization_of_rows, note="of 2016, images by the reader's own", tried=True,
+            only_printed=True,
         ),
     ],
     "Convolution": [
@@ -210,10 +212,10 @@ BOOK["Nesterov"] = [
 
 # Printings that stay the reader's, by name: fastnn has nothing that would be quicker, or they only call what has.
 KEPT = {
-    1: "identity_function step_function sigmoid_grad relu_grad mean_squared_error sum_squared_error cross_entropy_error "
-    "softmax_loss _numerical_gradient_1d numerical_gradient_2d numerical_gradient ThreeLayerNet Trainer smooth_curve "
-    "shuffle_dataset conv_output_size _download download_mnist _load_label _load_img _convert_numpy init_mnist "
-    "_change_ont_hot_label _change_one_hot_label load_mnist",
+    1: "identity_function step_function sigmoid_grad relu_grad mean_squared_error sum_squared_error "
+    "cross_entropy_error softmax_loss _numerical_gradient_1d numerical_gradient_2d numerical_gradient ThreeLayerNet "
+    "Trainer smooth_curve shuffle_dataset conv_output_size _download download_mnist _load_label _load_img "
+    "_convert_numpy init_mnist _change_ont_hot_label _change_one_hot_label load_mnist",
     2: "BaseModel cross_entropy_error TimeBiLSTM TimeSigmoidWithLoss Simple_TimeSoftmaxWithLoss Simple_TimeAffine "
     "Trainer preprocess cos_similarity to_cpu to_gpu eval_perplexity eval_seq2seq analogy normalize _download "
     "load_vocab load_data _update_vocab get_vocab",
@@ -338,9 +340,8 @@ def _match(original) -> Match:
             _accepted[original] = fingerprint
             return Match(candidate.ours, "", _described(original, candidate))
     reasons = []
-    if len(candidates) > 1:
-        candidates = sorted(candidates, key=lambda c: _distance(original, c))
-    for candidate in candidates:
+    distances = [_distance(original, c) for c in candidates] if len(candidates) > 1 else [0]
+    for distance, candidate in sorted(zip(distances, candidates, strict=True), key=lambda pair: pair[0]):
         if candidate.only_printed:
             continue
         if candidate.like is not None:
@@ -349,7 +350,7 @@ def _match(original) -> Match:
         why = why or _unlike_by_trial(original, candidate)
         if not why:
             return Match(candidate.ours, "", f"{_described(original, candidate)}, by trial")
-        reasons.append((_distance(original, candidate), why.startswith(_NOT_TRIED), why))
+        reasons.append((distance, why.startswith(_NOT_TRIED), why))
     return Match(None, min(reasons)[-1])
 
 
@@ -430,13 +431,15 @@ def _as_printed(node):
 def _same_methods(cls, candidate, digests, printed) -> bool:
     """Are those that would be replaced, and the private ones that they call, as they were printed?"""
     needed = [name for name in printed if name in members(candidate.ours)]
-    called = {name for name in needed for name in vars(cls)[name].__code__.co_names if name in vars(cls)}
-    needed += [plain for plain in printed if sources.mangled(plain, cls) in called and plain not in needed]
-    if any(digests.get(name) != printed[name] for name in needed):
-        return False
-    if not all(_uses_only(vars(cls)[sources.mangled(name, cls)], candidate.uses) for name in needed):
-        return False
-    return not _collides(cls, candidate)
+    functions = [vars(cls).get(name) for name in needed]
+    more = _private_of(cls, functions)
+    needed += [sources.unmangled(name, cls) for name in more]
+    functions += [vars(cls)[name] for name in more]
+    return (
+        all(digests.get(name) == printed.get(name) is not None for name in needed)
+        and all(isinstance(f, types.FunctionType) and _uses_only(f, candidate.uses) for f in functions)
+        and not _collides(cls, candidate)
+    )
 
 
 def _collides(cls, candidate) -> str:
@@ -502,12 +505,16 @@ def _is_ours(value):
 # ---- by its words --------------------------------------------------------------------------------------------------
 
 
-def _words(candidate, name) -> dict[str, set]:
-    """The vocabulary of the printings of a name, in the candidate's book or else in the other one."""
+@functools.lru_cache(200)
+def _words(book, name) -> Mapping[str, set]:
+    """The vocabulary of the printings of a name, in this book or else in the other one."""
     books = facts()
-    entry = books[f"book {candidate.book}"].get(name, {}).get("words")
-    entry = entry or books[f"book {3 - candidate.book}"].get(name, {}).get("words")
-    return {} if entry is None else {kind: set(entry[kind]) for kind in printings.KINDS}
+    entry = books[f"book {book}"].get(name, {}).get("words") or books[f"book {3 - book}"].get(name, {}).get("words")
+    known = {} if entry is None else {kind: set(entry[kind]) for kind in printings.KINDS}
+    if known:
+        known["attributes"] |= {*known["calls"], *CALLED}
+        known["calls"] |= {*known["attributes"], *_STRUCTURE, *_BOOK_FUNCTIONS}
+    return known
 
 
 def _judged(original, candidate):
@@ -516,7 +523,21 @@ def _judged(original, candidate):
         return [original]
     names = [name for name in CALLED if name != "__init__" and name in members(candidate.ours)]
     found = [f for name in names if isinstance(f := getattr(original, name, None), types.FunctionType)]
-    return [*found, *(f for f in _functions_of(original) if _private(original, f.__name__))]
+    return [
+        *found,
+        *(f for name in _private_of(original, found) if (f := vars(original)[name]) in _functions_of(original)),
+    ]
+
+
+def _private_of(cls, functions):
+    """Names, as the class has them, of the private ones that functions of it call, or that these call."""
+    found: list[str] = []
+    while functions:
+        names = {name for f in functions for name in _attributes_of(f) if name in vars(cls) and _private(cls, name)}
+        more = sorted(names - set(found))
+        found += more
+        functions = [vars(cls)[name] for name in more]
+    return found
 
 
 def _private_names(cls):
@@ -538,15 +559,15 @@ def _node_of(function, original):
 
 def _unlike_by_words(original, candidate, seen=frozenset()) -> str:
     """The first word that the printings of this name and book lack; also in the functions that it calls."""
-    known = _words(candidate, original.__name__)
+    known = dict(_words(candidate.book, original.__name__))
     if not known:
         return ""
+    known["attributes"] = known["attributes"] | _private_names(original)
+    known["calls"] = known["calls"] | {*known["attributes"], *candidate.allowed}
     for function in _judged(original, candidate):
         node = _node_of(function, original)
         if node is None:
             return f"{function.__name__} is not what its source says, or that cannot be read"
-        known["attributes"] |= {*known["calls"], *CALLED, *_private_names(original)}
-        known["calls"] |= {*known["attributes"], *_STRUCTURE, *candidate.allowed, *_BOOK_FUNCTIONS}
         word = printings.foreign_word(node, known, sources.dead_names(function))
         if word:
             return f"{function.__name__} uses {word}, which the book's does not"
@@ -554,7 +575,7 @@ def _unlike_by_words(original, candidate, seen=frozenset()) -> str:
             value = function.__globals__.get(name)
             if not isinstance(value, type | types.FunctionType) or value in seen or name not in _BOOK_FUNCTIONS:
                 continue
-            if _fingerprint(value) or value in _accepted:
+            if _fingerprint(value):
                 continue
             other = next((c for c in BOOK.get(name, ()) if c.book == candidate.book), candidate)
             if why := _unlike_by_words(value, other, {*seen, value}):
@@ -564,7 +585,7 @@ def _unlike_by_words(original, candidate, seen=frozenset()) -> str:
 
 def _distance(original, candidate):
     """How many of the words of a class or function the printings of the candidate's book lack: by it they are tried."""
-    known = _words(candidate, original.__name__)
+    known = _words(candidate.book, original.__name__)
     source = _source(original)
     node = source and source.definitions.get(original.__name__)
     if not known or node is None:
@@ -593,7 +614,7 @@ def _unlike_by_code(original, candidate) -> str:
         elif theirs is None:
             return f"it has no {name}"
         else:
-            functions = [theirs, *(f for f in _functions_of(original) if _private(original, f.__name__))]
+            functions = [theirs, *(vars(original)[private] for private in _private_of(original, [theirs]))]
         for function in functions:
             if not isinstance(function, types.FunctionType):
                 return f"{name} is decorated"

@@ -8,6 +8,7 @@ import os
 import types
 import warnings
 import weakref
+from typing import Any
 
 from . import printings
 
@@ -22,12 +23,12 @@ class Source:
         self.parts: dict = {}  # what `class_parts` has found
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.tree = compile(text, path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+            tree: Any = compile(text, path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
             self.roots = [compile(text, path, "exec", dont_inherit=True)]
             if _converting():
                 self.roots.append(importlib.import_module("fastnn.dropin.oldnumpy").compiled(text, path))
         kinds = ast.FunctionDef, ast.ClassDef
-        self.definitions = {node.name: node for node in self.tree.body if isinstance(node, kinds)}
+        self.definitions: dict[str, Any] = {node.name: node for node in tree.body if isinstance(node, kinds)}
 
     def function(self, value) -> ast.FunctionDef | None:
         """Its definition; None if the function is not what compiling that gives."""
@@ -56,11 +57,10 @@ class Source:
         found = {}
         for name, value in vars(cls).items():
             if isinstance(value, types.FunctionType):
-                plain = unmangled(name, cls)
-                method = defined.get(plain)
+                method = defined.get(value.__name__)  # another name than its own: __call__ = forward
                 if method is None or not same_code(value.__code__, _code_of(method, inner)):
                     return None
-                found[plain] = method
+                found[unmangled(name, cls)] = method
         return found
 
 
@@ -108,8 +108,8 @@ def _code_of(node, outer):
 
 
 _FIELDS = (
-    "co_name", "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_flags", "co_code", "co_names", "co_varnames",
-    "co_freevars", "co_cellvars", "co_exceptiontable",
+    "co_name", "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_flags", "co_code", "co_names",
+    "co_varnames", "co_freevars", "co_cellvars", "co_exceptiontable",
 )  # fmt: skip
 
 

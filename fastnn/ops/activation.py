@@ -61,7 +61,10 @@ def _relu_forward(x, out, mask):
 
 
 def relu_backward(dout, mask, dx=None):
-    """dout where the bit of mask is 1, else 0; dx may be dout. Raises ValueError or TypeError for a mask that does not fit."""
+    """dout where the bit of mask is 1, else 0; dx may be dout.
+
+    Raises ValueError or TypeError for a mask that does not fit.
+    """
     result = backends.active.relu_backward(dout, mask, dx)
     return _relu_backward(dout, mask, dx) if result is None else result
 

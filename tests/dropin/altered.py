@@ -133,6 +133,7 @@ NETWORKS1 = [
     ("MultiLayerNet", "decay of absolute values", 'self.params["W" + str(i)] ** 2', 'np.abs(self.params["W" + str(i)])', "uses np.abs"),
     ("MultiLayerNet", "gradients clipped", "affine.dW +", "np.clip(affine.dW, -1, 1) +", "uses np.clip"),
     ("MultiLayerNet", "no gradient of the decay", " + self.weight_decay_lambda * affine.W", "", "gradient"),
+    ("MultiLayerNet", "other weights at first", "scale * np.random.randn(sizes[i - 1], sizes[i])", "np.random.uniform(-1, 1, (sizes[i - 1], sizes[i]))", SAME),
     ("MultiLayerNetExtend", "evaluation mode in gradient", "self.loss(x, t, train_flg=True)\n        dout", "self.loss(x, t)\n        dout", "differ|tried"),
 ]  # fmt: skip
 LAYERS2 = [
