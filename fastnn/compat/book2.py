@@ -304,12 +304,16 @@ class _Recurrent(time_layers.TimeRNN):
     def _by_steps(self, dhs):
         # backward after a forward that left the book's layers and nothing else.
         dxs = np.empty((*dhs.shape[:2], len(self._weights()[0])), "f")
-        states, sums = [0] * self._states, [0] * len(self.grads)
+        states, sums = [0] * self._states, [0, 0, 0]
         for t, step in reversed([*enumerate(self.layers)]):
             dxs[:, t], *states = step.backward(dhs[:, t] + states[0], *states[1:])
-            sums = [a + g for a, g in zip(sums, step.grads, strict=True)]
-        for g, a in zip(self.grads, sums, strict=True):
-            g[...] = a
+            grads = step.grads if hasattr(step, "grads") else (step.dWx, step.dWh)
+            sums = [a + g for a, g in zip(sums, grads, strict=False)]
+        if hasattr(self, "grads"):
+            for g, a in zip(self.grads, sums, strict=False):
+                g[...] = a
+        else:
+            self.dWx, self.dWh = sums[:2]
         self.dh = states[0]
         return dxs
 
