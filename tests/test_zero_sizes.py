@@ -14,7 +14,6 @@ import fastnn
 from fastnn import functions, layers, ops, optimizer, util
 
 
-
 def variants(what):
     """The arguments of a case with one of its dimensions 0, by the name of that dimension."""
     for name, value in what.items():
