@@ -94,19 +94,20 @@ def options():
             yield "pad", lambda v: layers.AveragePooling(2, 2, pad=v), value
 
 
-def test_options_of_layers(backend):
+def use(how, layer, x):
+    if how == "layer":
+        return layer.forward(x)
+    network = fastnn.Network([layer])
+    return network.predict(x) if how == "network" else fastnn.compile(network, input_shape=x.shape[1:]).predict(x)
+
+
+@pytest.mark.parametrize("how", ["layer", "network", "predictor"])
+def test_options_of_layers(how, backend):
     for word, make, value in options():
         layer = make(value)
-        x = IMAGES
-        uses = {
-            "layer": lambda: make(value).forward(x),
-            "predict": lambda: fastnn.Network([make(value)]).predict(x),
-            "compile": lambda: fastnn.compile(fastnn.Network([make(value)]), input_shape=x.shape[1:]).predict(x),
-        }
-        for how, use in uses.items():
-            with pytest.raises(ValueError) as caught:
-                use()
-            assert re.search(word, str(caught.value)), f"{type(layer).__name__} {value} {how}: {caught.value}"
+        with pytest.raises(ValueError) as caught:
+            use(how, layer, IMAGES)
+        assert re.search(word, str(caught.value)), f"{type(layer).__name__} {value}: {caught.value}"
 
 
 def test_a_step_with_an_option_out_of_range_changes_nothing(backend):
