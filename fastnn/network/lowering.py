@@ -251,7 +251,7 @@ def _images(program, layer, x, channels=None):
 
 
 def _whole(least, *values):
-    """Misfit unless all are whole numbers in [least, 2**31): then the layer runs in Python, and its operation explains."""
+    """Misfit unless all are whole numbers in [least, 2**31): then the layer runs in Python, which explains."""
     for value in values:
         if not (isinstance(value, int | np.integer) and least <= value < 2**31):
             raise Misfit("an option is out of range")

@@ -177,7 +177,6 @@ def _groups(call, x, groups):
     except TypeError:
         raise call.error(TypeError, f"groups is {groups!r}; it must be an integer") from None
     C = x.shape[1]
-    call.require(
-        1 <= groups <= max(C, 1) and C % groups == 0, f"groups is {groups}; it must divide the {C} channels of x"
-    )
+    good = 1 <= groups <= max(C, 1) and C % groups == 0
+    call.require(good, f"groups is {groups}; it must divide the {C} channels of x")
     return groups

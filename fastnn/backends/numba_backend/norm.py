@@ -5,7 +5,6 @@ import numpy as np
 from ..numpy_backend.norm import _silent
 from ._compile import _deliver, _formula, _kernel, _plain, _spread, _summation, _target
 
-
 # Moments: sums of x - shift and of (x - mean)^2 in float64. The shift is the first number where that is finite, so that
 # the mean of a constant is that constant to the last bit.
 
