@@ -53,8 +53,10 @@ struct Block {
       return from >= to || kernels.finite({x.row(from), to - from, x.cols, x.rs, 1});
     };
     const idx later = std::clamp(allowed - begin, idx(0), x.rows);  // from here on the first query does not look
-    for (idx j = 0; mask && j < later; ++j)
-      if (!mask[begin + j] && !finite(j, j + 1)) return true;
+    for (idx j = 0, end; mask && j < later; j = end + 1) {  // [j, end): nobody looks; then one that is looked at
+      for (end = j; end < later && !mask[begin + end];) ++end;
+      if (!finite(j, end)) return true;
+    }
     return !finite(later, x.rows);
   }
   // The mask of keys [begin, begin + n) as numbers.

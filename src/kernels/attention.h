@@ -77,15 +77,13 @@ void attention_gradients(Mat<T> p, Mat<T> g, idx allowed, const T* open, const T
 
 // Whether there is neither NaN nor infinity in x.
 template <class T> bool attention_finite(Mat<const T> x) {
-  for (idx i = 0; i < x.rows; ++i) {
-    const T* const row = x.row(i);
-    const auto rest = [=](auto at) {
+  auto bad = Simd<T>{} != 0;
+  for (idx i = 0; i < x.rows; ++i)
+    for_vectors<T>(0, x.cols, [&, row = x.row(i)](auto at) {
       const Simd<T> v = at(row);
-      return v - v;  // 0, or NaN
-    };
-    if (sum_vectors<T>(0, x.cols, rest)[0] != 0) return false;
-  }
-  return true;
+      bad |= v - v != 0;  // 0, or NaN
+    });
+  return max_of_lanes<T>(bad ? Simd<T>{} + 1 : Simd<T>{})[0] == 0;
 }
 
 // out = the sum of `count` matrices without gaps, `stride` apart, in order.
