@@ -147,6 +147,8 @@ OFF = [  # (operation, lists, numbers, expected lists)
      {"params": 0.5, "v": -0.5}),
     ("nesterov_update", {"params": 1, "grads": 1, "v": INF}, {"lr": 0.5, "momentum": 0, "lookahead": True},
      {"params": 0.5, "v": -0.5}),
+    ("nesterov_update", {"params": 1, "grads": INF, "v": 0}, {"lr": 0.5, "momentum": 0, "lookahead": True},
+     {"params": -INF, "v": -INF}),
     ("rmsprop_update", {"params": 1, "grads": 1, "h": INF}, {"lr": 0.5, "decay_rate": 0, "epsilon": 1.0},
      {"params": 0.75, "h": 1}),
     ("adam_update", {"params": 1, "grads": 1, "m": INF, "v": 1},

@@ -255,7 +255,8 @@ class Fit:
                     shape = net.predict(x[first]).shape[1:]
                 check_targets(t, (len(x), *shape), type(net.loss_layer).__name__, ignored_label(net.loss_layer))
         except (ValueError, TypeError, IndexError) as error:
-            raise type(error)(f"Network.fit: validation: {error}") from None
+            kind = next(kind for kind in (IndexError, TypeError, ValueError) if isinstance(error, kind))
+            raise kind(f"Network.fit: validation: {error}") from None
 
     def _validate(self, x, t):
         """Recurrent states start from zeros, and are afterwards what they were."""
