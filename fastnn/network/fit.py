@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops
 from ..layers import SoftmaxCrossEntropy
 from ..optimizer import Optimizer
 from ..targets import check_targets, ignored_label
@@ -247,9 +248,7 @@ class Fit:
         try:
             self._validate(x[first], t[first])  # shapes, dtypes, what a loss in Python asks for
             if net.input_dtype is None:
-                V = len(net.layers[0].params[0])
-                if x.min() < -V or x.max() >= V:
-                    raise IndexError(f"indices from {x.min()} to {x.max()}; layer 1 has {V} rows")
+                ops.embedding_forward(net.layers[0].params[0][:, :0], x)  # the look-up, of rows without elements
             if isinstance(net.loss_layer, SoftmaxCrossEntropy | TimeSoftmaxWithLoss):
                 with _kept_states(net):
                     shape = net.predict(x[first]).shape[1:]
