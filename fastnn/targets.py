@@ -73,8 +73,7 @@ def check_labels(t, V, what, ignored=None, name="t"):
 
 def ignored_label(loss):
     """The label that a loss layer does not count; None where it counts all."""
-    label = getattr(loss, "ignore_label", None)
-    return loss.options[1] if label is None and hasattr(loss, "options") else label
+    return getattr(loss, "ignore_label", None)
 
 
 def check_targets(t, shape, what, ignored=None):

@@ -147,6 +147,8 @@ OFF = [  # (operation, lists, numbers, expected lists)
      {"params": 0.5, "v": -0.5}),
     ("nesterov_update", {"params": 1, "grads": 1, "v": INF}, {"lr": 0.5, "momentum": 0, "lookahead": True},
      {"params": 0.5, "v": -0.5}),
+    ("nesterov_update", {"params": 1, "grads": INF, "v": 0}, {"lr": 0.5, "momentum": 0, "lookahead": True},
+     {"params": -INF, "v": -INF}),
     ("rmsprop_update", {"params": 1, "grads": 1, "h": INF}, {"lr": 0.5, "decay_rate": 0, "epsilon": 1.0},
      {"params": 0.75, "h": 1}),
     ("adam_update", {"params": 1, "grads": 1, "m": INF, "v": 1},
@@ -219,3 +221,16 @@ def test_ratios_of_dropout_layers():
                 cls(bad)
         for good in 0, 0.5, 1:
             assert cls(good).dropout_ratio == good
+
+
+def test_what_is_no_number():
+    for op, signature in backends.OPS.items():
+        args = cases.make(op, "tiny", np.float32)
+        for name, parameter in signature.parameters.items():
+            value = args.get(name, parameter.default)
+            if type(value) not in (int, float) or "_norm_" in op:
+                continue
+            for bad in None, "1", 1j, [1.0, 2.0], np.ones(3):
+                if bad is not None or name != "ignore_index":
+                    with pytest.raises(TypeError, match=f"^{op}: {name} is"):
+                        getattr(ops, op)(**cases.copied(args) | {name: bad})

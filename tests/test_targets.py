@@ -235,7 +235,7 @@ def test_validation_indices_and_states():
     net = Network([time_layers.TimeEmbedding(normal(9, 3)), lstm], time_layers.TimeSoftmaxWithLoss())
     bad = words.copy()
     bad[-1, -1] = 9
-    with pytest.raises(IndexError, match="indices from 0 to 9; layer 1 has 9 rows"):
+    with pytest.raises(IndexError, match=r"Network.fit: validation: .*index\[11, 4\] is 9 but W has V = 9 rows"):
         net.fit(words, t, 1, 6, optimizer.SGD(), validation=(bad, t), progress=False)
     lstm.set_state(np.ones((6, 4)), np.ones((6, 4)))
     state = lstm.h, lstm.c

@@ -43,6 +43,11 @@ class SoftmaxCrossEntropy(Layer):
         super().__init__()
         self.options = weight, ignore_index, label_smoothing
 
+    @property
+    def ignore_label(self):
+        """The label that does not count, or None: ignore_index."""
+        return self.options[1]
+
     def forward(self, x, t):
         self.t = t
         x_rows, t = targets(x, t, type(self).__name__)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops
 from ..layers import SoftmaxCrossEntropy
 from ..optimizer import Optimizer
 from ..targets import check_targets, ignored_label
@@ -248,15 +249,14 @@ class Fit:
         try:
             self._validate(x[first], t[first])  # shapes, dtypes, what a loss in Python asks for
             if net.input_dtype is None:
-                V = len(net.layers[0].params[0])
-                if x.min() < 0 or x.max() >= V:
-                    raise IndexError(f"indices from {x.min()} to {x.max()}; layer 1 has {V} rows")
+                ops.embedding_forward(net.layers[0].params[0][:, :0], x)  # the look-up, of rows without elements
             if isinstance(net.loss_layer, SoftmaxCrossEntropy | TimeSoftmaxWithLoss):
                 with _kept_states(net):
                     shape = net.predict(x[first]).shape[1:]
                 check_targets(t, (len(x), *shape), type(net.loss_layer).__name__, ignored_label(net.loss_layer))
         except (ValueError, TypeError, IndexError) as error:
-            raise type(error)(f"Network.fit: validation: {error}") from None
+            kind = next(kind for kind in (IndexError, TypeError, ValueError) if isinstance(error, kind))
+            raise kind(f"Network.fit: validation: {error}") from None
 
     def _validate(self, x, t):
         """Recurrent states start from zeros, and are afterwards what they were."""

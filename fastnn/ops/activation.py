@@ -20,7 +20,7 @@ def _activation_forward(x, kind, alpha, out):
     call.kind(kind)
     (x,) = call.floats(x=x)
     call.check_out("out", out, x.shape)
-    return call.deliver(backends.checked.activation_forward(x, kind, float(alpha)), out)
+    return call.deliver(backends.checked.activation_forward(x, kind, call.number("alpha", alpha)), out)
 
 
 def activation_backward(dout, saved, kind, alpha=0.0, dx=None):
@@ -39,7 +39,7 @@ def _activation_backward(dout, saved, kind, alpha, dx):
     dout, saved = call.floats(dout=dout, saved=saved)
     call.same_shape(dout=dout, saved=saved)
     call.check_out("dx", dx, dout.shape)
-    return call.deliver(backends.checked.activation_backward(dout, saved, kind, float(alpha)), dx)
+    return call.deliver(backends.checked.activation_backward(dout, saved, kind, call.number("alpha", alpha)), dx)
 
 
 def relu_forward(x, out=None, mask=None):

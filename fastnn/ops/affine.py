@@ -52,7 +52,7 @@ def _affine_forward(x, W, b, activation, alpha, out):
     call.kind(activation)
     _check_affine(call, x, W, b)
     call.check_out("out", out, (x.shape[0], W.shape[1]))
-    return call.deliver(backends.checked.affine_forward(x, W, b, activation, float(alpha)), out)
+    return call.deliver(backends.checked.affine_forward(x, W, b, activation, call.number("alpha", alpha)), out)
 
 
 def affine_backward(dout, x, W, dW=None, db=None, dx=None):

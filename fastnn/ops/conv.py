@@ -46,7 +46,7 @@ def _conv2d_forward(x, W, b, stride, padding, dilation, groups, activation, alph
     x, W, b = call.floats(optional=("b",), x=x, W=W, b=b)
     _check_bias(call, b, shape[1])
     call.check_out("out", out, shape)
-    result = backends.checked.conv2d_forward(x, W, b, *settings, activation, float(alpha), algorithm)
+    result = backends.checked.conv2d_forward(x, W, b, *settings, activation, call.number("alpha", alpha), algorithm)
     return call.deliver(result, out)
 
 

@@ -267,8 +267,8 @@ struct Real {
   }
 };
 
-// Intervals of numbers, as fastnn/ops/_bounds.py has them: outside of its interval a number is left to fastnn.ops, which
-// explains. NaN is outside of all.
+// Intervals of numbers, as fastnn/ops/_bounds.py has them: outside of its interval a number is left to fastnn.ops,
+// which explains. NaN is outside of all.
 inline bool finite_from_0(double value) { return value >= 0 && value <= std::numeric_limits<double>::max(); }
 inline bool from_0_to_1(double value) { return value >= 0 && value <= 1; }
 

@@ -79,15 +79,12 @@ template <class T> struct Momentum {
 template <class T, bool lookahead> struct Nesterov {
   static constexpr int kStates = 1;
   Simd<T> lr, momentum, square, ahead;
-  bool keeps;  // false: momentum is 0
   explicit Nesterov(const OptimSettings& o)
       : lr(broadcast(T(o.lr))),
         momentum(broadcast(T(o.first))),
         square(broadcast(T(o.first * o.first))),
-        ahead(broadcast(T((1 + o.first) * o.lr))),
-        keeps(o.first != 0) {}
+        ahead(broadcast(T((1 + o.first) * o.lr))) {}
   void step(Simd<T>& p, Simd<T> g, Simd<T>& v, Simd<T>&) const {
-    if (!keeps) v = Simd<T>{};
     const Simd<T> v_new = fma(momentum, v, -lr * g);
     p += fma(square, lookahead ? v_new : v, -ahead * g);
     v = v_new;
@@ -108,10 +105,7 @@ template <class T> struct RmsProp {
   Share<T> decay;
   Simd<T> rest, epsilon;
   explicit RmsProp(const OptimSettings& o)
-      : lr(broadcast(T(o.lr))),
-        decay(o.first),
-        rest(broadcast(T(1 - o.first))),
-        epsilon(broadcast(T(o.epsilon))) {}
+      : lr(broadcast(T(o.lr))), decay(o.first), rest(broadcast(T(1 - o.first))), epsilon(broadcast(T(o.epsilon))) {}
   void step(Simd<T>& p, Simd<T> g, Simd<T>& h, Simd<T>&) const {
     h = decay.of(h, rest * g * g);
     p -= lr * g / (sqrt(h) + epsilon);
@@ -187,6 +181,7 @@ template <class T> void update(Optimizer kind, const OptimArray<T>* arrays, idx 
     case Optimizer::momentum:
       return with(Momentum<T>(o));
     case Optimizer::nesterov:
+      if (o.first == 0) return with(Momentum<T>(o));  // the same then, and the old v is not read
       return o.lookahead ? with(Nesterov<T, true>(o)) : with(Nesterov<T, false>(o));
     case Optimizer::adagrad:
       return with(AdaGrad<T>(o));
