@@ -3,7 +3,7 @@
 from typing import Any
 
 from .. import ops
-from ..layers.base import Layer, from_forward
+from ..layers.base import Layer, from_forward, need_arrays
 from .pointwise import TimeAffine
 
 
@@ -19,6 +19,7 @@ class MultiHeadAttention(Layer):
     _saved: Any = from_forward()
 
     def __init__(self, Wq, bq, Wk, bk, Wv, bv, Wo, bo, heads, causal=False):
+        need_arrays(self, Wq=Wq, bq=bq, Wk=Wk, bk=bk, Wv=Wv, bv=bv, Wo=Wo, bo=bo)
         if heads < 1 or Wq.shape[1] % heads:
             raise ValueError(f"MultiHeadAttention: Wq is {Wq.shape} but heads is {heads}; it must divide Wq.shape[1]")
         self.heads = heads
