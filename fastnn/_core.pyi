@@ -99,7 +99,7 @@ class Plan:
         arena_bytes: typing.SupportsInt | typing.SupportsIndex,
         capacity: typing.SupportsInt | typing.SupportsIndex,
         frozen: typing.SupportsInt | typing.SupportsIndex = -1,
-        share: Plan = None,
+        share: typing.Any = None,
     ) -> None: ...
     def function(self, otherwise: typing.Any = None, classes: bool = False) -> typing.Any: ...
     def run(

@@ -154,8 +154,8 @@ class Slow:
 def test_a_child_of_a_thread_that_fits(python):
     """It has the network's lock for itself, and its plans: no waiting for threads that it does not have."""
     rng = np.random.default_rng(0)
-    sizes = [400, 500, 10]
-    made = [layers.Affine(rng.standard_normal(s).astype("f") / 30, np.zeros(s[1], "f")) for s in zip(sizes, sizes[1:], strict=False)]
+    sizes = (400, 500), (500, 10)
+    made = [layers.Affine(rng.standard_normal(s).astype("f") / 30, np.zeros(s[1], "f")) for s in sizes]
     net = Network([*made, *([Slow()] if python else [])], layers.SoftmaxWithLoss())
     x, t = rng.standard_normal((400, 400)).astype("f"), rng.integers(0, 10, 400)
     rule, stop = optimizer.SGD(0.0), threading.Event()

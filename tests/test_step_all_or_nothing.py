@@ -1,6 +1,7 @@
 """A pass that raises has changed nothing: parameters, statistics, states, random numbers, the optimizer."""
 
 import copy
+import itertools
 import math
 import random
 import signal
@@ -140,7 +141,9 @@ RULES = {"sgd": lambda: optimizer.SGD(0.1), "adam": lambda: optimizer.Adam(clip_
 def case(kind, rule, *more):
     loss = time_layers.TimeSoftmaxWithLoss() if kind == "sequence" else layers.SoftmaxWithLoss()
     net = Network((sequence if kind == "sequence" else dense)(*more), loss)
-    x, t = (normal(4, 7, 6), RNG.integers(0, 3, (4, 7))) if kind == "sequence" else (normal(4, 6), RNG.integers(0, 3, 4))
+    x, t = (
+        (normal(4, 7, 6), RNG.integers(0, 3, (4, 7))) if kind == "sequence" else (normal(4, 6), RNG.integers(0, 3, 4))
+    )
     return net, x, t, RULES[rule]()
 
 
@@ -149,7 +152,12 @@ def check(net, x, t, rule, bad):
     net.step(x, t, rule)
     before, twin = observed(net, rule), copy.deepcopy((net, rule))
     states = np.random.get_state(), random.getstate()
-    for call in lambda x, t: net.step(x, t, rule), net.gradient, lambda x, t: net.loss(x, t, train_flg=True), net.forward:
+    for call in (
+        lambda x, t: net.step(x, t, rule),
+        net.gradient,
+        lambda x, t: net.loss(x, t, train_flg=True),
+        net.forward,
+    ):
         with pytest.raises(IndexError):
             call(x, bad)
         assert differences(before, observed(net, rule)) == []
@@ -291,8 +299,11 @@ def test_control_c_in_a_long_step():
         pytest.skip("takes long")
     sizes = [900, 900, 900, 10]
     made = []
-    for D, M in zip(sizes[:-1], sizes[1:], strict=True):
-        made += [layers.Affine(normal(D, M) / 30, normal(M)), layers.BatchNormalization(np.ones(M, "f"), np.zeros(M, "f"))]
+    for D, M in itertools.pairwise(sizes):
+        made += [
+            layers.Affine(normal(D, M) / 30, normal(M)),
+            layers.BatchNormalization(np.ones(M, "f"), np.zeros(M, "f")),
+        ]
         made += [layers.Dropout(0.1, 0), layers.Relu()]
     net, rule = Network(made, layers.SoftmaxWithLoss()), optimizer.Adam()
     x, t = normal(1000, 900), np.arange(1000) % 10
@@ -303,8 +314,8 @@ def test_control_c_in_a_long_step():
     stopped = 0
     for i in range(4):
         before = observed(net, rule)
-        main, wait = threading.get_ident(), seconds * (i + 0.5) / 4
-        killer = threading.Thread(target=lambda: (time.sleep(wait), signal.pthread_kill(main, signal.SIGINT)))
+        wait = seconds * (i + 0.5) / 4
+        killer = threading.Timer(wait, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
         killer.start()
         try:
             net.step(x, t, rule)
