@@ -89,6 +89,8 @@ class Plan:
     """
 
     operations: typing.ClassVar[frozenset]
+    @staticmethod
+    def function_later(otherwise: typing.Any, classes: bool = False) -> typing.Any: ...
     def __init__(
         self,
         dtype: str,
@@ -97,19 +99,24 @@ class Plan:
         arena_bytes: typing.SupportsInt | typing.SupportsIndex,
         capacity: typing.SupportsInt | typing.SupportsIndex,
         frozen: typing.SupportsInt | typing.SupportsIndex = -1,
+        share: typing.Any = None,
     ) -> None: ...
     def function(self, otherwise: typing.Any = None, classes: bool = False) -> typing.Any: ...
     def run(
         self,
         n: typing.SupportsInt | typing.SupportsIndex,
         inputs: tuple,
-        scalars: tuple = (),
+        scalars: typing.Any = (),
         begin: typing.SupportsInt | typing.SupportsIndex = 0,
         end: typing.Any = None,
     ) -> typing.Any: ...
     def view(
         self, buffer: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex
     ) -> typing.Any: ...
+    @property
+    def ended(self) -> bool: ...
+    @property
+    def nbytes(self) -> int: ...
 
 def activation_backward(
     dout: typing.Any, saved: typing.Any, kind: typing.Any, alpha: typing.Any = 0.0, dx: typing.Any = None

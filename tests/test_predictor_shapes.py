@@ -146,10 +146,17 @@ def test_a_method_kept_alone(shape, python):
             method(x[:, :3])
 
 
-def test_methods_are_native_from_the_first_look_up_on():
+def test_methods_are_native_from_the_first_look_up_on(monkeypatch):
     if fastnn.backends.active_name != "native":
         pytest.skip("native functions")
     net = Network([layers.Affine(normal(4, 3), normal(3))], layers.SoftmaxWithLoss())
+    calls, original = [], predictor._Method.__call__
+
+    def spy(self, *args):
+        calls.append(args)
+        return original(self, *args)
+
+    monkeypatch.setattr(predictor._Method, "__call__", spy)
     for shape in (4,), None:
         p = fastnn.compile(net, input_shape=shape)
         before = [getattr(p, name) for name in NAMES]
@@ -157,19 +164,12 @@ def test_methods_are_native_from_the_first_look_up_on():
         for method in before:
             method(normal(2, 4))
         assert [getattr(p, name) for name in NAMES] == before  # these, and no others, are what is called
-        calls = []
-        for method in before:  # none of them asks Python for what a plan can take
-            original = predictor._Method.__call__
-            predictor._Method.__call__ = lambda self, *args, original=original: (
-                calls.append(args) or original(self, *args)
-            )
-            try:
-                method(normal(2, 4))
-                assert not calls
-                method(normal(2, 2, 2))
-                assert calls.pop()
-            finally:
-                predictor._Method.__call__ = original
+        for method in before:  # none of them asks Python for what the first plan can take
+            calls.clear()
+            method(normal(2, 4))
+            assert not calls
+            method(normal(2, 2, 2))
+            assert calls
 
 
 def test_a_predictor_is_freed_with_its_last_name():

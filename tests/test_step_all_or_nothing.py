@@ -1,6 +1,7 @@
 """A pass that raises has changed nothing: parameters, statistics, states, random numbers, the optimizer."""
 
 import copy
+import itertools
 import math
 import random
 import signal
@@ -298,7 +299,7 @@ def test_control_c_in_a_long_step():
         pytest.skip("takes long")
     sizes = [900, 900, 900, 10]
     made = []
-    for D, M in zip(sizes[:-1], sizes[1:], strict=True):
+    for D, M in itertools.pairwise(sizes):
         made += [
             layers.Affine(normal(D, M) / 30, normal(M)),
             layers.BatchNormalization(np.ones(M, "f"), np.zeros(M, "f")),
@@ -313,8 +314,8 @@ def test_control_c_in_a_long_step():
     stopped = 0
     for i in range(4):
         before = observed(net, rule)
-        main, wait = threading.get_ident(), seconds * (i + 0.5) / 4
-        killer = threading.Thread(target=lambda: (time.sleep(wait), signal.pthread_kill(main, signal.SIGINT)))
+        wait = seconds * (i + 0.5) / 4
+        killer = threading.Timer(wait, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
         killer.start()
         try:
             net.step(x, t, rule)

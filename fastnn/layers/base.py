@@ -77,6 +77,16 @@ class Layer:
                 kept[...] = g
 
 
+def need_arrays(layer, **given):
+    """TypeError for a size in the place of an array: layers take their weights, they do not make them."""
+    for name, value in given.items():
+        if value is not None and (np.ndim(value) == 0 or isinstance(value, tuple)):
+            raise TypeError(
+                f"{type(layer).__name__}: {name} is {value!r}; it must be an array: a layer takes the arrays of its "
+                "weights, not their sizes"
+            )
+
+
 def pack_mask(keep):
     """Boolean array -> the bit mask of `ops.relu_forward` (uint8, little-endian bits, padded to a multiple of 8)."""
     mask = np.zeros(8 * -(-keep.size // 64), np.uint8)

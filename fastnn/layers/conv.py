@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from .base import Layer, grad, pair, param
+from .base import Layer, grad, need_arrays, pair, param
 
 
 class _Filters(Layer):
@@ -44,6 +44,7 @@ class Convolution(_Filters):
     """
 
     def __init__(self, W, b, stride=1, pad=0, dilation=1, groups=1, input_gradient=True):
+        need_arrays(self, W=W)
         super().__init__(W, b, len(W), stride, pad, dilation, groups, input_gradient)
 
     @property
@@ -80,6 +81,7 @@ class ConvTranspose2d(_Filters):
     """
 
     def __init__(self, W, b, stride=1, pad=0, output_padding=0, dilation=1, groups=1, input_gradient=True):
+        need_arrays(self, W=W)
         super().__init__(W, b, W.shape[1] * groups, stride, pad, dilation, groups, input_gradient)
         self.output_padding = output_padding
 

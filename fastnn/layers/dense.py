@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import ops
 from ..functions import rows
-from .base import Layer, grad, param, samples
+from .base import Layer, grad, need_arrays, param, samples
 
 # ---- nodes of the computational graph ------------------------------------------------------------------------------
 
@@ -78,6 +78,7 @@ class MatMul(Layer):
     x: Any = None
 
     def __init__(self, W):
+        need_arrays(self, W=W)
         super().__init__(W)
 
     def forward(self, x):
@@ -109,6 +110,7 @@ class Affine(Layer):
     _input: Any = None
 
     def __init__(self, W, b):
+        need_arrays(self, W=W, b=b)
         super().__init__(W, b)
 
     @property

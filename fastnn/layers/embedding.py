@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from .base import Layer, grad, gradient_dtype, param
+from .base import Layer, grad, gradient_dtype, need_arrays, param
 from .loss import SigmoidWithLoss
 from .random import Drawing
 
@@ -21,6 +21,7 @@ class Embedding(Layer):
     idx: Any = None
 
     def __init__(self, W, sparse=False):
+        need_arrays(self, W=W)
         super().__init__(W)
         if sparse:
             self.grads[0] = ops.RowGradient(W.shape, gradient_dtype(W))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from .base import Layer, from_forward, grad, param
+from .base import Layer, from_forward, grad, need_arrays, param
 from .random import Drawing
 
 
@@ -94,6 +94,7 @@ class VectorQuantizer(Layer):
     _difference: Any = None
 
     def __init__(self, W, commitment=0.25):
+        need_arrays(self, W=W)
         super().__init__(W)
         self.commitment = commitment
 

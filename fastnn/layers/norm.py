@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from .base import Layer, from_forward, grad, gradient_dtype, param, samples
+from .base import Layer, from_forward, grad, gradient_dtype, need_arrays, param, samples
 
 
 class BatchNormalization(Layer):
@@ -103,6 +103,7 @@ class BatchNorm2d(Layer):
     _saved: Any = None
 
     def __init__(self, gamma, beta, momentum=0.9, running_mean=None, running_var=None, epsilon=1e-5):
+        need_arrays(self, gamma=gamma, beta=beta)
         super().__init__(gamma, beta)
         self.momentum = momentum
         self.epsilon = epsilon
@@ -146,6 +147,7 @@ class LayerNorm(Layer):
     _saved: Any = from_forward()
 
     def __init__(self, gamma, beta, epsilon=1e-5):
+        need_arrays(self, gamma=gamma, beta=beta)
         super().__init__(gamma, beta)
         self.epsilon = epsilon
 
@@ -182,6 +184,7 @@ class GroupNorm(Layer):
     _saved: Any = from_forward()
 
     def __init__(self, groups, gamma, beta, epsilon=1e-5):
+        need_arrays(self, gamma=gamma, beta=beta)
         super().__init__(gamma, beta)
         self.groups = groups
         self.epsilon = epsilon

@@ -86,9 +86,11 @@ class Network:
     plan does not know run in Python, as they are; `summary()` names them.
 
     The results are those of the layers one by one; the layers' own records of a pass (`x`, `mask`, `out`) are not kept.
-    A network without parameters computes in the dtype of its input: float32 for float32 and float16, else float64. A
-    pass that raises has changed nothing but gradients: no parameter, state, statistic or random number; where layers run
-    in Python this holds for their attributes too, but for arrays of more than 16 MiB. Raises ValueError where shapes do not chain, with the layer's number (from 1), class and both shapes.
+    A network without parameters computes in the dtype of its input: float32 for float32 and float16, else float64.
+
+    A pass that raises changes nothing but gradients: no parameter, state, statistic or random number. For layers that
+    run in Python this includes their attributes, except for arrays of more than 16 MiB. Raises ValueError where shapes
+    do not chain, with the layer's number (from 1), class and both shapes.
     """
 
     def __init__(self, layers, loss=None, rng=None, input_gradient=False):

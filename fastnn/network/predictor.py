@@ -44,10 +44,11 @@ class Predictor:
     """Predictions of a network as it was when `compile` was called: later changes of the network do not count.
 
     x is (N, ...) of any N, of samples of any shape that the layers take: sequences of any length, images of any size.
-    The first shape (`input_shape`) is planned for good, the last few others too, each when it first comes; calls with
-    the first one are the quickest. What is large goes through in blocks, so that memory stays bounded. `out`: an array
-    for the result, which is then not allocated. Any number of threads may call a predictor at the same time. Stateful
-    recurrent layers start from zeros at each call. Raises ValueError for samples of a shape that the layers do not take.
+    Each shape is planned when it first comes. The plan of the first one (`input_shape`) is kept for good, and calls
+    with it are the quickest; of the others the last few are kept. Large inputs go through in blocks, so that memory
+    stays bounded. `out`: an array for the result, which is then not allocated. Any number of threads may call a
+    predictor at the same time. Stateful recurrent layers start from zeros at each call. Raises ValueError for samples
+    of a shape that the layers do not take.
     """
 
     _follows_input, _loss = False, None  # of pickles that do not say

@@ -106,8 +106,10 @@ class Saved:
 
 
 def saved_before(program):
-    """What a run of a program, instruction by instruction, may change before its updates."""
+    """What a run of a program, instruction by instruction, may change before its updates. Training only."""
     saved = Saved()
+    if not program.train:
+        return saved
     for layer in program.planned:
         saved.add_layer(layer)
     for _, layer in program.in_python:

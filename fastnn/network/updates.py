@@ -96,7 +96,7 @@ class Updates:
             program.after.append(self._count)
 
     def _lead(self):
-        """The rule's numbers for the step that begins: ValueError or TypeError where its operation does not take them."""
+        """The rule's numbers for the next step. ValueError or TypeError where its operation does not take them."""
         numbers = given = self._read(self.rule)
         if self._counts:
             self.iteration = self.rule.iter + 1

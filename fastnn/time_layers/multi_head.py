@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..layers.base import Layer, from_forward
+from ..layers.base import Layer, from_forward, need_arrays
 from .pointwise import TimeAffine
 
 
@@ -22,6 +22,7 @@ class MultiHeadAttention(Layer):
     _saved: Any = from_forward()
 
     def __init__(self, Wq, bq, Wk, bk, Wv, bv, Wo, bo, heads, causal=False):
+        need_arrays(self, Wq=Wq, bq=bq, Wk=Wk, bk=bk, Wv=Wv, bv=bv, Wo=Wo, bo=bo)
         if not isinstance(heads, int | np.integer):
             raise TypeError(f"MultiHeadAttention: heads is {heads!r}; it must be a whole number")
         if heads < 1 or Wq.shape[1] % heads:

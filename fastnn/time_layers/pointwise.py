@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..layers.base import Layer, grad, param, unpack_mask
+from ..layers.base import Layer, grad, need_arrays, param, unpack_mask
 from ..layers.embedding import Embedding
 from ..layers.loss import SigmoidWithLoss
 from ..layers.random import Drawing, checked_ratio, draw_key
@@ -26,6 +26,7 @@ class TimeAffine(Layer):
     x: Any = None
 
     def __init__(self, W, b):
+        need_arrays(self, W=W, b=b)
         super().__init__(W, b)
 
     def forward(self, x):

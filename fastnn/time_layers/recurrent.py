@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import ops
 from .._threads import side_by_side
-from ..layers.base import Layer, from_forward
+from ..layers.base import Layer, from_forward, need_arrays
 
 # Elements of xs @ Wx from which two directions run side by side: about 0.3 ms each. Wh of more elements keeps several
 # threads busy in every step anyway.
@@ -28,6 +28,7 @@ class Recurrent(Layer):
     _saved: Any = from_forward()
 
     def __init__(self, Wx, Wh, b=None, stateful=False, *more, reverse=False):
+        need_arrays(self, Wx=Wx, Wh=Wh, b=b)
         super().__init__(*(p for p in (Wx, Wh, b, *more) if p is not None))
         self.stateful = stateful
         self.reverse = reverse
@@ -183,6 +184,7 @@ class TimeBiLSTM(Layer):
     def __init__(self, Wx1, Wh1, b1, Wx2, Wh2, b2, stateful=False, merge="concat"):
         if merge not in ("concat", "sum"):
             raise ValueError(f"TimeBiLSTM: merge {merge!r} is not concat or sum")
+        need_arrays(self, Wx1=Wx1, Wh1=Wh1, b1=b1, Wx2=Wx2, Wh2=Wh2, b2=b2)
         self.merge = merge
         self.forward_lstm = TimeLSTM(Wx1, Wh1, b1, stateful)
         self.backward_lstm = TimeLSTM(Wx2, Wh2, b2, stateful, reverse=True)
@@ -219,6 +221,7 @@ class Cell(Layer):
     time_layer: Any = None  # the class
 
     def __init__(self, Wx, Wh, b=None):
+        need_arrays(self, Wx=Wx, Wh=Wh, b=b)
         self._sequence = self.time_layer(Wx, Wh, b, True)
         self.params, self.grads = self._sequence.params, self._sequence.grads
 

@@ -30,6 +30,9 @@ PYBIND11_MODULE(_core_of_main, m, pybind11::multiple_interpreters::not_supported
   using namespace fastnn;
   using namespace py::literals;
   m.doc() = "Compiled kernels of fastnn; see fastnn.ops for the documented functions.";
+  // Now, under the lock of the import: it gives up the GIL, so that two threads whose first calls made it would wait
+  // for each other for ever.
+  numpy_api();
   int count;
   active_table = find_table(available_isas(&count)[0]);
 

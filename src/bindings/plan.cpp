@@ -69,9 +69,9 @@ unsigned process() {
 class Plan {
  public:
   // frozen: the arrays never change, and this buffer is the result; -1: neither. share: a frozen plan of the same
-  // arrays, whose packed weights are this one's too, or null.
+  // arrays, whose packed weights are this one's too, or None.
   Plan(const string& dtype, const py::list& program, const py::list& buffers, idx arena_bytes, idx capacity, idx frozen,
-       const Plan* share)
+       const py::object& share)
       : table_(*active_table), wide_(dtype == "float64"), arena_bytes_(arena_bytes), capacity_(capacity) {
     if (dtype != "float32" && dtype != "float64")
       throw py::type_error("Plan: dtype is '" + dtype + "'; it must be float32 or float64");
@@ -82,15 +82,16 @@ class Plan {
     for (py::handle instruction : program) add_instruction(instruction);
     if (frozen >= 0) {
       find_result(size_t(frozen));
-      wide_ ? pack_weights(table_.f64, share) : pack_weights(table_.f32, share);
+      const Plan* const other = share.is_none() ? nullptr : share.cast<const Plan*>();
+      wide_ ? pack_weights(table_.f64, other) : pack_weights(table_.f32, other);
     }
     own_ = new_state();
     prepare(own_, capacity_);
   }
 
   // Instructions [begin, end), without one that is None; those from 0 on begin a new loss. scalars: a tuple, or a
-  // function that makes it, which is called once nothing can fail any more but by Ctrl-C; its argument says whether that
-  // is looked for.
+  // function that makes it, which is called once nothing can fail any more but by Ctrl-C; its argument says whether
+  // that is looked for.
   py::object run(idx n, const py::tuple& inputs, const py::object& scalars, idx begin, py::handle end_) {
     ended_ = false;
     const unsigned here = process();
@@ -599,7 +600,8 @@ class Plan {
       if (name == "conv2d_forward") {
         const ConvShape s = conv2d_shape({instruction, state, table_});
         const ConvAlgorithm algorithm = ConvAlgorithm(instruction.arguments[kConvAlgorithm].sizes[0]);
-        if (kernels.conv.choose(s, algorithm) != ConvAlgorithm::winograd || take_packed(instruction, 1, share)) continue;
+        if (kernels.conv.choose(s, algorithm) != ConvAlgorithm::winograd || take_packed(instruction, 1, share))
+          continue;
         T* const to = take(kernels.conv.transformed_elements(s));
         kernels.conv.transform(s, data, to);
         instruction.packed = to;
@@ -846,7 +848,8 @@ class Plan {
       const team::Run whole(idx(std::min(state.work, 1e15)), state.pace);
       run_some(state, begin, end, 0, kAll);
     } else {
-      // With a look for Ctrl-C now and then, and all updates after the last one: they are made as a whole or not at all.
+      // With a look for Ctrl-C now and then, and all updates after the last one: they are made as a whole or not at
+      // all.
       size_t next = begin;
       for (bool finished = false; !finished;) {
         {
@@ -961,8 +964,8 @@ void bind_plan(py::module_& m) {
   using plan::Plan;
   using namespace py::literals;
   py::class_<Plan>(m, "Plan", "A program that is run as one call; see fastnn.network.program.")
-      .def(py::init<const std::string&, const py::list&, const py::list&, idx, idx, idx, const Plan*>(), "dtype"_a,
-           "program"_a, "buffers"_a, "arena_bytes"_a, "capacity"_a, "frozen"_a = -1, "share"_a = py::none())
+      .def(py::init<const std::string&, const py::list&, const py::list&, idx, idx, idx, const py::object&>(),
+           "dtype"_a, "program"_a, "buffers"_a, "arena_bytes"_a, "capacity"_a, "frozen"_a = -1, "share"_a = py::none())
       .def("run", &Plan::run, "n"_a, "inputs"_a, "scalars"_a = py::tuple(), "begin"_a = 0, "end"_a = py::none())
       .def("function", &Plan::function, "otherwise"_a = py::none(), "classes"_a = false)
       .def_static("function_later", &Plan::function_later, "otherwise"_a, "classes"_a = false)
