@@ -80,9 +80,9 @@ class Predictor:
         self._results = _Results(self.layers, self.dtype, *asked)
         if shape is not None:
             self._results.get(_SCORES, shape, self.dtype)
-        for name, (which, classes) in _METHODS.items():  # one call instead of two, where no subclass has its own
+        for name, method in _METHODS.items():  # one call instead of two, where no subclass has its own
             if backends.active_name == "native" and getattr(type(self), name) is getattr(Predictor, name):
-                vars(self)[name] = self._results.function(which, classes)
+                vars(self)[name] = self._results.function(*method)
 
     def __getstate__(self):
         """For copies and pickles: without the plans, which are made anew."""
