@@ -239,6 +239,13 @@ def test_what_makes_a_printed_function_unknown(module, monkeypatch):
     assert not recognise.is_candidate(made, "sigmoid", made.sigmoid) or judged(made) != "printed"
 
 
+def test_a_class_of_another_kind_does_not_end_the_import(module):
+    made = module("class BatchNormalization:\n    forward = 3\n\n\nclass Relu:\n    pass\n")
+    for cls in made.BatchNormalization, made.Relu:
+        found = recognise.match(cls)
+        assert found.ours is None and found.why and "looked at" not in found.why
+
+
 def test_code_that_has_run_is_still_that_of_its_source(module, no_trials):
     """The interpreter rewrites the code of what runs often."""
     made = module("def sigmoid(x):\n    return 1 / (1 + np.exp(-x))\n")

@@ -188,7 +188,7 @@ class BatchNormalization(layers.BatchNormalization):
 
 def batch_normalization_of_rows(original):
     # Of the printing of 2016, whose statistics for images are others: ours for rows, the reader's own for images.
-    theirs_forward, theirs_backward = original.forward, original.backward
+    theirs_forward, theirs_backward = getattr(original, "forward", None), getattr(original, "backward", None)
 
     class BatchNormalizationOf2016(BatchNormalization):
         def forward(self, x, train_flg=True):

@@ -324,7 +324,10 @@ class Match(NamedTuple):
 
 def match(original) -> Match:
     """What computes what this class or function does. Remembers what was recognised, for what uses it."""
-    found = _match(original)
+    try:
+        found = _match(original)
+    except Exception as error:  # code of any kind: the reader's import must not end here
+        return Match(None, f"it could not be looked at ({type(error).__name__}: {error})")
     if found.ours is not None:
         _accepted.setdefault(original, "alike")
     return found

@@ -401,6 +401,12 @@ def time_softmax_with_loss(cls, a):
 # ---- optimizers: judged by their steps, which are small beside parameters of order 1 ---------------------------------
 
 
+def _other_options(one):
+    for name, value in list(vars(one).items()):
+        if type(value) is float:
+            setattr(one, name, 0.7 * value)
+
+
 def optimizer_of_dicts(cls, a):
     one, params = cls(), {"W": a(3, 2), "zero": np.empty(6), "number": 1.5}
     yield "new", one
@@ -414,7 +420,7 @@ def optimizer_of_dicts(cls, a):
         yield f"update {step + 1}", params
         yield f"after update {step + 1}", one
         if step == 2:
-            one.lr *= 2
+            _other_options(one)
     yield "parameter arrays", [params["W"] is arrays[0], params["zero"] is arrays[1]]
 
 
@@ -431,7 +437,7 @@ def optimizer_of_lists(cls, a):
         yield f"update {step + 1}", params
         yield f"after update {step + 1}", one
         if step == 2:
-            one.lr *= 2
+            _other_options(one)
     yield "parameter arrays", [p is q for p, q in zip(params, arrays, strict=True)]
 
 
@@ -490,8 +496,8 @@ def clip_grads(f, a):
 
 
 def remove_duplicate(f, a):
-    A, b = a(4, 3), a(3)
-    params = [A, b, A, A.T, a(3), A.T.copy()]
+    A, b, S = a(4, 3), a(3), a(3, 3)
+    params = [A, b, A, A.T, b.copy(), S, A.T.copy(), S.copy()]  # copies of vectors stay, those of a transpose do not
     yield "result", call(f, params, [a.data(*p.shape) for p in params])
 
 
@@ -500,6 +506,7 @@ def ppmi(f, a):
     C = a.labels(144, 4).reshape(12, 12)
     yield "result", call(f, C + C.T + 1)
     yield "result with progress", call(f, C + C.T, True)
+    yield "result with another epsilon", call(f, C + C.T, False, 0.5)
     C[3], C[:, 3] = 0, 0
     yield "result of a word that does not occur", call(f, (C + C.T) * 1000)
 

@@ -111,6 +111,8 @@ OPTIMIZERS1 = [
     ("Momentum", "rebinds", "params[key] += self.v[key]", "params[key] = params[key] + self.v[key]", "rebind"),
     ("Momentum", "adds the gradient's step twice", "params[key] += self.v[key]", "params[key] += self.v[key] - self.lr * grads[key]", "differ"),
     ("Momentum", "momentum squared", "self.momentum * self.v[key] -", "self.momentum * self.momentum * self.v[key] -", "differ"),
+    ("Momentum", "momentum written out", "self.momentum * self.v[key] -", "0.9 * self.v[key] -", "differ"),
+    ("Adam", "a number instead of an option", "(1 - self.beta1) * (grads", "(1 - 0.9) * (grads", "differ"),
     ("Nesterov", "less of the gradient", "(1 + self.momentum) * self.lr", "self.lr", "differ"),
     ("AdaGrad", "1e-8", "1e-7", "1e-8", "uses 1e-08"),
     ("AdaGrad", "1e-10", "1e-7", "1e-10", "uses 1e-10"),
@@ -200,11 +202,14 @@ UTIL2 = [
     ("create_contexts_target", "window without a default", "window_size=1", "window_size", SAME),
     ("convert_one_hot", "counts from one", "one_hot[i, word] = 1", "one_hot[i, word - 1] = 1", WORD),
     ("ppmi", "smoothed", "S[j] * S[i]", "S[j] ** 0.75 * S[i]", WORD),
+    ("ppmi", "epsilon written out", "+ eps", "+ 1e-8", "epsilon"),
     ("ppmi", "not positive", "max(0, np.log2(C[i, j] * N / (S[j] * S[i]) + eps))", "np.log2(C[i, j] * N / (S[j] * S[i]) + eps)", "differ"),
     ("ppmi", "progress of the first printing", "total // 100 + 1", "total // 100", SAME),
 ]  # fmt: skip
 TRAINER2 = [
     ("remove_duplicate", "identity only", "np.all(a.T == b)", "a.T is b", "values|argument|length"),
+    ("remove_duplicate", "equal ones", "if a is b:", "if a is b or a.shape == b.shape and np.all(a == b):", WORD),
+    ("remove_duplicate", "equal vectors", "if a is b:", "if a is b or (a.ndim == b.ndim == 1 and np.all(a == b)):", WORD),
     ("remove_duplicate", "gradients not added", "grads[i] += grads[j]\n", "grads[i] = grads[j]\n", WORD),
     ("RnnlmTrainer", "starts of rows", "i * (n // batch_size)", "i * (n // batch_size + 1)", "batch"),
     ("RnnlmTrainer", "random batches", "x[(start + self.time_idx) % n]", "x[np.random.randint(n)]", "uses np.random"),
