@@ -217,6 +217,21 @@ def test_rounding_is_allowed_by_dtype_and_layer():
     assert fault_of(lambda x: len(list(x)), lambda x: len(list(x)), (i for i in ())).startswith("its arguments")
 
 
+def test_calls_that_cannot_be_compared_are_not_counted_as_compared():
+    made = Recorder(session.Options(verify=True))
+    try:
+        made.wrap("f", negative, negative)(A)
+        made.wrap("g", lambda lines: [*lines], lambda lines: [*lines])(i for i in ())
+    finally:
+        made.close()
+    sentence, agrees = made.verifier.verdict()
+    assert agrees and sentence == (
+        "fastnn: verified: 1 of 2 calls of 1 methods and functions were compared, and all agree with the originals; "
+        "not compared: g"
+    )
+    assert made.comparisons()[-2].startswith("  g: its arguments cannot be copied: TypeError: ")
+
+
 # ---- with the readers' packages ------------------------------------------------------------------------------------
 
 

@@ -130,7 +130,6 @@ class Verifier:
             draws = np.random.get_state()
         finally:
             _set_random(after)
-        done.checked += 1
         with self._originals():
             try:
                 if raised is not None or failed is not None:
@@ -145,6 +144,7 @@ class Verifier:
                     )
                     if not fault and not _same_state(draws, after[0]):
                         fault = "NumPy's random generator is left in another state"
+                done.checked += 1
             except Exception as error:
                 done.skipped = f"could not be compared: {type(error).__name__}: {error}"
                 fault = ""
@@ -192,11 +192,13 @@ class Verifier:
             return f"fastnn: verification FAILED: {first} differs from the original: {why}{more}", False
         if not checked:
             return "fastnn: nothing was verified: no call of anything that was replaced could be compared", True
-        calls = sum(v.calls for v in called.values())
-        return (
-            f"fastnn: verified: {checked} of {calls} calls of {len(called)} methods and functions were compared, "
+        calls, compared = sum(v.calls for v in called.values()), sum(v.checked > 0 for v in called.values())
+        sentence = (
+            f"fastnn: verified: {checked} of {calls} calls of {compared} methods and functions were compared, "
             "and all agree with the originals"
-        ), True
+        )
+        left = [label for label, v in called.items() if not v.checked]
+        return sentence + (f"; not compared: {', '.join(left)}" if left else ""), True
 
 
 # ---- copies --------------------------------------------------------------------------------------------------------
