@@ -25,7 +25,8 @@ bool parse(py::handle flag, bool& value) {
 // The windows of an image (N, C, H, W); false where fastnn.ops has to look at them. OH and OW are still to be set.
 bool parse_windows(const ssize_t* image, py::handle kernel, py::handle stride, py::handle padding, PoolShape& s) {
   idx k[2], step[2], p[2];
-  if (!samples_fit(image[0], {image[1], image[2], image[3]}) || !parse(kernel, 2, 1, k) || !parse(stride, 2, 1, step) || !parse(padding, 2, 0, p))
+  if (!samples_fit(image[0], {image[1], image[2], image[3]}) || !parse(kernel, 2, 1, k) || !parse(stride, 2, 1, step) ||
+      !parse(padding, 2, 0, p))
     return false;
   s = {image[0] * image[1], image[2], image[3], 0, 0, k[0], k[1], step[0], step[1], p[0], p[1]};
   return 2 * s.ph <= s.kh && 2 * s.pw <= s.kw && s.kh * s.kw <= kMost;

@@ -852,8 +852,7 @@ template <class T> void transform_weights(const ConvShape& s, const T* W, T* tra
 template <class T> idx conv_workspace(const ConvShape& s, ConvAlgorithm algorithm) {
   if constexpr (kWinograd<T>)
     if (algorithm == ConvAlgorithm::winograd) return winograd::workspace<T>(s);
-  const idx forward = ForwardPlan<T>(s).bytes(),
-            columns = ColumnsPlan<T>(s).bytes(s),
+  const idx forward = ForwardPlan<T>(s).bytes(), columns = ColumnsPlan<T>(s).bytes(s),
             dx = ColumnsPlan<T>::applies(s) ? columns : max_of(BackwardInputPlan<T>(s).bytes(s.groups), columns),
             dW = BackwardWeightPlan<T>(s).bytes(s.groups);
   return max_of(forward, max_of(dx, dW));

@@ -1,7 +1,5 @@
 // Batch normalisation of columns and of channels; layer and group normalisation.
 #pragma once
-#include <limits>
-
 #include "loops.h"
 #include "table.h"
 
@@ -27,7 +25,7 @@ template <class T> void add_partials(const T* partial, idx blocks, idx D, T* dga
 //
 // The short cut fails where the shift is far from the rest (over 16 standard deviations: its rounding errors would
 // show), and where a sum overflows or a number is not finite. Such moments are taken again in double.
-template <class T> constexpr T kMostShift = std::numeric_limits<T>::max() * std::numeric_limits<T>::epsilon() / 4;
+template <class T> constexpr T kMostShift = T(sizeof(T) == 4 ? 0x1p103 : 0x1p970);  // beside the largest number nothing
 template <class T> inline T shift_of(T x) { return x <= kMostShift<T> && x >= -kMostShift<T> ? x : T(0); }  // 0 for NaN
 template <class T> inline Simd<T> shifts_of(Simd<T> x) {
   return (x <= kMostShift<T>)&(x >= -kMostShift<T>) ? x : Simd<T>{};
