@@ -209,7 +209,7 @@ def test_masked_keys_and_queries_are_never_read(rng, dtype, S, queries, causal, 
             np.testing.assert_array_equal(got, right)
 
 
-@pytest.mark.parametrize("S", [5, 70, 200])
+@pytest.mark.parametrize("S", [5, 150])
 @pytest.mark.parametrize("what", range(4))
 @pytest.mark.parametrize("bad", BAD)
 def test_nothing_comes_from_a_later_step(rng, dtype, S, what, bad):
@@ -379,7 +379,7 @@ def test_sizes_of_tables(dtype):
     dout, index = np.ones((2, 3), dtype), np.array([0, 1])
     for V in 2**31, 2**62, 2**64, -1:
         for call in ops.embedding_backward, ops.embedding_backward_rows:
-            with pytest.raises(ValueError, match=rf"V is {V}; the number of rows of the table must lie in"):
+            with pytest.raises(ValueError, match=rf"embedding_backward\w*: V is {V}; .*lie in"):
                 call(dout, index, V)
     with pytest.raises(TypeError, match=r"V is 2\.0; it must be a whole number"):
         ops.embedding_backward(dout, index, 2.0)

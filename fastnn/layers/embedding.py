@@ -74,8 +74,8 @@ class UnigramSampler(Drawing):
     def __init__(self, corpus, power, sample_size, rng=None):
         corpus = np.asarray(corpus)
         if corpus.dtype.kind not in "iu" or not isinstance(sample_size, int | np.integer):
-            given = f"corpus has dtype {corpus.dtype} and sample_size is {sample_size!r}"
-            raise TypeError(f"UnigramSampler: {given}; both must be integers")
+            found = f"corpus has dtype {corpus.dtype} and sample_size is {sample_size!r}"
+            raise TypeError(f"UnigramSampler: {found}; both must be integers")
         if sample_size < 0 or not corpus.size or corpus.min() < 0 or corpus.max() >= 2**31:
             raise ValueError(
                 f"UnigramSampler: corpus has {corpus.size} ids and sample_size is {sample_size}; there must be ids, in "
