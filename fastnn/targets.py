@@ -33,6 +33,8 @@ def labels_or_targets(t, shape, what):
 
     ValueError for another shape, TypeError for labels that are not integers and for what is no number.
     """
+    if type(t) is np.ndarray and t.shape == shape[:-1] and t.dtype.kind in "iu" and t.ndim:  # as below, sooner
+        return t if t.ndim == 1 else t.reshape(-1)
     t, shape = np.asarray(t), tuple(shape)
     leading, M = shape[:-1], math.prod(shape[:-1])
     if t.dtype.kind not in "biuf":

@@ -24,23 +24,32 @@ UPDATES = {
 }
 
 
-_NUMBERS = {cls: [name for name in (*names, *_TAIL) if name != "iter"] for cls, (_, names, _) in UPDATES.items()}
-_READ = {cls: attrgetter(*names) for cls, names in _NUMBERS.items()}
-_good: dict = {}  # class -> numbers that were found good last
+class _Numbers:
+    """The numbers of a kind of optimizer that do not change by themselves."""
+
+    def __init__(self, cls):
+        self.op, names, _ = UPDATES[cls]
+        self.names = [name for name in (*names, *_TAIL) if name != "iter"]
+        self.counts = "iter" in names
+        self.read = attrgetter(*self.names)
+        self.good: Any = None  # those that were looked at last
+
+
+_NUMBERS = {cls: _Numbers(cls) for cls in UPDATES}
 
 
 def check_numbers(rule):
     """As the update itself does, but before a step does anything: ValueError for a number out of its interval."""
-    read = _READ.get(type(rule))
-    if read is None:
+    known = _NUMBERS.get(type(rule))
+    if known is None:
         return
-    numbers, op = read(rule), UPDATES[type(rule)][0]
-    if numbers != _good.get(type(rule)):
-        for name, number in zip(_NUMBERS[type(rule)], numbers, strict=True):
-            bounded(op, name, number)
-        _good[type(rule)] = numbers
-    if hasattr(rule, "iter") and not rule.iter >= 0:
-        bounded(op, "step", rule.iter + 1)
+    numbers = known.read(rule)
+    if numbers != known.good:
+        for name, number in zip(known.names, numbers, strict=True):
+            bounded(known.op, name, number)
+        known.good = numbers
+    if known.counts and not rule.iter >= 0:
+        bounded(known.op, "step", rule.iter + 1)
 
 
 def structure(rule):

@@ -57,11 +57,12 @@ class TimeSoftmaxWithLoss(Layer):
     _saved: Any = None
 
     def forward(self, xs, ts):
-        labels = labels_or_targets(ts, np.shape(xs), "TimeSoftmaxWithLoss")
+        shape = np.shape(xs)
+        labels = labels_or_targets(ts, shape, "TimeSoftmaxWithLoss")
         if labels.ndim == 2:
             labels = labels.argmax(axis=1)
         loss, y = ops.softmax_cross_entropy_forward(rows(xs), labels, None, self.ignore_label)
-        self._saved = labels, y, np.shape(xs)
+        self._saved = labels, y, shape
         return loss
 
     @property
