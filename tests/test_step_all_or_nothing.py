@@ -356,3 +356,60 @@ def test_updates_at_the_end_are_those_beside_the_gradients(kind):
         for p, q in zip(one.params, other.params, strict=True):
             np.testing.assert_array_equal(p, q)
         assert getattr(rules[0], "iter", 3) == getattr(rules[1], "iter", 3) == 3
+
+
+class Scale:
+    """A layer in Python with a parameter."""
+
+    def __init__(self, width):
+        self.params, self.grads = [np.ones(width, "f")], [np.zeros(width, "f")]
+
+    def forward(self, x):
+        self.x = x.copy()
+        return x * self.params[0]
+
+    def backward(self, dout):
+        self.grads[0] = (dout * self.x).sum(axis=0)  # another array each time
+        return dout * self.params[0]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_updates_in_python_and_native_ones(rule, ended, monkeypatch):
+    """Layers in Python are updated first. Ctrl-C before the rest undoes that; after it the step is complete."""
+    net, x, t, rule = case("dense", rule, Scale(5))
+    if hasattr(rule, "clip_norm"):
+        rule.clip_norm = 0.0
+    net.step(x, t, rule)
+    before = observed(net, rule)
+    plan = next(v.plan for k, v in net._plans.items() if k[0] == "step")
+    parts, count = plan.name == "parts", len(plan.program.instructions)
+    assert parts == (fastnn.backends.active_name == "native")
+    original = plan._plan if parts else plan._run_steps
+
+    class Interrupted:
+        ended = property(lambda self: original.ended)
+
+        def run(self, *args):
+            if args[-1] == count and not ended:
+                raise KeyboardInterrupt
+            result = original.run(*args)
+            if args[-1] == count:
+                raise KeyboardInterrupt
+            return result
+
+    def interrupted(*args):
+        original(*args)
+        raise KeyboardInterrupt
+
+    twin = copy.deepcopy((net, rule))
+    monkeypatch.setattr(plan, "_plan" if parts else "_run_steps", Interrupted() if parts else interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        net.step(x, t, rule)
+    monkeypatch.undo()
+    if parts and ended:
+        twin[0].step(x, t, twin[1])
+        before = observed(*twin)
+    assert differences(before, observed(net, rule)) == []
+    net.step(x, t, rule)
+    assert not same(before["params"][4], net.params[4])  # the scale

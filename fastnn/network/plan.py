@@ -113,7 +113,7 @@ class _Step(NamedTuple):
     scalars: list  # (argument, number of the scalar)
     loss: Any  # function of the result, where that is or contains the loss
     changes: bool  # parameters or statistics
-    save: Any  # function () -> Saved of what an update writes; None for anything else
+    save: Any  # function that adds what an update writes to a Saved; None for anything else
 
 
 class Plan:
@@ -166,7 +166,7 @@ class Plan:
         self.scalars = self.program.draw(n) if scalars is None else scalars
 
     def has_ended(self):
-        """Whether a run since `began` was False made its updates, or came to its end without any."""
+        """Whether a run since `began` was False came to its end, whatever was raised after that."""
         return self.began and self._ended
 
     def _bound(self, n):
@@ -187,22 +187,11 @@ class Plan:
             for place, i in numbers:
                 args[place] = self.scalars[i]
             if save is not None:
-                self._update(function, args, save())
-                continue
+                save(self.saved)
             result = function(*args)
             if loss_of is not None:
                 loss = loss_of(result)
         return loss
-
-    def _update(self, function, args, saved):
-        """The program's last instruction: all of it or nothing."""
-        try:
-            function(*args)
-            self._ended = True
-        except BaseException:
-            if not self._ended:
-                saved.restore()
-            raise
 
     def _bind(self, i, n, arrays):
         op, args = self.program.instructions[i]
@@ -259,7 +248,6 @@ class Parts(Plan):
         program = self.program
         listed = [op if known else None for op, known in zip(program.instructions, self._known, strict=True)]
         self._plan = NativePlan(program.dtype.name, listed, program.buffers(), program.arena_bytes, program.capacity)
-        self._last = False  # whether the native part that ran last is the end of the run
 
     def view(self, buffer, n):
         record = self.program.records[buffer]
@@ -269,8 +257,7 @@ class Parts(Plan):
         """As `Plan.run`."""
         steps = self._bound(n)
         end = len(steps) if end is None else end
-        loss, self._ended, self._last = None, False, False
-        self.began = True
+        loss, self._ended = None, False
         if begin == 0:
             self._draw(n, scalars)
             if not self._known[0]:
@@ -286,7 +273,6 @@ class Parts(Plan):
                     if not _changes(self.program.instructions[i][0]):
                         self._native(n, inputs, i, i + 1)
             else:
-                self._last = last == end
                 found = self._native(n, inputs, first, last)
                 loss = loss if found is None else found
         self._ended = True
@@ -294,22 +280,22 @@ class Parts(Plan):
 
     def has_ended(self):
         """As `Plan.has_ended`."""
-        return self.began and (self._ended or (self._last and self._plan.ended))
+        return self.began and (self._ended or self._plan.ended)
 
     def _native(self, n, inputs, begin, end):
-        return self._plan.run(n, inputs, tuple(self.scalars[: self._scalar_count]), begin, end)
+        run, numbers = self._plan.run, tuple(self.scalars[: self._scalar_count])
+        self.began = True  # between this and the call nothing can come
+        return run(n, inputs, numbers, begin, end)
 
     def _bind(self, i, n, arrays):
         return None if self._known[i] else super()._bind(i, n, arrays)
 
 
-def _save_lists(args):
+def _save_lists(args, saved):
     """The arrays of an update, but for the gradients, which it only reads."""
-    saved = Saved()
     for i, arrays in enumerate(args):
         for a in arrays if type(arrays) is list and i != 1 else ():
             saved.add_array(a)
-    return saved
 
 
 def _changes(op):

@@ -9,7 +9,6 @@ from .. import backends, ops, optimizer
 from ..ops._bounds import bounded
 from ..trainer import remove_duplicate
 from .program import Scalar, straight, turned
-from .saved import Saved
 
 # class -> (operation, numbers before the common ones as attributes; a constant where it decides what is computed)
 _TAIL = "weight_decay", "clip_norm", "clip_value"
@@ -147,8 +146,15 @@ class Updates:
     def finish(self, named):
         """All gradients are complete; named(): the network's `Parameters` and their gradients."""
         if self.known and not (self.tied and not self._fits(self.pending)):
-            if self.pending:  # in order: the norm over all gradients is a sum
-                self._emit([layer for layer in self.layers if any(layer is other for other in self.pending)])
+            pending = [layer for layer in self.layers if any(layer is other for other in self.pending)]
+            if self.tied or self.rule.clip_norm > 0:  # in order: the norm over all gradients is a sum
+                parts = [pending]
+            else:  # what Python does first: the native part, which does not fail, is the end of the step
+                fit = [self._fits([layer]) for layer in pending]
+                parts = [[layer for layer, fits in zip(pending, fit, strict=True) if fits is f] for f in (False, True)]
+            for part in parts:
+                if part:
+                    self._emit(part)
             return
         self._counts_itself = True
 
@@ -158,12 +164,10 @@ class Updates:
                 params, grads = named()
             self.rule.update(params, grads)
 
-        def save():
-            saved = Saved()
+        def save(saved):
             for p in named()[0]:
                 saved.add_array(p)
             saved.add_object(self.rule, None)
-            return saved
 
         self._python(update, save)
 
@@ -204,17 +208,15 @@ class Updates:
             now = [a for layer in layers for a in layer.grads]
             operation(params, now, *state, *numbers)
 
-        def save():
-            saved = Saved()
+        def save(saved):
             for arrays in (params, *state):
                 for a in arrays:
                     saved.add_array(a)
-            return saved
 
         self._python(update, save, *self.numbers)
 
     def _python(self, function, save, *args):
-        """save(): a `Saved` of what the function writes."""
+        """save(saved): adds what the function writes to a `Saved`."""
         function.save = save
         self.program.emit(function, *args)
 

@@ -123,7 +123,7 @@ class Plan {
       ~Busy() { flag = 0; }
     } guard{busy_};
     execute(own_, size_t(begin), size_t(end));
-    ended_ = true;
+    ended_ = end == count || !has_gaps_;
     return has_loss_ ? py::object(py::float_(own_.loss)) : py::none();
   }
 
@@ -168,7 +168,7 @@ class Plan {
     return array;
   }
 
-  // Whether the last run came to its end.
+  // Whether the last run came to its end; of a plan with instructions that are None, to the end of the program.
   bool ended() const { return ended_; }
   // Memory of the runs so far, but for packed weights.
   idx nbytes() const {
@@ -313,7 +313,10 @@ class Plan {
 
   [[gnu::cold]] void add_instruction(py::handle given) {
     current_ = nullptr;
-    if (given.is_none()) return instructions_.push_back({nullptr, {}, {}, false});
+    if (given.is_none()) {
+      has_gaps_ = true;
+      return instructions_.push_back({nullptr, {}, {}, false});
+    }
     if (!PyTuple_Check(given.ptr()) || PyTuple_GET_SIZE(given.ptr()) != 2) fail("it is not (name, arguments)");
     const auto pair = py::reinterpret_borrow<py::tuple>(given);
     const string name = py::str(pair[0]);
@@ -879,7 +882,7 @@ class Plan {
   int result_ = -1, written_ = -1, input_ = -1;  // of frozen plans; written_: the last instruction's own of the result
   bool writes_arrays_ = false, has_loss_ = false, frozen_ = false, direct_ = false;
   unsigned busy_ = 0;  // the process that runs it
-  bool ended_ = false;
+  bool ended_ = false, has_gaps_ = false;
   const Operation* current_ = nullptr;  // being read
   State own_;
   std::vector<std::shared_ptr<void>> packed_;
