@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "families.h"
 #include "function.h"
 #include "pairs.h"
@@ -7,6 +9,33 @@ namespace {
 using namespace py::literals;
 
 template <class T> Mat<T> rows(Mat<T> m, idx begin, idx end) { return {m.row(begin), end - begin, m.cols, m.rs, m.cs}; }
+template <class T> Mat<T> columns(Mat<T> m, idx begin, idx end) {
+  return {m.data + begin * m.cs, m.rows, end - begin, m.rs, m.cs};
+}
+
+// f(i0, i1, j0, j1) over blocks of a product (M, K) @ (K, N): one, or several of about 50 ms, cut by size alone, with a
+// look for Ctrl-C after each. As each block packs its columns anew, it has many rows and not all columns. Cuts between
+// columns are at multiples of whole tiles and no block has few rows, so that the sums are those of the whole.
+template <class F> void run_product(idx M, idx N, idx K, F&& f) {
+  constexpr idx kRows = 1024, kColumns = 480, kMultiple = 64;
+  const double row = 2.0 * double(K) * double(N), chunk = active_table->chunk_work;
+  if (row * double(M) <= chunk) return run(row * double(M), [&] { f(idx(0), M, idx(0), N); });
+  idx down = std::max(idx(chunk / row) / kMultiple, idx(1)) * kMultiple, across = N;
+  if (down < kRows && N >= 2 * kColumns) {
+    down = std::min(kRows, M);
+    across = std::max(idx(chunk / (2.0 * double(K) * double(down))) / kColumns, idx(1)) * kColumns;
+  }
+  for (idx i0 = 0, i1; i0 < M; i0 = i1) {
+    i1 = M - i0 < down + kMultiple ? M : i0 + down;
+    for (idx j0 = 0; j0 < N; j0 += across) {
+      {
+        py::gil_scoped_release release;
+        f(i0, i1, j0, std::min(j0 + across, N));
+      }
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    }
+  }
+}
 
 template <class T> py::object matmul_pairs(py::handle a_, py::handle b_, py::handle out_) {
   const StridedMat<T> a(a_, 3), b(b_, 3);
@@ -32,8 +61,9 @@ py::object matmul(py::handle a_, py::handle b_, py::handle out_) {
     const auto& kernels = active<T>().affine;
     const Mat<T> result = out.mat();
     Scratch scratch(kernels.matmul_workspace(a.rows, b.cols, a.cols));
-    run_rows(a.rows, 2.0 * double(a.rows) * double(a.cols) * double(b.cols),
-             [&](idx begin, idx end) { kernels.matmul(rows(a, begin, end), b, rows(result, begin, end), scratch); });
+    run_product(a.rows, b.cols, a.cols, [&](idx i0, idx i1, idx j0, idx j1) {
+      kernels.matmul(rows(a, i0, i1), columns(b, j0, j1), columns(rows(result, i0, i1), j0, j1), scratch);
+    });
     return out.object();
   });
 }
@@ -54,8 +84,9 @@ py::object affine_forward(py::handle x_, py::handle W_, py::handle b_, py::handl
     const auto& kernels = active<T>().affine;
     const Mat<T> result = out.mat();
     Scratch scratch(kernels.forward_workspace(N, D, M));
-    run_rows(N, 2.0 * double(N) * double(D) * double(M), [&](idx begin, idx end) {
-      kernels.forward(rows(x.mat(), begin, end), own(W), b.data(), kind, T(alpha), rows(result, begin, end), scratch);
+    run_product(N, M, D, [&](idx i0, idx i1, idx j0, idx j1) {
+      kernels.forward(rows(x.mat(), i0, i1), columns(own(W), j0, j1), b.data() ? b.data() + j0 : nullptr, kind, T(alpha),
+                      columns(rows(result, i0, i1), j0, j1), scratch);
     });
     return out.object();
   });
@@ -80,15 +111,14 @@ py::object affine_backward(py::handle dout_, py::handle x_, py::handle W_, py::h
     const double work = 4.0 * double(N) * double(D) * double(M);
     if (work < active_table->chunk_work) {
       run(work, [&] { kernels.backward(dout.mat(), x.mat(), own(W), dx.mat(), to(dW), db.data(), false, scratch); });
-    } else {  // long: dx by rows of the batch, dW by rows of W, each in chunks
-      run_rows(N, work / 2, [&](idx begin, idx end) {
-        kernels.backward(rows(dout.mat(), begin, end), {}, own(W), rows(dx.mat(), begin, end), {}, nullptr, false,
-                         scratch);
+    } else {  // long: one product after the other, each in blocks
+      run_product(N, D, M, [&](idx i0, idx i1, idx j0, idx j1) {
+        kernels.backward(rows(dout.mat(), i0, i1), {}, rows(own(W), j0, j1), columns(rows(dx.mat(), i0, i1), j0, j1),
+                         {}, nullptr, false, scratch);
       });
-      run_rows(D, work / 2, [&](idx begin, idx end) {
-        const Mat<const T> columns{x.data() + begin, N, end - begin, D, 1};
-        kernels.backward(dout.mat(), columns, {}, {}, rows(to(dW), begin, end), begin ? nullptr : db.data(), false,
-                         scratch);
+      run_product(D, M, N, [&](idx i0, idx i1, idx j0, idx j1) {
+        kernels.backward(columns(dout.mat(), j0, j1), columns(x.mat(), i0, i1), {}, {},
+                         columns(rows(to(dW), i0, i1), j0, j1), i0 ? nullptr : db.data() + j0, false, scratch);
       });
     }
     return py::make_tuple(dx.object(), to.result(dW.object()), db.object());

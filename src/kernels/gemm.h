@@ -46,7 +46,7 @@ template <class T> constexpr idx kKC = max_of(kDepthBytes / idx(sizeof(T)), idx(
 template <class T> constexpr idx kNR = kNV * lanes<T>;
 template <class T> constexpr idx kMC = kBlock / (kKC<T> * idx(sizeof(T))) / kMR * kMR;
 template <class T> constexpr idx kNC = (4 << 20) / (kKC<T> * idx(sizeof(T))) / kNR<T> * kNR<T>;
-template <class T> constexpr idx kNarrowNC = 5 * kNR<T>;
+template <class T> constexpr idx kNarrowNC = 3 * kNR<T>;
 // Parts of C that threads may compute side by side: by the work alone, so that the scratch is too.
 constexpr idx max_parts(idx work) { return work < kGrain / 8 ? 1 : min_of(max_of(work / kGrain, 2), 64); }
 
@@ -349,7 +349,7 @@ template <class T> constexpr bool many_rows(idx M, idx K) {
   return M >= kWholeRows && K >= (M * idx(sizeof(T)) >= 4096 ? kWholeRows / 8 : kWholeRows / 4);
 }
 template <class T> constexpr bool from_memory(idx M, idx N, idx K) {
-  return M >= 6 * kMR && N >= 4 * kNR<T> && K >= kWholeRows / 4 && N * K * idx(sizeof(T)) >= 12 << 20;
+  return M >= 3 * kMR && N >= 4 * kNR<T> && K >= kWholeRows / 4 && N * K * idx(sizeof(T)) >= 12 << 20;
 }
 template <class T> Blocks blocks_of(Mat<const T> A, Mat<const T> B, Mat<T> C, bool packed) {
   constexpr idx size = sizeof(T);
@@ -358,11 +358,15 @@ template <class T> Blocks blocks_of(Mat<const T> A, Mat<const T> B, Mat<T> C, bo
     // Columns of A lie far apart: each tile would read a line of the cache for kMR elements (dW 1024x4096x4096,
     // float32, as A @ B: 3.4 times as long without the copy).
     const bool tiles = A.cs != 1 && A.rs == 1 && M * size >= 2048;
-    return {kKC<T>, kMC<T>, tiles ? kNC<T> : 2 * kNarrowNC<T>, Copy::all, tiles};
+    return {kKC<T>, kMC<T>, tiles ? kNC<T> : 10 * kNR<T>, Copy::all, tiles};
   }
   if (from_memory<T>(M, N, K)) return {kKC<T>, kMC<T>, kNarrowNC<T>, Copy::all, false};
   Blocks blocks{kKC<T>, M, N, Copy::none, false};
   if (packed || B.cs != 1) return blocks;
+  if (K <= 48 && C.cs == 1 && C.rs * size >= 8192 && M > kMR) {
+    blocks.rows = kMR, blocks.columns = (256 << 10) / (max_of(K, 8) * size) / kNR<T> * kNR<T>;
+    return blocks;
+  }
   // Where the rows of C share sets of the caches and B stays in L1, C is made row by row (one row of x, dW 1024x1024,
   // float32: 198 us -> 81; rows 2500 bytes apart lose 14 % by it).
   if (K * N * size <= 32 << 10 && C.rs * size % 4096 == 0) {
@@ -696,9 +700,10 @@ template <class T> void wide_row(idx K, const T* a, idx as, const T* b, idx bs, 
 }
 // The same by register_row, as many columns at a time as it takes (1x650 @ 650x2600 twice, float32, from L3: reading
 // alone 123 us, so 129, wide_row 142).
+constexpr idx kLong = 3 << 20;
 template <class T> void long_row(idx K, const T* a, idx as, const T* b, idx bs, T* y, idx N, bool resume) {
   idx j = 0;
-  if constexpr (kRegisterRow > 0) {
+  if (kRegisterRow > 0 && K * N * idx(sizeof(T)) < kLong) {
     constexpr idx L = lanes<T>, kMost = kRegisterRow, kLeast = 13;
     for (idx n; j < N; j += n) {
       const idx vectors = (N - j + L - 1) / L;
@@ -730,11 +735,16 @@ template <class T> void wide_row_transposed(const T* a, idx as, Mat<const T> B, 
         else
           for (idx k = 0; k < depth; k += L) store(block[i] + k, load_partial(column + k, min_of(depth - k, L)));
       }
+      const T* const ahead =  // the next block, of these columns or of those that follow
+          k0 + kDepth < B.rows ? B.data + j * B.cs + k0 + kDepth : B.data + (j + kGroups * L) * B.cs;
       for (idx k = 0; k < depth; k += L)
         for (idx g = 0; g < groups; ++g) {
           Simd<T> v[L];
 #pragma GCC unroll 16
-          for (idx i = 0; i < L; ++i) v[i] = load(block[g * L + i] + k);
+          for (idx i = 0; i < L; ++i) {
+            __builtin_prefetch(ahead + (g * L + i) * B.cs + k);
+            v[i] = load(block[g * L + i] + k);
+          }
           transpose<T>(v);
           const T* const s = a + (k0 + k) * as;
           if (k + L <= depth) {
