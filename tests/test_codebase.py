@@ -57,3 +57,10 @@ def test_numpy_is_the_only_import_that_is_needed():
     for path in (ROOT / "fastnn").rglob("*.py"):
         if path.parent.name != "numba_backend":
             assert not optional.search(path.read_text()), path
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda p: p.name)
+def test_kernels_do_not_look_at_the_active_table(path):
+    """A plan keeps the instruction set that it was made with: what a kernel calls comes with its arguments."""
+    if path.name not in ("table.h", "dispatch.cpp"):
+        assert not re.search(r"\bactive(<|_table)", path.read_text())

@@ -29,7 +29,8 @@ py::object matmul(py::handle a_, py::handle b_, py::handle out_) {
     if (a.cols != b.rows) return py::none();
     Out<T> out(out_, {a.rows, b.cols}, {a_in.range(), b_in.range()});
     if (!out) return py::none();
-    const auto& kernels = active<T>().affine;
+    const auto& table = active<T>();
+    const auto& kernels = table.affine;
     const Mat<T> result = out.mat();
     Scratch scratch(kernels.matmul_workspace(a.rows, b.cols, a.cols));
     run_rows(a.rows, 2.0 * double(a.rows) * double(a.cols) * double(b.cols),
@@ -51,11 +52,13 @@ py::object affine_forward(py::handle x_, py::handle W_, py::handle b_, py::handl
     if (!b) return py::none();
     Out<T> out(out_, {N, M}, {x.range(), W.range(), b.range()});
     if (!out) return py::none();
-    const auto& kernels = active<T>().affine;
+    const auto& table = active<T>();
+    const auto& kernels = table.affine;
     const Mat<T> result = out.mat();
     Scratch scratch(kernels.forward_workspace(N, D, M));
     run_rows(N, 2.0 * double(N) * double(D) * double(M), [&](idx begin, idx end) {
-      kernels.forward(rows(x.mat(), begin, end), own(W), b.data(), kind, T(alpha), rows(result, begin, end), scratch);
+      kernels.forward(rows(x.mat(), begin, end), own(W), b.data(), kind, T(alpha), table.activation.in_place,
+                      rows(result, begin, end), scratch);
     });
     return out.object();
   });
