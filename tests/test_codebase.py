@@ -81,3 +81,10 @@ def test_every_text_file_is_opened_with_an_encoding():
             if isinstance(node, ast.Call) and _opens_text_without_encoding(node):
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert found == []
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda p: p.name)
+def test_kernels_do_not_look_at_the_active_table(path):
+    """A plan keeps the instruction set that it was made with: what a kernel calls comes with its arguments."""
+    if path.name not in ("table.h", "dispatch.cpp"):
+        assert not re.search(r"\bactive(<|_table)", path.read_text())

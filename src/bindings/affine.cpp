@@ -58,7 +58,8 @@ py::object matmul(py::handle a_, py::handle b_, py::handle out_) {
     if (a.cols != b.rows) return py::none();
     Out<T> out(out_, {a.rows, b.cols}, {a_in.range(), b_in.range()});
     if (!out) return py::none();
-    const auto& kernels = active<T>().affine;
+    const auto& table = active<T>();
+    const auto& kernels = table.affine;
     const Mat<T> result = out.mat();
     Scratch scratch(kernels.matmul_workspace(a.rows, b.cols, a.cols));
     run_product(a.rows, b.cols, a.cols, [&](idx i0, idx i1, idx j0, idx j1) {
@@ -81,12 +82,13 @@ py::object affine_forward(py::handle x_, py::handle W_, py::handle b_, py::handl
     if (!b) return py::none();
     Out<T> out(out_, {N, M}, {x.range(), W.range(), b.range()});
     if (!out) return py::none();
-    const auto& kernels = active<T>().affine;
+    const auto& table = active<T>();
+    const auto& kernels = table.affine;
     const Mat<T> result = out.mat();
     Scratch scratch(kernels.forward_workspace(N, D, M));
     run_product(N, M, D, [&](idx i0, idx i1, idx j0, idx j1) {
       kernels.forward(rows(x.mat(), i0, i1), columns(own(W), j0, j1), b.data() ? b.data() + j0 : nullptr, kind, T(alpha),
-                      columns(rows(result, i0, i1), j0, j1), scratch);
+                      table.activation.in_place, columns(rows(result, i0, i1), j0, j1), scratch);
     });
     return out.object();
   });

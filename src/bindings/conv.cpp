@@ -67,12 +67,13 @@ py::object conv2d_forward(py::handle x_, py::handle W_, py::handle b_, py::handl
     if (!b) return py::none();
     Out<T> out(out_, {s.N, s.F, s.OH, s.OW}, {x.range(), W.range(), b.range()});
     if (!out) return py::none();
-    const auto& kernels = active<T>().conv;
+    const auto& table = active<T>();
+    const auto& kernels = table.conv;
     algorithm = kernels.choose(s, algorithm);
     Scratch scratch(kernels.workspace(s, algorithm));
     run_rows(s.N, work_of(s), [&](idx begin, idx end) {
       kernels.forward(samples(s, begin, end), algorithm, x.data() + begin * s.C * s.H * s.W, W.data(), b.data(), kind,
-                      T(alpha), out.data() + begin * s.F * s.OH * s.OW, scratch);
+                      T(alpha), table.activation.in_place, out.data() + begin * s.F * s.OH * s.OW, scratch);
     });
     return out.object();
   });
@@ -201,7 +202,7 @@ py::object conv_transpose2d_backward(py::handle dout_, py::handle x_, py::handle
     if (dx.data())
       run_rows(s.N, work, [&](idx begin, idx end) {
         kernels.forward(samples(s, begin, end), algorithm, dout.data() + begin * large, W.data(), nullptr,
-                        Activation::identity, T(0), dx.data() + begin * small, scratch);
+                        Activation::identity, T(0), nullptr, dx.data() + begin * small, scratch);
       });
     run(double(s.N * large), [&] { kernels.channel_sums(dout.data(), s.N, s.C, s.H * s.W, db.data(), false); });
     return py::make_tuple(dx.object(), dW.object(), db.object());

@@ -25,13 +25,14 @@ template <class T> struct AffineForward {
   static void run(const Call& c) {
     const idx N = c.axis('N'), D = c.axis('D'), M = c.axis('M');
     const auto& kernels = c.kernels<T>().affine;
+    const auto activate = c.kernels<T>().activation.in_place;
     const auto x = row_major(c.data<const T>(0), N, D), W = c.weights<const T>(1, D, M);
     const auto out = row_major(c.data<T>(5), N, M);
     if (const T* const packed = static_cast<const T*>(c.instruction.packed))
-      kernels.forward_packed(x, W, packed, c.data<const T>(2), c.activation(3), T(c.real(4)), c.instruction.skips_zeros,
-                             out, c.scratch<void>());
+      kernels.forward_packed(x, W, packed, c.data<const T>(2), c.activation(3), T(c.real(4)), activate,
+                             c.instruction.skips_zeros, out, c.scratch<void>());
     else
-      kernels.forward(x, W, c.data<const T>(2), c.activation(3), T(c.real(4)), out, c.scratch<void>());
+      kernels.forward(x, W, c.data<const T>(2), c.activation(3), T(c.real(4)), activate, out, c.scratch<void>());
   }
   static Need need(const Call& c) {
     const idx N = c.axis('N'), D = c.axis('D'), M = c.axis('M');
@@ -274,7 +275,7 @@ template <class T> struct ConvForward {
     const T* const packed = static_cast<const T*>(c.instruction.packed);
     kernels.forward(s, packed ? ConvAlgorithm::transformed : kernels.choose(s, ConvAlgorithm(c.whole(kConvAlgorithm))),
                     c.data<const T>(0), packed ? packed : c.data<const T>(1), c.data<const T>(2), c.activation(7),
-                    T(c.real(8)), c.data<T>(10), c.scratch<void>());
+                    T(c.real(8)), c.kernels<T>().activation.in_place, c.data<T>(10), c.scratch<void>());
   }
   static Need need(const Call& c) { return conv_need<T>(c, conv2d_shape(c), ConvAlgorithm(c.whole(9)), 1); }
 };
@@ -311,7 +312,7 @@ template <class T> struct TransposedBackward {
                             c.scratch<void>());
     if (c.data<T>(8))
       kernels.forward(s, algorithm, c.data<const T>(0), c.data<const T>(2), nullptr, Activation::identity, T(0),
-                      c.data<T>(8), c.scratch<void>());
+                      nullptr, c.data<T>(8), c.scratch<void>());
     if (c.data<T>(10)) kernels.channel_sums(c.data<const T>(0), s.N, s.C, s.H * s.W, c.data<T>(10), false);
   }
   static Need need(const Call& c) {

@@ -188,9 +188,10 @@ template <class T> void recurrent_forward(const Kernels<T>& kernels, const Recur
       const Mat<const T> from = part(x, begin, end);
       const Mat<T> to = part(out, begin, end);
       if (layer.packed)
-        affine.forward_packed(from, layer.Wx, layer.packed, b, Activation::identity, T(0), false, to, s.matmul_scratch);
+        affine.forward_packed(from, layer.Wx, layer.packed, b, Activation::identity, T(0), nullptr, false, to,
+                              s.matmul_scratch);
       else
-        affine.forward(from, layer.Wx, b, Activation::identity, T(0), to, s.matmul_scratch);
+        affine.forward(from, layer.Wx, b, Activation::identity, T(0), nullptr, to, s.matmul_scratch);
     });
   if (layer.N && layer.H)
     runner.steps(layer.steps, layer.step_work(), [&](idx begin, idx end) { rnn.forward(s, begin, end); });

@@ -65,7 +65,7 @@ double AffineCrossEntropy<T>::run(const Kernels<T>& kernels, void* scratch, bool
   const auto block = [&](idx i) {
     const idx begin = cut.begin(i), rows = cut.begin(i + 1) - begin;
     const Mat<const T> y = row_major<const T>(scores, rows, V), own = part(x, begin, rows, 0, D);
-    kernels.affine.forward(own, W, b, Activation::identity, T(0), row_major(scores, rows, V), at);
+    kernels.affine.forward(own, W, b, Activation::identity, T(0), nullptr, row_major(scores, rows, V), at);
     // loss and gradient of a few rows at a time, which stay in L2
     for (idx r = 0; r < rows; r += cut.few) {
       const idx row = begin + r;

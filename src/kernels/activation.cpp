@@ -5,6 +5,7 @@ namespace {
 template <class T> constexpr ActivationKernels<T> kernels() {
   return {.forward = activation_forward<T>,
           .backward = activation_backward<T>,
+          .in_place = activation_row<T>,
           .relu_forward = relu_forward<T>,
           .relu_backward = relu_backward<T>};
 }

@@ -74,6 +74,7 @@ template <class T> struct LeakyRelu {
 template <class T> struct Elu {  // scale * (x or alpha (exp(x) - 1)): SELU too
   using V = Simd<T>;
   static constexpr bool kLong = true;
+  static constexpr T low = kFloat<T> ? T(-200) : T(-900);  // alpha exp(low) is 0
   T alpha, scale;
   V forward(V x) const {
     return product(x > 0 ? x : expm1_of_negative(at_most(x, 0)), x > 0 ? V{} + scale : V{} + alpha * scale);
@@ -81,7 +82,7 @@ template <class T> struct Elu {  // scale * (x or alpha (exp(x) - 1)): SELU too
   V backward(V dout, V x) const {
     const V c = V{} + alpha * scale;
     V n;
-    const V p = reduced_expm1(without_small(at_most(at_least(x, MathConstants<T>::exp_low), 0)), n);
+    const V p = reduced_expm1(without_small(at_most(at_least(x, low), 0)), n);
     return product(dout, x > 0 ? V{} + scale : scaled(fma(p, c, c), n));
   }
 };
@@ -337,7 +338,7 @@ template <class T, class F> inline void with_rule(Activation kind, T alpha, F f)
     case Activation::relu:
       return f(Relu<T>{});
     case Activation::leaky_relu:
-      return f(LeakyRelu<T>{alpha});
+      return alpha == 0 ? f(Relu<T>{}) : f(LeakyRelu<T>{alpha});  // not infinity times 0
     case Activation::elu:
       return f(Elu<T>{alpha, 1});
     case Activation::selu:
@@ -370,9 +371,9 @@ template <class T> void activation_backward(Activation kind, T alpha, Vec<const 
   });
 }
 
-// y[0, n) = kind(y) in place, for the end of a matrix product: by the table, so that the rules are compiled once.
+// For the end of a matrix product, see Activate.
 template <class T> void activation_row(int kind, T alpha, T* y, idx n) {
-  active<T>().activation.forward(Activation(kind), alpha, {y, n}, y);
+  activation_forward<T>(Activation(kind), alpha, {y, n}, y);
 }
 
 // out = x where x > 0 or x is NaN, else 0; bit i of mask says which.

@@ -1,6 +1,5 @@
 // The fully connected layer: out = f(x @ W + b), x (N, D), W (D, M), b (M).
 #pragma once
-#include "activation.h"
 #include "gemm.h"
 #include "table.h"
 
@@ -14,22 +13,24 @@ template <class T> void matmul(Mat<const T> a, Mat<const T> b, Mat<T> out, void*
 template <class T> idx affine_forward_workspace(idx N, idx D, idx M) { return gemm_workspace<T>(N, M, D); }
 
 // b may be null.
-template <class T> Epilogue<T> affine_epilogue(const T* b, Activation kind, T alpha) {
+template <class T> Epilogue<T> affine_epilogue(const T* b, Activation kind, T alpha, Activate<T> activate) {
   Epilogue<T> end{.bias = b, .relu = kind == Activation::relu, .alpha = alpha};
   if (kind != Activation::identity && kind != Activation::relu) {
-    end.activate = activation_row<T>;
+    end.activate = activate;
     end.kind = int(kind);
   }
   return end;
 }
-template <class T>
-void affine_forward(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha, Mat<T> out, void* scratch) {
-  gemm<T>(x, W, out, false, affine_epilogue(b, kind, alpha), scratch);
+template <class T> void affine_forward(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha,
+                                       Activate<T> activate, Mat<T> out, void* scratch) {
+  gemm<T>(x, W, out, false, affine_epilogue(b, kind, alpha, activate), scratch);
 }
 // The same with a W that never changes, packed by `pack_once`; skip_zeros: those of a single row, for finite W.
 template <class T> void affine_forward_packed(Mat<const T> x, Mat<const T> W, const T* packed, const T* b,
-                                              Activation kind, T alpha, bool skip_zeros, Mat<T> out, void* scratch) {
-  gemm<T>(x, W, out, false, affine_epilogue(b, kind, alpha), scratch, packed_at(packed, W.rows, W.cols), skip_zeros);
+                                              Activation kind, T alpha, Activate<T> activate, bool skip_zeros,
+                                              Mat<T> out, void* scratch) {
+  gemm<T>(x, W, out, false, affine_epilogue(b, kind, alpha, activate), scratch, packed_at(packed, W.rows, W.cols),
+          skip_zeros);
 }
 
 template <class T> idx affine_backward_workspace(idx N, idx D, idx M) {

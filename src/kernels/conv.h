@@ -8,6 +8,7 @@
 // order.
 #pragma once
 #include "gemm.h"
+#include "loops.h"
 #include "table.h"
 #include "winograd.h"
 
@@ -396,10 +397,11 @@ template <class T> struct ForwardPlan {
 };
 
 template <class T> void conv_forward(const ConvShape& s, ConvAlgorithm algorithm, const T* x, const T* W, const T* b,
-                                     Activation kind, T alpha, T* out, void* scratch) {
+                                     Activation kind, T alpha, Activate<T> activate, T* out, void* scratch) {
   if constexpr (kWinograd<T>)
     if (algorithm == ConvAlgorithm::winograd || algorithm == ConvAlgorithm::transformed)
-      return winograd::forward<T>(s, x, W, algorithm == ConvAlgorithm::transformed, b, kind, alpha, out, scratch);
+      return winograd::forward<T>(s, x, W, algorithm == ConvAlgorithm::transformed, b, kind, alpha, activate, out,
+                                  scratch);
   const ForwardPlan<T> plan(s);
   const Axis &h = plan.h, &w = plan.w;
   idx* const offset = static_cast<idx*>(scratch);
@@ -442,8 +444,7 @@ template <class T> void conv_forward(const ConvShape& s, ConvAlgorithm algorithm
                       .ahead_count = more ? plan.Cg * s.H * s.W : 0},
                      rest);
         if (kind != Activation::identity && kind != Activation::relu)
-          for (idx f = 0; f < plan.Fg; ++f)
-            active<T>().activation.forward(kind, alpha, {y + f * area, rows * s.OW}, y + f * area);
+          for (idx f = 0; f < plan.Fg; ++f) activate(int(kind), alpha, y + f * area, rows * s.OW);
       }
     }
   });

@@ -14,6 +14,10 @@ namespace fastnn {
 enum class Activation : int { FASTNN_ACTIVATIONS(FASTNN_ENUMERATOR) };
 #undef FASTNN_ENUMERATOR
 
+// y[0, n) = kind(y). Products and convolutions that end with an activation are given the function of their own
+// instruction set: kernels never look at the active table, which may be another one by the time a plan runs.
+template <class T> using Activate = void (*)(int kind, T alpha, T* y, idx n);
+
 template <class T> struct AffineKernels {
   idx (*matmul_workspace)(idx M, idx N, idx K);  // bytes of 64-byte aligned scratch
   void (*matmul)(Mat<const T> a, Mat<const T> b, Mat<T> out, void* scratch);
@@ -21,13 +25,14 @@ template <class T> struct AffineKernels {
   idx (*product_workspace)(idx M, idx N, idx K);
   void (*product)(Mat<const T> a, Mat<const T> b, Mat<T> out, bool accumulate, void* scratch);
   idx (*forward_workspace)(idx N, idx D, idx M);
-  void (*forward)(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha, Mat<T> out, void* scratch);
+  void (*forward)(Mat<const T> x, Mat<const T> W, const T* b, Activation kind, T alpha, Activate<T> activate,
+                  Mat<T> out, void* scratch);
   // With W packed once, to zeroed memory of packed_elements. skip_zeros: those of a single row x; same bits for finite
   // W.
   idx (*packed_elements)(idx D, idx M);
   void (*pack)(Mat<const T> W, T* packed);
   void (*forward_packed)(Mat<const T> x, Mat<const T> W, const T* packed, const T* b, Activation kind, T alpha,
-                         bool skip_zeros, Mat<T> out, void* scratch);
+                         Activate<T> activate, bool skip_zeros, Mat<T> out, void* scratch);
   idx (*backward_workspace)(idx N, idx D, idx M);
   // An output whose data is null is not computed. dW and db go on from what is there when `accumulate`.
   void (*backward)(Mat<const T> dout, Mat<const T> x, Mat<const T> W, Mat<T> dx, Mat<T> dW, T* db, bool accumulate,
@@ -37,6 +42,7 @@ template <class T> struct AffineKernels {
 template <class T> struct ActivationKernels {
   void (*forward)(Activation kind, T alpha, Vec<const T> x, T* out);
   void (*backward)(Activation kind, T alpha, Vec<const T> dout, const T* saved, T* dx);
+  Activate<T> in_place;
   void (*relu_forward)(Vec<const T> x, T* out, uint64_t* mask);
   void (*relu_backward)(Vec<const T> dout, const uint64_t* mask, T* dx);
 };
@@ -122,7 +128,7 @@ template <class T> struct ConvKernels {
   // Scratch in bytes of any of the three below, by the chosen algorithm; grows with N.
   idx (*workspace)(const ConvShape& s, ConvAlgorithm algorithm);
   void (*forward)(const ConvShape& s, ConvAlgorithm algorithm, const T* x, const T* W, const T* b, Activation kind,
-                  T alpha, T* out, void* scratch);
+                  T alpha, Activate<T> activate, T* out, void* scratch);
   // The W of ConvAlgorithm::transformed, for any N, where `choose` gives winograd.
   idx (*transformed_elements)(const ConvShape& s);
   void (*transform)(const ConvShape& s, const T* W, T* transformed);

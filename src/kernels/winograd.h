@@ -5,7 +5,6 @@
 // rounding error of the usual 0, +-1, +-2 (float32, 16 to 512 channels, normal inputs: 0.6e-6 to 2.8e-6 of the largest
 // output against 2.8e-6 to 12e-6; F(6x6, 3x3): 4e-6 to 28e-6). A NaN or an infinity spreads to its tile.
 #pragma once
-#include "activation.h"
 #include "gemm.h"
 #include "table.h"
 
@@ -494,9 +493,9 @@ inline ConvShape input_gradient_shape(ConvShape s) {
   return t;
 }
 template <class T> void forward(const ConvShape& s, const T* x, const T* W, bool transformed, const T* b,
-                                Activation kind, T alpha, T* out, void* scratch) {
+                                Activation kind, T alpha, Activate<T> activate, T* out, void* scratch) {
   Epilogue<T> end{.bias = b, .relu = kind == Activation::relu, .kind = int(kind), .alpha = alpha};
-  if (kind != Activation::identity && kind != Activation::relu) end.activate = activation_row<T>;
+  if (kind != Activation::identity && kind != Activation::relu) end.activate = activate;
   convolve<T>(s, x, W, 9 * s.C, 9, false, end, out, scratch, transformed);
 }
 template <class T>  // b (C) is added to every channel, if not null

@@ -52,21 +52,31 @@ def _overload_scale_and_rest(x):
 
 
 def _lowest(x):
-    """The smallest argument of exp with a normal result."""
+    """Below this argument e^x is 0, and x e^x too."""
 
 
 @overload(_lowest, inline="always")
 def _overload_lowest(x):
-    value = np.float32(-87.0) if x == types.float32 else -708.0
+    value = np.float32(-110.0) if x == types.float32 else -760.0
     return lambda x: value
 
 
 @_formula
+def _exp_parts(x):
+    """(m, k) with e^x = m * k for x <= 88 (float32) or 709: k is 1, or m where e^x may be denormal. NaN stays."""
+    one, low = _number(x, 1.0), _lowest(x)
+    z = low if x < low else x
+    deep = z < _number(x, 0.75) * low
+    scale, rest = _scale_and_rest(_number(x, 0.5) * z if deep else z)
+    m = scale + scale * rest
+    return m, m if deep else one
+
+
+@_formula
 def _exp(x):
-    """e^x for x <= 88 (float32) or 709; 0 where the result would be denormal. NaN stays."""
-    lowest = _lowest(x)
-    scale, rest = _scale_and_rest(lowest if x < lowest else x)
-    return _number(x, 0.0) if x < lowest else scale + scale * rest
+    """e^x for x <= 88 (float32) or 709, denormal where it has to be. NaN stays."""
+    m, k = _exp_parts(x)
+    return m * k
 
 
 @_formula
@@ -82,7 +92,7 @@ def _tanh(x):
     limit = _number(x, 20.0)
     c = limit if x > limit else (-limit if x < -limit else x)
     e = _expm1(c + c)
-    return e / (e + _number(x, 2.0))
+    return x if abs(x) < _number(x, 1e-9) else e / (e + _number(x, 2.0))
 
 
 @_formula
@@ -202,13 +212,23 @@ def _overload_erfcx(z):
 
 
 @_formula
-def _normal_density(x):
-    """exp(-x^2 / 2): what the normal distribution and its density share."""
-    return _exp(_number(x, -0.5) * x * x)
+def _split(x):
+    """x as two numbers of half as many digits (float64)."""
+    high = np.int64(np.float64(x).view(np.int64) & np.int64(-(1 << 27))).view(np.float64)
+    return high, x - high
 
 
 @_formula
-def _normal_distribution(x, density):
-    """(1 + erf(x / sqrt(2))) / 2."""
-    tail = density * _erfcx(abs(x) * _number(x, math.sqrt(0.5)))
-    return _number(x, 1.0) - tail if x > 0 else tail
+def _normal_parts(a):
+    """(m, rest) with exp(-a^2 / 2) = m * m * rest, 0 <= a <= 40: a^2 is not rounded."""
+    high, low = _split(a)
+    return _exp(-0.25 * high * high), _exp(-0.5 * low * (a + high))
+
+
+@_formula
+def _exact_product(a, b):
+    """(product, rest) with a * b = product + rest."""
+    product = a * b
+    a_high, a_low = _split(a)
+    b_high, b_low = _split(b)
+    return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low

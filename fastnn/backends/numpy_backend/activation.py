@@ -1,4 +1,9 @@
-"""Element-wise functions: ACTIVATIONS holds formula and derivative of each; relu with its mask as bits."""
+"""Element-wise functions: ACTIVATIONS holds formula and derivative of each; relu with its mask as bits.
+
+Formulas are computed in a wider type and rounded once: float32 in float64, float64 in NumPy's longdouble. Where that has
+no more digits than float64 (Windows, macOS on ARM), the far tails of float64 GELU lose digits. At infinity every
+function has its limit (PyTorch has NaN for swish, mish and both GELU at -inf); only NaN gives NaN.
+"""
 
 import math
 from collections.abc import Callable
@@ -11,16 +16,18 @@ from ._common import _pack_bits, _result, _unpack_bits
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. 2017, equation 14
 _GELU_SCALE, _GELU_CUBE = math.sqrt(2.0 / math.pi), 0.044715  # Hendrycks and Gimpel 2016
 
-_erf_object = np.frompyfunc(math.erf, 1, 1)
+_WIDE = {np.dtype(np.float32): np.float64, np.dtype(np.float64): np.longdouble}
+_PI = np.longdouble("3.14159265358979323846264338327950288")
+_erfc_object = np.frompyfunc(math.erfc, 1, 1)
 
 
-def _erf(x):
-    return np.asarray(_erf_object(x)).astype(x.dtype)
+def _wide(x):
+    return x.astype(_WIDE.get(x.dtype, x.dtype))
 
 
 def _sigmoid(x):
-    with np.errstate(over="ignore"):  # exp(-x) = inf gives 0
-        return 1 / (1 + np.exp(-x))
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, e.dtype.type(1)) / (1 + e)
 
 
 def _softplus(x):
@@ -28,40 +35,98 @@ def _softplus(x):
 
 
 def _elu(x, alpha):
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+    return np.where(x > 0, x, alpha * np.expm1(np.where(x > 0, 0, x)))
 
 
 def _elu_derivative(x, alpha):
     return np.where(x > 0, x.dtype.type(1), alpha * np.exp(np.minimum(x, 0)))
 
 
+def _softsign(x):
+    return np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(x)))
+
+
+def _from_below(x):
+    """x, but for the far end, where -inf times 0 would be NaN and the result is 0 long since."""
+    return np.maximum(x, -2000)
+
+
+def _by_half(x, below):
+    """A derivative f with f(x) + f(-x) = 1 from its values at -|x|."""
+    f = below(_from_below(-np.abs(x)))
+    return np.where(x > 0, 1 - f, f)
+
+
 def _swish_derivative(x):
-    s = _sigmoid(x)
-    return s + x * s * (1 - s)
+    def below(x):
+        e = np.exp(x)
+        return e * (1 + e + x) / np.square(1 + e)
+
+    return _by_half(x, below)
+
+
+def _normal_tail(a):
+    """erfc(a / sqrt(2)) / 2 for a >= 0."""
+    c = np.sqrt(a.dtype.type(0.5))
+    exact = a * c
+    z = np.minimum(exact, 18).astype(np.float64)
+    erfc = np.asarray(_erfc_object(z)).astype(a.dtype)
+    near = (erfc - 2 / np.sqrt(_PI).astype(a.dtype) * (exact - z) * np.exp(-np.square(z.astype(a.dtype)))) / 2
+    s = 1 / np.square(np.maximum(a, 25))  # far out: the asymptotic series of Mills' ratio
+    series = sum((-1) ** k * math.prod(range(1, 2 * k, 2)) * s**k for k in range(10))
+    far = np.exp(-a * a / 2) / np.sqrt(2 * _PI).astype(a.dtype) * series / np.maximum(a, 1)
+    return np.where(a > 25, far, near)
+
+
+def _gelu(x):
+    z = np.clip(x, -2000, 2000)
+    tail = _normal_tail(np.abs(z))
+    return np.where(x > 0, x - z * tail, z * tail)
 
 
 def _gelu_derivative(x):
-    return 0.5 * (1 + _erf(x * math.sqrt(0.5))) + x * np.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+    def below(x):
+        return _normal_tail(-x) + x * np.exp(-0.5 * x * x) / np.sqrt(2 * _PI).astype(x.dtype)
+
+    return _by_half(x, below)
 
 
-def _gelu_tanh_sigmoid(x):
-    """(1 + tanh(u)) / 2 = sigmoid(2 u), u = sqrt(2 / pi) * (x + 0.044715 x^3)."""
-    return _sigmoid(2 * _GELU_SCALE * (x + _GELU_CUBE * x * x * x))
+def _gelu_tanh_argument(x):
+    """2 u, u = sqrt(2 / pi) (x + 0.044715 x^3): (1 + tanh(u)) / 2 = sigmoid(2 u)."""
+    return 2 * np.sqrt(2 / _PI).astype(x.dtype) * (x + x.dtype.type("0.044715") * x * x * x)
 
 
 def _gelu_tanh_derivative(x):
-    s = _gelu_tanh_sigmoid(x)
-    return s + x * s * (1 - s) * (2 * _GELU_SCALE) * (1 + 3 * _GELU_CUBE * x * x)
+    def below(x):
+        e = np.exp(_gelu_tanh_argument(x))
+        slope = 2 * np.sqrt(2 / _PI).astype(x.dtype) * (x + 3 * x.dtype.type("0.044715") * x * x * x)  # x (2 u)'
+        return e * (1 + e + slope) / np.square(1 + e)
+
+    return _by_half(x, below)
+
+
+def _tanh_softplus(x):
+    """tanh(log(1 + w)) = n / (n + 2), w = e^x, n = w^2 + 2 w; 1 above 50."""
+    w = np.exp(np.minimum(x, 50))
+    n = w * (w + 2)
+    return n / (n + 2)
 
 
 def _mish_derivative(x):
-    t = np.tanh(_softplus(x))
-    return t + x * (1 - t * t) * _sigmoid(x)
+    z = np.clip(x, -2000, 50)
+    w = np.exp(z)
+    n = w * (w + 2)
+    return (n + 4 * z * w * (w + 1) / (n + 2)) / (n + 2)
 
 
 def _where_positive(x, dout, otherwise):
     """dout where x > 0 or x is NaN, else `otherwise` (a number or an array)."""
     return np.where(x <= 0, np.asarray(otherwise, x.dtype), dout)
+
+
+def _leaky(x, values, alpha):
+    """values times 1 or, where x <= 0, times alpha; with alpha = 0 that is relu, at -inf too."""
+    return _where_positive(x, values, alpha * values if alpha else 0.0)
 
 
 class Activation(NamedTuple):
@@ -72,37 +137,44 @@ class Activation(NamedTuple):
     saved: str  # what backward needs: "x", the input, or "y", the output
 
 
+def _computed(formula, derivative):
+    """Both in the wider type, rounded once."""
+    return Activation(
+        lambda x, a: np.asarray(formula(_wide(x), a)).astype(x.dtype),
+        lambda dout, x, a: dout * np.asarray(derivative(_wide(x), a)).astype(x.dtype),
+        "x",
+    )
+
+
 ACTIVATIONS = {
     "identity": Activation(lambda x, a: x, lambda dout, x, a: dout, "x"),
     "step": Activation(lambda x, a: (x > 0).astype(x.dtype), lambda dout, x, a: np.zeros_like(x), "x"),
-    "sigmoid": Activation(lambda x, a: _sigmoid(x), lambda dout, y, a: dout * (y * (1 - y)), "y"),
-    "tanh": Activation(lambda x, a: np.tanh(x), lambda dout, y, a: dout * (1 - y * y), "y"),
-    "relu": Activation(lambda x, a: np.maximum(x, 0), lambda dout, x, a: _where_positive(x, dout, 0.0), "x"),
-    "leaky_relu": Activation(
-        lambda x, a: _where_positive(x, x, a * x), lambda dout, x, a: _where_positive(x, dout, a * dout), "x"
+    "sigmoid": Activation(
+        lambda x, a: np.asarray(_sigmoid(_wide(x))).astype(x.dtype), lambda dout, y, a: dout * (y * (1 - y)), "y"
     ),
-    "elu": Activation(_elu, lambda dout, x, a: dout * _elu_derivative(x, a), "x"),
-    "selu": Activation(
-        lambda x, a: _SELU_SCALE * _elu(x, _SELU_ALPHA),
-        lambda dout, x, a: dout * (_SELU_SCALE * _elu_derivative(x, _SELU_ALPHA)),
-        "x",
+    "tanh": Activation(
+        lambda x, a: np.asarray(np.tanh(_wide(x))).astype(x.dtype), lambda dout, y, a: dout * ((1 - y) * (1 + y)), "y"
     ),
-    "softplus": Activation(lambda x, a: _softplus(x), lambda dout, x, a: dout * _sigmoid(x), "x"),
-    "softsign": Activation(lambda x, a: x / (1 + np.abs(x)), lambda dout, x, a: dout / np.square(1 + np.abs(x)), "x"),
+    "relu": Activation(lambda x, a: _where_positive(x, x, 0.0), lambda dout, x, a: _where_positive(x, dout, 0.0), "x"),
+    "leaky_relu": Activation(lambda x, a: _leaky(x, x, a), lambda dout, x, a: _leaky(x, dout, a), "x"),
+    "elu": _computed(_elu, _elu_derivative),
+    "selu": _computed(
+        lambda x, a: _SELU_SCALE * _elu(x, _SELU_ALPHA), lambda x, a: _SELU_SCALE * _elu_derivative(x, _SELU_ALPHA)
+    ),
+    "softplus": _computed(lambda x, a: _softplus(x), lambda x, a: _sigmoid(x)),
+    "softsign": _computed(lambda x, a: _softsign(x), lambda x, a: 1 / np.square(1 + np.abs(x))),
     # PyTorch's hard sigmoid (slope 1/6), not ONNX's default (0.2)
     "hard_sigmoid": Activation(
-        lambda x, a: np.clip(x * (1 / 6) + 0.5, 0, 1),
+        lambda x, a: np.clip((x + 3) * (1 / 6), 0, 1),
         lambda dout, x, a: np.where(np.abs(x) >= 3, x.dtype.type(0), dout * (1 / 6)),
         "x",
     ),
-    "swish": Activation(lambda x, a: x * _sigmoid(x), lambda dout, x, a: dout * _swish_derivative(x), "x"),
-    "gelu": Activation(
-        lambda x, a: 0.5 * x * (1 + _erf(x * math.sqrt(0.5))), lambda dout, x, a: dout * _gelu_derivative(x), "x"
+    "swish": _computed(lambda x, a: _from_below(x) * _sigmoid(x), lambda x, a: _swish_derivative(x)),
+    "gelu": _computed(lambda x, a: _gelu(x), lambda x, a: _gelu_derivative(x)),
+    "gelu_tanh": _computed(
+        lambda x, a: _from_below(x) * _sigmoid(_gelu_tanh_argument(x)), lambda x, a: _gelu_tanh_derivative(x)
     ),
-    "gelu_tanh": Activation(
-        lambda x, a: x * _gelu_tanh_sigmoid(x), lambda dout, x, a: dout * _gelu_tanh_derivative(x), "x"
-    ),
-    "mish": Activation(lambda x, a: x * np.tanh(_softplus(x)), lambda dout, x, a: dout * _mish_derivative(x), "x"),
+    "mish": _computed(lambda x, a: _from_below(x) * _tanh_softplus(x), lambda x, a: _mish_derivative(x)),
 }
 
 
