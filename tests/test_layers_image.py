@@ -345,7 +345,7 @@ def test_bad_input(layer, x, message):
 
 def test_a_ratio_out_of_range_is_refused_at_once():
     for layer in layers.Dropout, layers.Dropout2d:
-        with pytest.raises(ValueError, match="ratio is 1.5"):
+        with pytest.raises(ValueError, match=r"ratio is 1\.5"):
             layer(1.5)
 
 
