@@ -132,6 +132,18 @@ def test_padding_of_pooling_is_never_chosen_nor_read(dtype, target, table):
 
 
 @targets
+def test_means_of_windows_whose_sum_overflows(target, table):
+    """The mean of numbers of float32 is one, even where their sum is not."""
+    x = np.asarray(np.random.default_rng(0).choice([-1.0, 1.0, 1.0, 1.0], (2, 3, 12, 40)) * 3e38, np.float32)
+    for kernel, stride, padding in (((2, 2), 2, 0), ((3, 3), 2, 1), ((3, 2), 1, 1), ((2, 5), 3, 0), ((12, 40), 1, 0)):
+        for count_padding in True, False:
+            out = ops.avg_pool2d_forward(x, kernel, stride, padding, False, count_padding)
+            wanted = ops.avg_pool2d_forward(x.astype(np.float64), kernel, stride, padding, False, count_padding)
+            assert np.isfinite(out).all()
+            np.testing.assert_allclose(out, wanted, 1e-6, 1e33)
+
+
+@targets
 @dtypes
 def test_patches_copy_and_add(dtype, target, table):
     x = np.full((2, 3, 5, 6), np.inf, dtype)

@@ -406,12 +406,27 @@ template <class T> void mean_of_plane(const T* x, const PoolShape& s, bool with_
   }
 }
 
+// The windows of a plane whose mean is not finite, again in double: the sum may have been beyond the largest number.
+template <class T>
+__attribute__((noinline, cold)) void means_again(const T* x, const PoolShape& s, bool with_padding, T* out) {
+  const Counts row_counts(s.kh, s.sh, s.ph, s.H, with_padding), column_counts(s.kw, s.sw, s.pw, s.W, with_padding);
+  for (idx oy = 0; oy < s.OH; ++oy)
+    for (idx ox = 0; ox < s.OW; ++ox, ++out) {
+      if (*out - *out == 0) continue;
+      const Taps rows(oy, s.kh, s.sh, s.ph, s.H), columns(ox, s.kw, s.sw, s.pw, s.W);
+      double sum = 0;
+      for (idx i = rows.at; i < rows.at + rows.count(); ++i)
+        for (idx j = columns.at; j < columns.at + columns.count(); ++j) sum += double(x[i * s.W + j]);
+      *out = T(sum / double(row_counts(oy) * column_counts(ox)));
+    }
+}
+
 // out = the mean of each window.
 template <class T> void avg_pool_forward(const T* x, const PoolShape& s, bool with_padding, T* out, void* scratch) {
   const idx in_size = s.H * s.W, out_size = s.OH * s.OW;
   const MeanRows size = MeanRows::of<T>(s);
   const bool by_halves = halves(s), runs = windows_are_runs(s);
-  for_planes<T>(s, [=](idx plane, int part) {
+  const auto means = [=](idx plane, idx part) {
     T* const sums = reinterpret_cast<T*>(static_cast<char*>(scratch) + part * size.bytes<T>());
     const T* const p = x + plane * in_size;
     if (by_halves) return mean_of_halves(p, s, out + plane * out_size);
@@ -422,6 +437,18 @@ template <class T> void avg_pool_forward(const T* x, const PoolShape& s, bool wi
       const T* const run = p + taps.at * s.W;
       const T sum = sum_vectors<T, 4>(0, taps.count() * s.W, [=](auto at) { return at(run); })[0];
       out[plane * out_size + oy] = sum / T(counts(oy) * s.W);
+    }
+  };
+  const idx parts = smaller_of(team(pool_work<T>(s)), pool_parts<T>(s)), step = larger_of(1, 2048 / out_size);
+  parallel_for(parts, pool_work<T>(s), [&](idx part) {
+    const idx last = s.planes * (part + 1) / parts;
+    for (idx begin = s.planes * part / parts; begin < last; begin += step) {  // what is looked at again is in L1
+      const idx end = smaller_of(last, begin + step);
+      for (idx plane = begin; plane < end; ++plane) means(plane, part);
+      const auto difference = [=](auto at) { return at(out) - at(out); };  // 0, or NaN
+      if (sum_vectors<T, 4>(begin * out_size, end * out_size, difference)[0] != 0) [[unlikely]]
+        for (idx plane = begin; plane < end; ++plane)
+          means_again(x + plane * in_size, s, with_padding, out + plane * out_size);
     }
   });
 }
