@@ -192,7 +192,9 @@ class Network:
         """What the last layer gives: x (N, ...) -> (N, ...), scores for a classifier. Large inputs go in blocks."""
         with self._lock:
             x = self._samples(x)
-            cuts = [0, len(x)] if train_flg else cut(len(x), self._most(x))
+            if train_flg or len(x) <= FEWEST:
+                return self._scores(self._input(x), train_flg).copy()
+            cuts = cut(len(x), self._most(x))
             first = self._scores(self._input(x[: cuts[1]]), train_flg)
             if len(cuts) == 2:
                 return first.copy()
@@ -409,6 +411,7 @@ class Network:
                 if plan.saved is not None:
                     plan.saved.restore()
             raise
+        plan.saved = None  # and its memory
         return loss
 
     def _inputs(self, lowered, x, t):
@@ -463,8 +466,6 @@ class Network:
 
     def _most(self, x):
         """Samples of x that `predict` sends through at once."""
-        if len(x) <= FEWEST:
-            return FEWEST
         dtype = x.dtype if self.input_dtype is None else self.input_dtype
         program = self._plan("predict", False, x.shape[1:], dtype, 1).program
         if program.after:  # states, which belong to the whole batch
