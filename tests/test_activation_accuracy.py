@@ -1,7 +1,7 @@
 """Errors of the activations and derivatives in units of the last place (ULP), on every backend and instruction set.
 
-Denormal results count with their own spacing. References: float64 formulas for float32; longdouble formulas and, for the
-functions with erfc, mpmath for float64.
+Denormal results count with their own spacing. References: float64 formulas for float32; longdouble formulas and, for
+the functions with erfc, mpmath for float64.
 """
 
 import math
@@ -169,8 +169,10 @@ def points():
 
 
 def bound_of(kind, isa):
-    """Without fused multiply-adds, which the baseline of x86 has not, two derivatives have more roundings."""
-    return {"gelu_tanh'": 6, "mish'": 5}.get(kind, TABLE[kind][1]) if isa == "baseline" else TABLE[kind][1]
+    """Six of 7e7 float32 have 4.2 ULP in these two; more have without fused multiply-adds (the baseline of x86)."""
+    if kind in ("gelu_tanh'", "mish'"):
+        return 6 if isa == "baseline" else 4.5
+    return TABLE[kind][1]
 
 
 @pytest.mark.parametrize("kind", TABLE)

@@ -141,3 +141,11 @@ def test_leaky_relu_without_slope_is_relu():
         assert np.array_equal(ops.activation_forward(x, "leaky_relu", 0.0), [0, 0, 0, 2])
         d = ops.activation_backward(np.full(4, np.inf, dtype), x, "leaky_relu", 0.0)
         assert np.array_equal(d, [0, 0, 0, np.inf])
+
+
+def test_denormal_arithmetic_of_the_caller_stays():
+    half, tiny = np.full(64, 0.5, np.float32), np.full(64, np.finfo(np.float32).tiny, np.float32)
+    for kind in ACTIVATIONS:
+        forward(kind, tiny * half, np.float32)
+        derivative(kind, tiny * half, np.float32)
+        assert (tiny * half > 0).all(), kind

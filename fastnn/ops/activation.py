@@ -9,7 +9,8 @@ def activation_forward(x, kind, alpha=0.0, out=None):
 
     kind: identity, step, sigmoid, tanh, relu, leaky_relu (slope alpha), elu (height alpha), selu, softplus, softsign,
     hard_sigmoid, swish, gelu, gelu_tanh or mish. Raises ValueError for another kind, TypeError for a dtype that is not
-    real. Formulas and sources: ACTIVATIONS in `fastnn.backends.numpy_backend`. Book 1 ch. 3.
+    real. At infinity every function has its limit: swish, mish and both GELU are 0 at -inf, where PyTorch gives NaN.
+    Formulas and sources: ACTIVATIONS in `fastnn.backends.numpy_backend`. Book 1 ch. 3.
     """
     result = backends.active.activation_forward(x, kind, alpha, out)
     return _activation_forward(x, kind, alpha, out) if result is None else result

@@ -292,7 +292,7 @@ template <class T> struct Mish {  // x H / (H + 1), H = w + w^2 / 2, w = exp(x)
     if (any(tiny)) y = choose(tiny, tiny_product(x, V{} + T(0.6)), y);
     return y;
   }
-  // With D = w^2 + 2 w + 2 the derivative is 1 - (2 - 4 x w (w + 1) / D) / D. Below -0.3 it is rather w f / D^2,
+  // With D = w^2 + 2 w + 2 the derivative is 1 - (2 - 4 x w (w + 1) / D) / D. Below -0.2 it is rather w f / D^2,
   // f = 4 (x + 1) + w (4 x + 6) + 4 w^2 + w^3. With the zero -a0 of f, d = x + a0, w0 = exp(-a0) and v = w - w0,
   // f = 4 d (1 + w0) + v (4 x + 6 + 4 w0 + w0^2 + w (4 + w0 + w)).
   static constexpr Zero<T> zero =
@@ -309,7 +309,7 @@ template <class T> struct Mish {  // x H / (H + 1), H = w + w^2 / 2, w = exp(x)
     const V v = fma(t, p, t - w0), D = fma(w, w, w + w) + 2;
     const V factor = fma(w, w + (4 + w0), fma(z, V{} + 4, V{} + (6 + 4 * w0 + w0 * w0)));
     const V d = zero.minus(-z), f = fma(d, V{} + 4, fma(d, V{} + 4 * w0, fma(v, factor, V{} + zero.low)));
-    const auto below = x < T(-0.3);
+    const auto below = x < T(-0.2);
     constexpr T unit = 1 / w0;  // as in logistic_slope
     const V D_squared =
         fma(w, fma(w, fma(w, fma(w, V{} + unit, V{} + 4 * unit), V{} + 8 * unit), V{} + 8 * unit), V{} + 4 * unit);

@@ -88,7 +88,7 @@ template <class T, class F> inline RowSums<T> softmax_row(const T* x, idx V, T* 
     return e;
   });
   const Simd<T> inverse = 1 / sum;
-  for_vectors<T>(0, V, [=](auto at) { at.put(y, at(y) * inverse); });
+  for_vectors<T>(0, V, [=](auto at) { at.put(y, product(at(y), inverse)); });
   return {top, sum};
 }
 

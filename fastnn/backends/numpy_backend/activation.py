@@ -1,7 +1,7 @@
 """Element-wise functions: ACTIVATIONS holds formula and derivative of each; relu with its mask as bits.
 
-Formulas are computed in a wider type and rounded once: float32 in float64, float64 in NumPy's longdouble. Where that has
-no more digits than float64 (Windows, macOS on ARM), the far tails of float64 GELU lose digits. At infinity every
+Formulas are computed in a wider type and rounded once: float32 in float64, float64 in NumPy's longdouble. Where that
+has no more digits than float64 (Windows, macOS on ARM), the far tails of float64 GELU lose digits. At infinity every
 function has its limit (PyTorch has NaN for swish, mish and both GELU at -inf); only NaN gives NaN.
 """
 
