@@ -12,7 +12,7 @@ from every_backend import on_every_backend
 from fastnn import Network, backends, layers, ops, optimizer, time_layers, util
 from fastnn.ops._bounds import BOUNDS, Interval, bounded
 
-ROWS = [(op, name) for op in BOUNDS if op in backends.OPS and "_norm_" not in op for name in BOUNDS[op]]
+ROWS = [(op, name) for op in BOUNDS if op in backends.OPS for name in BOUNDS[op]]
 
 
 WHOLE = "ignore_index", "key", "V"
