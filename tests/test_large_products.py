@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from fastnn import ops
 from numpy.testing import assert_allclose, assert_array_equal
+
+from fastnn import ops
 
 # (N, D, M): few rows of a W that exceeds L2; rows far apart; blocks and a tail; many rows; a cut between columns
 SHAPES = (8, 700, 1037), (23, 513, 1024), (30, 801, 4001), (49, 1603, 2056), (513, 801, 497), (1030, 130, 1301)
