@@ -357,27 +357,30 @@ template <class T> Blocks blocks_of(Mat<const T> A, Mat<const T> B, Mat<T> C, bo
   if (many_rows<T>(M, K)) {
     // Columns of A lie far apart: each tile would read a line of the cache for kMR elements (dW 1024x4096x4096,
     // float32, as A @ B: 3.4 times as long without the copy).
-    const bool tiles = A.cs != 1 && A.rs == 1 && M * size >= 2048;
+    const bool tiles = A.cs != 1 && A.rs == 1 && M * size >= 2048 && N >= 4 * kNR<T>;
     return {kKC<T>, kMC<T>, tiles ? kNC<T> : 10 * kNR<T>, Copy::all, tiles};
   }
   if (from_memory<T>(M, N, K)) return {kKC<T>, kMC<T>, kNarrowNC<T>, Copy::all, false};
   Blocks blocks{kKC<T>, M, N, Copy::none, false};
   if (packed || B.cs != 1) return blocks;
-  if (K <= 48 && C.cs == 1 && C.rs * size >= 8192 && M > kMR) {
+  const idx bytes = K * N * size;
+  if (K <= 48 && C.cs == 1 && C.rs * size >= 8192 && M * N * size >= 4 << 20) {
+    // C goes to memory, along its rows (dW 4096x4096 of 8 rows, float32: 11.5 ms, so 6.0).
     blocks.rows = kMR, blocks.columns = (256 << 10) / (max_of(K, 8) * size) / kNR<T> * kNR<T>;
     return blocks;
   }
   // Where the rows of C share sets of the caches and B stays in L1, C is made row by row (one row of x, dW 1024x1024,
   // float32: 198 us -> 81; rows 2500 bytes apart lose 14 % by it).
-  if (K * N * size <= 32 << 10 && C.rs * size % 4096 == 0) {
+  if (bytes <= 32 << 10 && C.rs * size % 4096 == 0) {
     blocks.rows = kMR;
-  } else if (M <= 2 * kMR && line >= 2048) {
-    // B is read once or twice, a few of its rows side by side, so that the processor sees streams (8x4096x4096,
+  } else if (M < 3 * kMR && line >= 2048 && bytes >= 3 << 19) {
+    // B is read once to three times, a few of its rows side by side, so that the processor sees streams (8x4096x4096,
     // float32: 12.2 ms with panels of depth 800, 4.4 with 32; 8x784x625 112 us and 85 with 64).
     blocks.depth = line >= 8192 ? 32 : 64;
   } else if (M >= kPackRows || (M >= 3 * kMR && line >= 1024)) {
     blocks.copy = Copy::first;
-    if (line % 4096 == 0) blocks.depth = 128;  // more rows of B do not fit into the sets of the caches that they share
+    if (line % 4096 == 0 && M <= 8 * kMR)
+      blocks.depth = 128;  // more rows of B do not fit into the sets of the caches that they share
   }
   return blocks;
 }
@@ -386,7 +389,8 @@ template <class T> Blocks blocks_of(Mat<const T> A, Mat<const T> B, Mat<T> C, bo
 // tile or all of a block.
 template <class T> constexpr idx panel_elements(idx M, idx N, idx K) {
   const idx most = many_rows<T>(M, K) ? kNC<T> : from_memory<T>(M, N, K) ? kNarrowNC<T> : 0;
-  return round_up(min_of(round_up(N, lanes<T>), max_of(most, 8 * lanes<T>)) * (min_of(K, kKC<T>) + lanes<T>), 64);
+  return round_up(min_of(round_up(N, lanes<T>), max_of(most + lanes<T>, 8 * lanes<T>)) * (min_of(K, kKC<T>) + lanes<T>),
+                  64);
 }
 template <class T> constexpr idx part_elements(idx M, idx N, idx K) {
   const idx rows = many_rows<T>(M, K) ? max_of(kMC<T>, kMaxRows<T>) : kMaxRows<T>;
@@ -398,56 +402,51 @@ template <class T> constexpr idx part_elements(idx M, idx N, idx K) {
 template <class T> idx gemm_workspace(idx M, idx N, idx K) {
   const idx parts = max_parts(2 * M * N * K), depth = min_of(K, kKC<T>) + lanes<T>,
             columns = min_of(M / (kWholeRows - 32) * 2 * (N + kNR<T>), parts * kNC<T>);
-  const idx some = from_memory<T>(M, N, K) ? parts * kNarrowNC<T> * depth : 0,
-            whole = many_rows<T>(M, K) ? (columns + parts * kMC<T>) * depth : 0;
+  const idx some = from_memory<T>(M, N, K) ? parts * (kNarrowNC<T> + lanes<T>)*depth : 0,
+            whole = many_rows<T>(M, K) ? (columns + parts * (kMC<T> + lanes<T>)) * depth : 0;
   return round_up((parts * (part_elements<T>(1, N, K) + 128) + some + whole) * idx(sizeof(T)), 64);
 }
 
-// Runs `tile` on the part of C at (i, j), n columns wide: through a contiguous buffer where C is strided.
-template <class T> void run_tile(TileFunction<T> tile, Tile<T>& t, Mat<T> C, idx i, idx j, idx n, bool finish,
-                                 const Epilogue<T>& end) {
-  T* const c = C.row(i) + j * C.cs;
-  if (C.cs == 1) {
-    t.c = c, t.cs = C.rs;
-    return tile(t);
-  }
+// The same for a strided C, at c: through a contiguous buffer.
+template <class T> FASTNN_ONCE void run_strided(TileFunction<T> tile, Tile<T>& t, T* c, idx rs, idx cs, idx n,
+                                                bool finish, const Epilogue<T>& end) {
   T buffer[kMaxRows<T> * kNR<T>];
   t.c = buffer, t.cs = kNR<T>, t.c_ahead = 0;
   for (idx r = 0; t.resume && r < t.rows; ++r)
-    for (idx q = 0; q < n; ++q) buffer[r * kNR<T> + q] = c[r * C.rs + q * C.cs];
+    for (idx q = 0; q < n; ++q) buffer[r * kNR<T> + q] = c[r * rs + q * cs];
   tile(t);
   for (idx r = 0; r < t.rows; ++r) {
     if (finish && end.activate) end.activate(end.kind, end.alpha, buffer + r * kNR<T>, n);
-    for (idx q = 0; q < n; ++q) c[r * C.rs + q * C.cs] = buffer[r * kNR<T> + q];
+    for (idx q = 0; q < n; ++q) c[r * rs + q * cs] = buffer[r * kNR<T> + q];
   }
 }
+// Runs `tile` on the part of C at (i, j), n columns wide.
+template <class T> FASTNN_INLINE void run_tile(TileFunction<T> tile, Tile<T>& t, Mat<T> C, idx i, idx j, idx n,
+                                               bool finish, const Epilogue<T>& end) {
+  t.c = C.row(i) + j * C.cs;
+  C.cs == 1 ? tile(t) : run_strided<T>(tile, t, t.c, C.rs, C.cs, n, finish, end);
+}
 
-// The columns of C, all of them fewer than a vector has, by tail_tile, in depths of kKC: they are sums of their own.
-template <class T> void multiply_tail(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate,
-                                      const Epilogue<T>& end, T* panel, T* a_rows, const T* packed) {
-  const idx M = C.rows, N = C.cols, K = A.cols, depths = depths_of<T>(K);
+// One depth of the last columns of C, by tail_tile. tail: what pack_tail makes of B.
+template <class T> void multiply_tail(Mat<const T> A, const T* tail, Mat<T> C, bool resume, bool finish, const T* bias,
+                                      const Epilogue<T>& end, T* a_rows) {
+  const idx M = C.rows, n = C.cols;
   const bool pack_a = A.cs != 1 && (A.rs != 1 || A.cs == 0), rows = A.cs == 1 || pack_a;
   const idx step = rows ? kMR : lanes<T>;
-  const auto run = rows ? pick_tail<T, true>(N) : pick_tail<T, false>(N);
-  for (idx p = 0; p < depths; ++p) {
-    const idx k0 = K * p / depths, kc = K * (p + 1) / depths - k0;
-    const bool finish = p == depths - 1;
-    if (!packed) pack_tail<T>({B.data + k0 * B.rs, kc, N, B.rs, B.cs}, panel);
-    Tile<T> t{};
-    t.K = kc, t.last = N, t.b = packed ? packed : panel;
-    t.as = pack_a ? kc : A.rs, t.ak = pack_a ? 1 : A.cs;
-    t.bias = finish ? end.bias : nullptr, t.floor = finish && end.relu ? T(0) : -T(INFINITY);
-    t.resume = accumulate || p > 0;
-    for (idx i = 0; i < M; i += step) {
-      t.rows = min_of(M - i, step);
-      t.a = A.data + i * A.rs + k0 * A.cs;
-      if (pack_a) {
-        pack_rows<T>({t.a, t.rows, kc, A.rs, A.cs}, a_rows);
-        t.a = a_rows;
-      }
-      run_tile<T>(run, t, C, i, 0, N, finish, end);
+  const auto run = rows ? pick_tail<T, true>(n) : pick_tail<T, false>(n);
+  Tile<T> t{};
+  t.K = A.cols, t.last = n, t.b = tail;
+  t.as = pack_a ? A.cols : A.rs, t.ak = pack_a ? 1 : A.cs, t.cs = C.rs;
+  t.bias = finish ? bias : nullptr, t.floor = finish && end.relu ? T(0) : -T(INFINITY);
+  t.resume = resume;
+  for (idx i = 0; i < M; i += step) {
+    t.rows = min_of(M - i, step);
+    t.a = A.data + i * A.rs;
+    if (pack_a) {
+      pack_rows<T>({t.a, t.rows, A.cols, A.rs, A.cs}, a_rows);
+      t.a = a_rows;
     }
-    if (packed) packed += tail_elements<T>(kc, N);
+    run_tile<T>(run, t, C, i, 0, n, finish, end);
   }
 }
 
@@ -457,20 +456,32 @@ template <class T> void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx t
   constexpr idx L = lanes<T>;
   const idx M = C.rows, N = C.cols - tail, K = A.cols;
   const Blocks blocks = blocks_of<T>(A, B, C, packed.panels);
-  const idx depths = max_of((K + blocks.depth - 1) / blocks.depth, 1);
+  const idx depths = K <= blocks.depth ? 1 : (K + blocks.depth - 1) / blocks.depth;
   const bool pack_a = A.cs != 1 && (A.rs != 1 || A.cs == 0), whole = blocks.copy == Copy::all;
   T* const a_rows = panels + panel_elements<T>(M, C.cols, K);
-  if (tail)
-    multiply_tail<T>(A, {B.data + N * B.cs, K, tail, B.rs, B.cs}, {C.data + N * C.cs, M, tail, C.rs, C.cs}, accumulate,
-                     Epilogue<T>{end.bias ? end.bias + N : nullptr, end.relu, end.activate, end.kind, end.alpha},
-                     panels, a_rows, packed.tails);
+  const bool far = whole && N >= 4 * kNR<T>;  // a tile's part of C is not in L1
+  const auto last_columns = [&](idx k0, idx kc, idx i0, idx i1, const T* columns, bool resume, bool finish) {
+    multiply_tail<T>({A.data + i0 * A.rs + k0 * A.cs, i1 - i0, kc, A.rs, A.cs}, columns,
+                     {C.row(i0) + N * C.cs, i1 - i0, tail, C.rs, C.cs}, resume, finish,
+                     end.bias ? end.bias + N : nullptr, end, a_rows);
+  };
+  // The last columns are sums of their own, of depths of kKC: first where other columns are cut otherwise.
+  const bool tail_first = tail && blocks.depth != kKC<T>;
+  const T* packed_tail = packed.tails;
+  for (idx p = 0, count = depths_of<T>(K); tail_first && p < count; ++p) {
+    const idx k0 = K * p / count, kc = K * (p + 1) / count - k0;
+    if (!packed.panels) pack_tail<T>({B.data + k0 * B.rs + N * B.cs, kc, tail, B.rs, B.cs}, panels);
+    last_columns(k0, kc, 0, M, packed.panels ? packed_tail : panels, accumulate || p > 0, p == count - 1);
+    packed_tail += packed.panels ? tail_elements<T>(kc, tail) : 0;
+  }
   for (idx j0 = 0, j1; j0 < N || (j0 == 0 && tail); j0 = j1) {
     j1 = min_of(j0 + blocks.columns, N);
     for (idx p = 0; p < depths; ++p) {
       const idx k0 = K * p / depths, kc = K * (p + 1) / depths - k0;
       const bool finish = p == depths - 1;
-      if (whole && !packed.panels)
-        pack_panels<T>({B.data + k0 * B.rs + j0 * B.cs, kc, j1 - j0, B.rs, B.cs}, panels);
+      if (whole && !packed.panels) pack_panels<T>({B.data + k0 * B.rs + j0 * B.cs, kc, j1 - j0, B.rs, B.cs}, panels);
+      const bool with_tail = tail && !tail_first && j1 == N;
+      T* const own_tail = panels + (whole ? round_up(j1 - j0, L) * kc : 0);
       for (idx i0 = 0, i1; i0 < M; i0 = i1) {
         i1 = min_of(i0 + blocks.rows, M);
         if (blocks.tiles) pack_tiles<T>({A.data + i0 + k0 * A.cs, i1 - i0, kc, 1, A.cs}, a_rows);
@@ -481,7 +492,7 @@ template <class T> void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx t
           const bool in_place = b.cs == 1 && (kMaskedTiles || last == L);
           const bool pack = !packed.panels && blocks.copy == Copy::first && in_place,
                      copied = !packed.panels && (whole || !in_place),
-                     streams = !packed.panels && blocks.copy == Copy::none && in_place;
+                     streams = blocks.depth < kKC<T> && blocks.copy == Copy::none && in_place;
           T* const panel = panels + (whole ? (j - j0) * kc : 0);
           if (copied && !whole) pack_columns<T>(b, panel, vectors * L);
           // The rows of A that the next tile reads; past the last one too, where those of the caller's next batch may
@@ -491,13 +502,19 @@ template <class T> void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx t
                     .rows = 0,
                     .last = last,
                     .a = nullptr,
-                    .b = packed.panels ? packed.panels + j * K + k0 * packed.width(j) : copied ? panel : b.data,
-                    .as = blocks.tiles ? 1 : pack_a ? kc : A.rs,
-                    .ak = blocks.tiles ? kMR : pack_a ? 1 : A.cs,
+                    .b = packed.panels ? packed.panels + j * K + k0 * packed.width(j)
+                         : copied      ? panel
+                                       : b.data,
+                    .as = blocks.tiles ? 1
+                          : pack_a     ? kc
+                                       : A.rs,
+                    .ak = blocks.tiles ? kMR
+                          : pack_a     ? 1
+                                       : A.cs,
                     .bs = packed.panels ? packed.width(j)
                           : copied      ? vectors * L
                                         : b.rs,
-                    .cs = 0,
+                    .cs = C.rs,
                     .c = nullptr,
                     .bias = finish && end.bias ? end.bias + j : nullptr,
                     .floor = finish && end.relu ? T(0) : -T(INFINITY),
@@ -523,10 +540,14 @@ template <class T> void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx t
               t.ahead = b.data + n + v * L, t.ahead_step = b.rs;
             else
               t.ahead = rows_ahead ? A.row(i + kMR) : panel, t.ahead_step = rows_ahead ? kMR : 0;
-            t.c_ahead = i + kMR < i1 ? kMR * C.rs : n - (i - i0) * C.rs;
+            if (far) t.c_ahead = i + kMR < i1 ? kMR * C.rs : n - (i - i0) * C.rs;
             run_tile<T>(pick_tile<T>(all_ahead ? min_of(t.rows, idx(kMR - 1)) : t.rows, vectors, pack && first), t, C,
                         i, j, n, finish, end);
           }
+        }
+        if (with_tail) {
+          if (i0 == 0 && !packed.panels) pack_tail<T>({B.data + k0 * B.rs + N * B.cs, kc, tail, B.rs, B.cs}, own_tail);
+          last_columns(k0, kc, i0, i1, packed.panels ? packed_tail : own_tail, accumulate || p > 0, finish);
         }
         if (finish && end.activate && C.cs == 1) {
           const idx columns = (j1 == N ? C.cols : j1) - j0;
@@ -536,6 +557,7 @@ template <class T> void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx t
             for (idx i = i0; i < i1; ++i) end.activate(end.kind, end.alpha, C.row(i) + j0, columns);
         }
       }
+      if (with_tail && packed.panels) packed_tail += tail_elements<T>(kc, tail);
     }
     if (j1 == N) break;
   }
