@@ -227,7 +227,7 @@ def test_offline_error_says_what_where_and_how(alone, monkeypatch, tmp_path):
 
 def test_without_pooch_the_error_names_the_extra(alone, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(FileNotFoundError, match=r"pip install 'fastnn\[data\]'"):
+    with pytest.raises(FileNotFoundError, match=r"pip install 'fastnn-kernels\[data\]'"):
         mnist.load_mnist()
 
 

@@ -48,7 +48,7 @@ def clean(monkeypatch):
     yield
     dropin.unpatch()
     for name in set(sys.modules) - before:
-        if name.split(".")[0] in ("common", "dataset"):
+        if name.split(".")[0] in ("common", "dataset", "my_deep_learning"):
             del sys.modules[name]
 
 

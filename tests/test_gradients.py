@@ -105,7 +105,8 @@ def test_softmax_backward(name):
 
 @pytest.mark.parametrize("options", [{}, {"ignore_index": -1, "label_smoothing": 0.2}], ids=str)
 def test_affine_softmax_cross_entropy(options):
-    x, W, b, t = normal(6, 3), normal(3, 5), normal(5), np.array([0, 4, -1, 2, 2, -3])
+    x, W, b = normal(6, 3), normal(3, 5), normal(5)
+    t = np.array([0, 4, options.get("ignore_index", 1), 2, 2, 3])
     _, dx, dW, db = numpy_backend.affine_softmax_cross_entropy(x, W, b, t, **options)
 
     def loss():
@@ -120,8 +121,9 @@ def test_affine_softmax_cross_entropy(options):
 def test_softmax_cross_entropy_backward(target, weighted, smoothing):
     x = normal(6, 5)
     weight = rng.uniform(0.5, 2, 5) if weighted else None
-    t = rng.random((6, 5)) if target == "soft" else np.array([0, 4, -1, 2, 2, -3])
     ignore_index = -1 if target == "ignore" else None
+    labels = np.array([0, 4, 1 if ignore_index is None else ignore_index, 2, 2, 3])
+    t = rng.random((6, 5)) if target == "soft" else labels
 
     def loss():
         return numpy_backend.softmax_cross_entropy_forward(x, t, weight, ignore_index, smoothing)[0]

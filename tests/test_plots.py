@@ -71,5 +71,5 @@ def test_bad_input(rng):
 
 def test_a_missing_matplotlib_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'fastnn\[plot\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'fastnn-kernels\[plot\]'"):
         plots.visualize_filter(np.ones((2, 1, 5, 5)))

@@ -94,7 +94,7 @@ def test_other_contents_and_suffixes(tmp_path):
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'fastnn\[io\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'fastnn-kernels\[io\]'"):
         save_weights(tmp_path / "a.safetensors", {"W": np.ones(2)})
     assert not list(tmp_path.iterdir())
 
