@@ -19,10 +19,10 @@ python bench/peers/run.py --report results               # the tables
 python bench/peers/run.py --before OLD/bin/python        # is a row slower than the fastnn of the environment OLD?
 ```
 
-The last line times the fastnn of this environment and that of another one, block by block in turn, on every workload. A row
-falls if the 95 % interval of its ratio (time before / time now) lies wholly below 0.97, and again in a second run of just
-these rows with new processes; the status is then 1. It prints the ratio of every row, the lowest first. The other environment
-needs NumPy and any fastnn; what that one cannot do is named and not compared.
+The last line times the fastnn of this environment and that of another one, block by block in turn, on every workload.
+A row falls if the 95 % interval of its ratio (time before / time now) lies wholly below 0.97, and again in a second run
+of just these rows with new processes; the status is then 1. It prints the ratio of every row, the lowest first. The
+other environment needs NumPy and any fastnn; what that one cannot do is named and not compared.
 """
 
 

@@ -11,9 +11,9 @@ first result must agree with NumPy's in float64, or it is reported and not timed
 A B C, for some rounds; reported are the median over all blocks, the interquartile range, and ratios. The fastnn that is
 timed is the one installed for this interpreter, never this checkout's source folder.
 
-`--before` adds the peer `before`: the fastnn of another environment, whose interpreter runs the same workloads. Each row
-then says how many times as fast fastnn is now, with a 95 % interval of the ratios of paired blocks. Rows whose interval
-lies wholly below 0.97 are measured again, with new processes; the status is 1 if one lies there twice.
+`--before` adds the peer `before`: the fastnn of another environment, whose interpreter runs the same workloads. Each
+row then says how many times as fast fastnn is now, with a 95 % interval of the ratios of paired blocks. Rows whose
+interval lies wholly below 0.97 are measured again, with new processes; the status is 1 if one lies there twice.
 """
 
 import argparse
