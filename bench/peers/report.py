@@ -109,7 +109,7 @@ def table(result) -> str:
     names = [name for name in result["machine"]["peers"] if any("median" in row["peers"].get(name, {}) for row in rows)]
     extra = sorted({key for row in rows for entry in row["peers"].values() for key in entry} - _TIMING)
     head = ["case", *names]
-    compared = OURS in names and len(names) > 1
+    compared = OURS in names and not set(names) <= set(NOT_PEERS)
     if compared:
         head += ["best peer", "NumPy"] if BASE in names else ["best peer"]
     limited = ["FMA"] if any(row.get("flops") for row in rows) else []
