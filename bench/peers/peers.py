@@ -177,7 +177,7 @@ class ScikitLearn(Peer):
 
 class Fastnn(Peer):
     name = language = module = "fastnn"
-    distributions = ("fastnn",)
+    distributions = ("fastnn-kernels",)
 
     def __init__(self, threads):
         super().__init__(threads)
@@ -186,9 +186,16 @@ class Fastnn(Peer):
         self.lib.set_num_threads(threads)
 
 
+class Before(Fastnn):
+    """fastnn as it was, in another environment."""
+
+    name = "before"
+    distributions = "fastnn-kernels", "fastnn"  # the name it had earlier
+
+
 PEERS = {
     peer.name: peer
     for peer in (
-        NumPy, Books, Numba, Torch, TorchChannelsLast, TorchCompile, Jax, OnnxRuntime, ScikitLearn, Fastnn,
+        NumPy, Books, Numba, Torch, TorchChannelsLast, TorchCompile, Jax, OnnxRuntime, ScikitLearn, Before, Fastnn,
     )
 }  # fmt: skip

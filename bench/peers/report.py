@@ -3,8 +3,9 @@
 import math
 
 UNITS = (1e-6, 1e9, "ns"), (1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (math.inf, 1.0, "s")
-OURS, BASE = "fastnn", "numpy"
-NOT_PEERS = OURS, "books"  # the books' way is shown beside, but is not a library to be compared with
+OURS, BASE, BEFORE = "fastnn", "numpy", "before"
+NOT_PEERS = OURS, BEFORE, "books"  # the books' way is shown beside, but is not a library to be compared with
+LEAST = 0.97  # of the speed before; a row whose interval lies wholly below it, twice, has fallen
 
 
 HEADING = """# Benchmarks: fastnn beside other libraries
@@ -15,7 +16,13 @@ Every table is as the tool wrote it, rows where another library is faster includ
 pip install '.[bench-peers]'
 python bench/peers/run.py --out results                  # FASTNN_DATA=folder with MNIST, for the workload `training`
 python bench/peers/run.py --report results               # the tables
+python bench/peers/run.py --before OLD/bin/python        # is a row slower than the fastnn of the environment OLD?
 ```
+
+The last line times the fastnn of this environment and that of another one, block by block in turn, on every workload.
+A row falls if the 95 % interval of its ratio (time before / time now) lies wholly below 0.97, and again in a second run
+of just these rows with new processes; the status is then 1. It prints the ratio of every row, the lowest first. The
+other environment needs NumPy and any fastnn; what that one cannot do is named and not compared.
 """
 
 
@@ -31,6 +38,8 @@ def page(results) -> str:
             parts.append(described)
             seen = described
         parts.append(table(result))
+    if any(BEFORE in row["peers"] for result in results for row in result["rows"]):
+        parts.append(_beside_before(results))
     parts.append(
         "Sizes are those of the installed files. Times are medians, with the interquartile range as a share of the "
         "median. *best peer* and *NumPy* say how many times as fast as these fastnn is. *FMA* and *memory* are the "
@@ -39,6 +48,41 @@ def page(results) -> str:
         "is *wrong* or failed was not timed."
     )
     return "\n\n".join(parts)
+
+
+def is_low(pair) -> bool:
+    """Whether the interval of a ratio before / now lies wholly below LEAST; `pair` is None where there is none."""
+    return pair is not None and pair["high"] < LEAST
+
+
+def has_fallen(row) -> bool:
+    """Whether a row is slower than before, in both runs, or fails now."""
+    failed = "median" in row["peers"].get(BEFORE, {}) and "failed" in row["peers"].get(OURS, {})
+    return failed or (is_low(row.get(BEFORE)) and is_low(row.get("again")))
+
+
+def _beside_before(results):
+    """All rows by their ratio before / now, the lowest first."""
+    lines, fallen = [], 0
+    for result in results:
+        name = f"{result['workload']}, {result['dtype']}, {result['machine']['threads']}"
+        for row in result["rows"]:
+            ratio = row.get(BEFORE, {"ratio": 0.0})["ratio"]
+            if BEFORE in row or has_fallen(row):
+                cells = [_cell(row["peers"][peer]) for peer in (BEFORE, OURS)]
+                pairs = [_pair(row.get(key)) for key in (BEFORE, "again")]
+                lines.append((ratio, [name, row["case"] or "-", *cells, *pairs, "fell" if has_fallen(row) else ""]))
+                fallen += has_fallen(row)
+    lines.sort(key=lambda line: line[0])
+    head = ["workload, dtype, threads", "case", "before", "now", "before / now", "again", ""]
+    shown = [head, ["---", "---", *["---:"] * 4, "---"], *(line for _, line in lines)]
+    ratios = [ratio for ratio, _ in lines if ratio]
+    title = f"### Beside before\n\n{len(lines)} rows, geometric mean {_mean(ratios) or '-'}, {fallen} fell.\n\n"
+    return title + "\n".join("| " + " | ".join(line) + " |" for line in shown)
+
+
+def _pair(pair):
+    return f"{pair['ratio']:.2f}x ({pair['low']:.2f} to {pair['high']:.2f})" if pair else ""
 
 
 def _machine(info):
@@ -65,7 +109,7 @@ def table(result) -> str:
     names = [name for name in result["machine"]["peers"] if any("median" in row["peers"].get(name, {}) for row in rows)]
     extra = sorted({key for row in rows for entry in row["peers"].values() for key in entry} - _TIMING)
     head = ["case", *names]
-    compared = OURS in names and len(names) > 1
+    compared = OURS in names and not set(names) <= set(NOT_PEERS)
     if compared:
         head += ["best peer", "NumPy"] if BASE in names else ["best peer"]
     limited = ["FMA"] if any(row.get("flops") for row in rows) else []
