@@ -25,6 +25,7 @@ import cases
 import numpy as np
 
 from fastnn import ops
+from fastnn.backends import numpy_backend
 
 SIZES = 0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 130
 MOST = 60_000  # elements of all arguments
@@ -47,6 +48,8 @@ class Call:
                 self.what[name] = int(rng.choice(SIZES))
             elif name == "shape" and rng.random() < 0.5:
                 self.what[name] = tuple(int(n) for n in rng.choice(SIZES, rng.integers(4)))
+        if self.op.startswith("conv_transpose2d") and self.kind != "plain" and self.what.get("kernel") == (3, 3):
+            self.what["stride"] = 1, 2  # or Winograd's algorithm may be taken: see _without_winograd
         try:
             with np.errstate(all="ignore"):
                 self.args = cases.build(self.op, self.dtype, **self.what)
@@ -56,6 +59,10 @@ class Call:
             self.args = None
         if self.args is not None and self.kind != "plain":
             self._overwrite(rng)
+            with np.errstate(all="ignore"):
+                self.args |= _saved(self.op, self.args)
+        if self.args is not None and self.op.startswith("conv2d"):
+            self._without_winograd()
 
     def _overwrite(self, rng):
         info = np.finfo(self.dtype)
@@ -69,10 +76,31 @@ class Call:
                 *(10.0 ** np.arange(-9, 10)),
             ],
         }[self.kind]
-        for a in _arrays(self.args):
-            if a.dtype.kind == "f" and a.size and a.flags.writeable and rng.random() < 0.5:
-                for _ in range(rng.integers(1, 4)):
-                    a[tuple(int(rng.integers(n)) for n in a.shape)] = rng.choice(values)
+        for name, value in self.args.items():
+            most = self._most(name)
+            for a in _arrays({name: value}):
+                if a.dtype.kind == "f" and a.size and a.flags.writeable and rng.random() < 0.5:
+                    for _ in range(rng.integers(1, 4)):
+                        drawn = rng.choice(values)
+                        a[tuple(int(rng.integers(n)) for n in a.shape)] = np.clip(drawn, -most, most)
+
+    def _most(self, name):
+        """The largest number to overwrite elements of an argument with (NaN stays NaN)."""
+        info = np.finfo(self.dtype)
+        # Infinite weights and targets belong to no loss: q * (z - log(sum)) is infinite, the difference of q * z and
+        # q * log(sum) is NaN. The largest numbers overflow in one order and not in the other.
+        if "cross_entropy" in self.op and name in ("t", "weight"):
+            return 1e9
+        # Gradients beside the largest number: whether dout * (x - mean) * rstd overflows depends on the order.
+        if "norm_backward" in self.op and name == "dout":
+            return np.inf if self.kind == "special" else info.max * 2.0**-20
+        return np.inf
+
+    def _without_winograd(self):
+        """Winograd's algorithm spreads a NaN or an infinity over a tile, as its documentation says, and errs by a part
+        of the largest number of a tile: with such numbers it is the direct algorithm that is compared."""
+        if self.kind != "plain" or not all(np.isfinite(a).all() for a in _floats(self.args)):
+            self.args["algorithm"] = "direct"
 
     def __str__(self):
         return f"{self.op} {self.what} {np.dtype(self.dtype).name} {self.kind} (--seed {self.seed})"
@@ -130,6 +158,45 @@ class Call:
             if (error > limit).any():
                 at = np.argmax(error - limit)
                 yield f"{name}: {y[finite][at]:.9g}, the reference {x[finite][at]:.9g}"
+
+
+def _saved(op, args):
+    """What a backward operation takes from its forward one, made from the overwritten inputs.
+
+    A random number among these would be a state that no forward operation leaves: a softmax of infinity, a variance of
+    NaN of finite columns, a finite state after an infinite one with an open gate. Which terms of a gradient such a
+    number reaches is then nobody's rule.
+    """
+    given = args.get
+
+    def norm(*options):
+        forward = getattr(numpy_backend, op.replace("backward", "forward"))
+        names = [name for name in ("mean", "var", "rstd") if name in args]
+        x, gamma = args["x"], args["gamma"]
+        return dict(zip(names, forward(x, gamma, np.zeros_like(gamma), *options)[1:], strict=True))
+
+    def recurrent(names, *state, **options):
+        forward = getattr(numpy_backend, op.replace("backward", "forward"))
+        options |= {name: args[name] for name in ("lengths", "reverse", "time_major")}
+        results = forward(args["x"], args["Wx"], args["Wh"], None, args["h0"], *state, **options)
+        return dict(zip(names, results if isinstance(results, tuple) else (results,), strict=True))
+
+    def inputs_as(forward):  # y (a probability or its logarithm) as the input of the operation that makes it
+        return {"y": forward(args["y"])}
+
+    makers = {
+        "rnn_backward": lambda: recurrent(["hs"], activation=given("activation")),
+        "lstm_backward": lambda: recurrent(["hs", "cs", "gates"], given("c0"), peephole=given("peephole")),
+        "gru_backward": lambda: recurrent(["hs", "gates"], linear_before_reset=given("linear_before_reset")),
+        "batch_norm_backward": lambda: norm(given("epsilon")),
+        "layer_norm_backward": norm,
+        "group_norm_backward": lambda: norm(given("groups")),
+        "softmax_backward": lambda: inputs_as(numpy_backend.softmax_forward),
+        "log_softmax_backward": lambda: inputs_as(numpy_backend.log_softmax_forward),
+        "softmax_cross_entropy_backward": lambda: inputs_as(numpy_backend.softmax_forward),
+        "sigmoid_cross_entropy_backward": lambda: inputs_as(lambda y: numpy_backend.activation_forward(y, "sigmoid")),
+    }
+    return makers[op]() if op in makers else {}
 
 
 def _arrays(args):

@@ -150,3 +150,15 @@ def test_patches_copy_and_add(dtype, target, table):
     col = ops.im2col(x, 3, 2, 1)
     assert np.isinf(col).sum() + (col == 0).sum() == col.size
     assert np.isinf(ops.col2im(col, x.shape, 3, 2, 1)).all()
+
+
+@targets
+@dtypes
+def test_an_infinite_cell_without_a_peephole(dtype, target, table):
+    """dc0 is dcT * f: a peephole that is not there adds nothing, not 0 times the infinite gradient of its gate."""
+    x, zeros = np.zeros((1, 1, 2), dtype), np.zeros((1, 3), dtype)
+    Wx, Wh, c0 = np.zeros((2, 12), dtype), np.zeros((3, 12), dtype), np.full((1, 3), -np.inf, dtype)
+    hs, cs, gates = ops.lstm_forward(x, Wx, Wh, None, zeros, c0)
+    assert (cs == -np.inf).all() and (hs == dtype(-0.5)).all()
+    dc0 = ops.lstm_backward(zeros[None], zeros + 1, x, Wx, Wh, zeros, c0, hs, cs, gates)[5]
+    np.testing.assert_array_equal(dc0, zeros + dtype(0.5))

@@ -206,3 +206,22 @@ def test_functions_of_an_empty_batch(backend):
     x = np.zeros((0, 3), np.float32)
     for function in functions.softmax, functions.sigmoid, functions.relu:
         assert function(x).shape == (0, 3)
+
+
+@pytest.mark.parametrize("target", cases.TARGETS)
+@pytest.mark.parametrize("dtype", cases.DTYPES, ids=lambda d: d.__name__)
+def test_gradients_of_norms_of_nothing_without_epsilon(target, dtype):
+    """1 / sqrt(var) of no numbers is infinite: dgamma is a sum of nothing, 0, not 0 times that."""
+    if cases.why_not(target):
+        pytest.skip(cases.why_not(target))
+    gamma, beta = np.ones(4, dtype), np.zeros(4, dtype)
+    with cases.target(target):
+        for shape in ((0, 4), (0, 4, 3), (2, 4, 0)):
+            x = np.zeros(shape, dtype)
+            _, mean, var = ops.batch_norm_forward(x, gamma, beta, 0.0)
+            for gradient in ops.batch_norm_backward(x, x, gamma, mean, var, 0.0):
+                assert not gradient.any()
+            if x.ndim == 3:
+                _, mean, rstd = ops.group_norm_forward(x, gamma, beta, 2, 0.0)
+                for gradient in ops.group_norm_backward(x, x, gamma, 2, mean, rstd):
+                    assert not gradient.any()

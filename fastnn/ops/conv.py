@@ -79,7 +79,8 @@ def conv_transpose2d_forward(
     """Transposed convolution: x (N, C, H, W), W (C, FN / groups, kh, kw), b (FN,) or None -> (N, FN, OH, OW).
 
     OH = (H - 1) * stride - 2 * padding + dilation * (kh - 1) + output_padding + 1, and OW alike. It is the gradient of
-    conv2d with the filters W with respect to the input. Raises as conv2d_forward. PyTorch and ONNX ConvTranspose.
+    conv2d with the filters W with respect to the input, in float32 by Winograd's algorithm where conv2d_backward takes
+    it, which spreads NaN and infinity: see conv2d_forward. Raises as that does. PyTorch and ONNX ConvTranspose.
     """
     args = x, W, b, stride, padding, output_padding, dilation, groups, out
     result = backends.active.conv_transpose2d_forward(*args)

@@ -80,6 +80,11 @@ template <class T> void combine_moments(const T* partial, idx blocks, idx D, idx
   }
 }
 
+// dgamma and dbeta of no numbers: 0, not 0 times 1 / sqrt(var + epsilon), which may be infinite.
+template <class T> void no_gradients(idx D, T* dgamma, T* dbeta) {
+  for_vectors<T>(0, D, [=](auto at) { at.put(dgamma, Simd<T>{}), at.put(dbeta, Simd<T>{}); });
+}
+
 // What a backward pass multiplies with: dx = (dout - b) k + (x - mean) a.
 template <class T> struct Factors {
   Simd<T> k, a, b;
@@ -256,7 +261,8 @@ template <class T> void batch_norm_forward(Mat<const T> x, const T* gamma, const
 template <class T> void batch_norm_backward(Mat<const T> dout, Mat<const T> x, const T* gamma, const T* mean,
                                             const T* var, T epsilon, Mat<T> dx, T* dgamma, T* dbeta, T* partial) {
   const idx N = x.rows, D = x.cols, blocks = row_blocks(N);
-  const T per_row = T(1) / T(N > 0 ? N : 1);
+  if (N == 0) return no_gradients(D, dgamma, dbeta);
+  const T per_row = T(1) / T(N);
   const auto gradient = [=]<class C>(idx j, C columns, idx begin, idx end) {
     constexpr int NV = C::kVectors;
     Simd<T> m[NV], k[NV], a[NV], b[NV];
@@ -420,7 +426,8 @@ template <class T> void channel_norm_backward(const T* dout, Channels<const T> x
                                               const T* var, T epsilon, T* dx, T* dgamma, T* dbeta, T* partial) {
   const ChannelTiles<T> tiles(x.N, x.C, x.S);
   const idx work = 6 * x.N * x.C * x.S * idx(sizeof(T));
-  const T per_element = T(1) / T(x.N * x.S > 0 ? x.N * x.S : 1);
+  if (x.N * x.S == 0) return no_gradients(x.C, dgamma, dbeta);
+  const T per_element = T(1) / T(x.N * x.S);
   for_tiles(tiles, work, [=](const auto& tile) {
     T *const products = partial + tile.block * 2 * x.C, *const sums = products + x.C;
     sum_channels<T>(
@@ -517,7 +524,8 @@ inline idx group_norm_partials(const GroupShape& s) { return 2 * s.G * s.K * gro
 template <class T> inline void group_gradient(const T* dout, const T* x, const GroupShape& s, const T* gamma, T mean,
                                               T rstd, T* dx, T* dgamma, T* dbeta) {
   const idx length = s.K * s.S;
-  const T per_element = T(1) / T(length > 0 ? length : 1);
+  if (length == 0) return;  // no products: not 0 times an infinite rstd
+  const T per_element = T(1) / T(length);
   T sum = 0, product = 0;  // of g and of g (x - mean)
   if (s.S == 1) {
     Simd<T> total{}, products{};

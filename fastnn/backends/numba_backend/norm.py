@@ -119,7 +119,8 @@ def _row_products(dout, x, mean, inverse, to):
     """to (R, 2): sums of dout and of dout * (x - mean) * inverse."""
     for i in range(x.shape[0]):
         to[i, 0] = _total(dout[i])
-        to[i, 1] = _total_of_products(dout[i], x[i], mean[i]) * np.float64(inverse[i])
+        # of no numbers 0, not 0 times an infinite inverse
+        to[i, 1] = _total_of_products(dout[i], x[i], mean[i]) * np.float64(inverse[i]) if x.shape[1] else 0.0
 
 
 @_kernel

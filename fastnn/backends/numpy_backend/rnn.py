@@ -69,7 +69,7 @@ def _input_product(x, Wx, b):
 
 
 def _seeing(a, weights, c):
-    """a, with a peephole plus its product with c."""
+    """a, with a peephole plus its product with c (without one not 0 times a c that may be infinite)."""
     return a if weights is None else a + weights * c
 
 
@@ -176,16 +176,16 @@ def lstm_backward(
     T, N, H = hs.shape
     before = _before(hs, _state(h0, (N, H), hs.dtype), taken, lengths, reverse)
     c_before = _before(cs, _state(c0, (N, H), hs.dtype), taken, lengths, reverse)
-    pf, pi, po = np.zeros((3, H), hs.dtype) if peephole is None else peephole.reshape(3, H)
+    pf, pi, po = (None, None, None) if peephole is None else peephole.reshape(3, H)
     dh, dc, da = np.zeros((N, H), hs.dtype), _state(dcT, (N, H), hs.dtype), np.empty_like(gates)
     for t in _order(T, not reverse):
         f, g, i, o = np.split(gates[t], 4, axis=1)
         tanh_c, dh_t = np.tanh(cs[t]), dhs[t] + dh
         dao = dh_t * tanh_c * o * (1 - o)
-        dc_t = dc + dh_t * o * (1 - tanh_c * tanh_c) + po * dao
+        dc_t = _seeing(dc + dh_t * o * (1 - tanh_c * tanh_c), po, dao)
         daf, dag, dai = _times(dc_t * (f * (1 - f)), c_before[t]), dc_t * i * (1 - g * g), dc_t * g * i * (1 - i)
         da[t] = np.where(taken[t], np.concatenate([daf, dag, dai, dao], axis=1), 0)
-        dc = np.where(taken[t], dc_t * f + pf * daf + pi * dai, dc)
+        dc = np.where(taken[t], _seeing(_seeing(dc_t * f, pf, daf), pi, dai), dc)
         dh = np.where(taken[t], da[t] @ Wh.T, dh)
     gx, gWx, gb = _product_gradients(da, _saturating(x), Wx, taken)
     gWh = _weight_gradient(_saturating(before), da)
