@@ -3,8 +3,8 @@ functions, layers and optimizers on 1 to a million elements.
 
 taskset -c 1 python bench/sweep.py [NAME ...]       # ratios of times, forward and backward; * below 0.98
 
-Runs of both take turns, and the quickest of each are compared, because another process can only slow a run. A ratio
-below 0.98 is measured again and the better one counts; the last table has what stayed below it, the slowest first.
+Runs of both take turns, and the quickest of each are compared, because another process can only slow a run. What is
+below 0.98 is measured again at the end, for longer; the last table has what stays below, the slowest first.
 """
 
 import contextlib
@@ -228,7 +228,7 @@ def sized(n):
     return found
 
 
-def ratio(f, g):
+def ratio(f, g, repeats=REPEATS):
     """How many times as fast g is: the quickest runs of some ms, f and g in turn."""
 
     def seconds(call, count):
@@ -241,45 +241,58 @@ def ratio(f, g):
     for call in (f, g):
         call()
         counts.append(max(1, int(SECONDS / (seconds(call, 1) + 1e-7))))
-    best, repeats, spent = [math.inf, math.inf], 0, 0.0
-    while repeats < REPEATS and (spent < 20 * SECONDS or repeats < 3):
+    best, done, spent = [math.inf, math.inf], 0, 0.0
+    while done < repeats and (spent < 4 * repeats * SECONDS or done < 3):
         for i, (call, count) in enumerate(zip((f, g), counts, strict=True)):
             took = seconds(call, count)
             best[i] = min(best[i], took / count)
             spent += took
-        repeats += 1
+        done += 1
     return best[0] / best[1]
 
 
-def sweep(title, numbers, of, wanted, originals, ours):
+def pairs(of, n, chosen, originals, ours):
+    """(row, call of plain NumPy, call of ours) of every chosen row for n; a row's backward has an apostrophe."""
+    for name, (book, make) in of(n).items():
+        if chosen(name):
+            for what, f, g in zip(("", "'"), make(originals[book]), make(ours[book]), strict=True):
+                if f is not None:
+                    yield name + what, f, g
+
+
+def sweep(title, numbers, of, chosen, *classes):
     """Prints a table with a column for each number; -> [(ratio, row, number)] of what is slower than NumPy."""
     table: dict[str, dict[int, float]] = {}
     for n in numbers:
-        for name, (book, make) in of(n).items():
-            if wanted and not any(part in name for part in wanted):
-                continue
-            for what, f, g in zip(("", "'"), make(originals[book]), make(ours[book]), strict=True):
-                if f is not None:
-                    found = ratio(f, g)
-                    table.setdefault(name + what, {})[n] = found if found >= LEAST else max(found, ratio(f, g))
+        for row, f, g in pairs(of, n, chosen, *classes):
+            table.setdefault(row, {})[n] = ratio(f, g)
     print(title, *numbers, "; ' backward")
-    for name, ratios in table.items():
+    for row, ratios in table.items():
         cells = [f"{ratios[n]:.2f}{'*' if ratios[n] < LEAST else ''}" if n in ratios else "" for n in numbers]
-        print(f"{name:28}", " ".join(f"{cell:>7}" for cell in cells))
-    return [(found, name, n) for name, ratios in table.items() for n, found in ratios.items() if found < LEAST]
+        print(f"{row:28}", " ".join(f"{cell:>7}" for cell in cells))
+    slower = []
+    for n in numbers:
+        low = {row for row, ratios in table.items() if ratios.get(n, LEAST) < LEAST}
+        for row, f, g in pairs(of, n, lambda name, low=low: low & {name, name + "'"}, *classes):
+            if row in low and (again := ratio(f, g, 8 * REPEATS)) < LEAST:
+                slower.append((again, row, n))
+    return slower
 
 
 def main():
     environment.enter(threads=1)
-    wanted = sys.argv[1:]
-    originals = {book: layers(book) for book in ("book1", "book2")}
+    classes = [{book: layers(book) for book in ("book1", "book2")}]
     fastnn.patch()
-    ours = {book: layers(book) for book in ("book1", "book2")}
-    slower = sweep("ratio NumPy / fastnn at batches", BATCHES, cases, wanted, originals, ours)
-    slower += sweep("ratio NumPy / fastnn at elements", SIZES, sized, wanted, originals, ours)
+    classes.append({book: layers(book) for book in ("book1", "book2")})
+
+    def chosen(name):
+        return not sys.argv[1:] or any(part in name for part in sys.argv[1:])
+
+    slower = sweep("ratio NumPy / fastnn at batches", BATCHES, cases, chosen, *classes)
+    slower += sweep("ratio NumPy / fastnn at elements", SIZES, sized, chosen, *classes)
     print(f"{len(slower)} below {LEAST}")
-    for found, name, n in sorted(slower):
-        print(f"{found:.2f} {name} {n}")
+    for found, row, n in sorted(slower):
+        print(f"{found:.2f} {row} {n}")
 
 
 if __name__ == "__main__":
