@@ -79,8 +79,10 @@ template <class T> struct Tile {
   idx ahead_step;
   idx c_ahead;  // from c to the tile of C that comes next, which is brought to L1
 };
-template <class T, int MR, int NV, bool kFewer, bool kPack> void tile(const Tile<T>& t) {
+enum class Ahead { some, pack, panel };  // of B: a vector a row, none as it is copied, or all of the next panel
+template <class T, int MR, int NV, bool kFewer, Ahead kAhead> void tile(const Tile<T>& t) {
   constexpr idx L = lanes<T>;
+  constexpr bool kPack = kAhead == Ahead::pack;
   const T *b = t.b, *ahead = t.ahead;
   T* panel = t.panel;
   const idx end = t.K * t.ak, ak = t.ak, bs = t.bs, cs = t.cs, last = t.last, ahead_step = t.ahead_step;
@@ -108,9 +110,8 @@ template <class T, int MR, int NV, bool kFewer, bool kPack> void tile(const Tile
     if constexpr (kPack) {
       panel += NV * L;
     } else {
-      // Tiles of fewer rows wait for B, and call for all of the next panel.
 #pragma GCC unroll 4
-      for (int v = 0; v < (kFewer ? NV : 1); ++v) __builtin_prefetch(ahead + v * L, 0, 2);
+      for (int v = 0; v < (kAhead == Ahead::panel ? NV : 1); ++v) __builtin_prefetch(ahead + v * L, 0, 2);
       ahead += ahead_step;
     }
 #pragma GCC unroll 8
@@ -139,13 +140,16 @@ template <class T, int MR, int NV, bool kFewer, bool kPack> void tile(const Tile
   }
 }
 template <class T> using TileFunction = void (*)(const Tile<T>&);
-constexpr int kLowMR = 4;  // the other height of tiles
-template <class T, int NV = kNV> TileFunction<T> pick_tile(idx rows, idx vectors, bool pack) {
+constexpr int kLowMR = 4;  // another height of tiles, beside 2
+template <class T, int NV = kNV> TileFunction<T> pick_tile(idx rows, idx vectors, Ahead ahead) {
   if constexpr (NV > 1)
-    if (vectors < NV) return pick_tile<T, NV - 1>(rows, vectors, pack);
-  if (rows <= kLowMR) return tile<T, kLowMR, NV, true, false>;
-  if (rows < kMR) return tile<T, kMR, NV, true, false>;
-  return pack ? tile<T, kMR, NV, false, true> : tile<T, kMR, NV, false, false>;
+    if (vectors < NV) return pick_tile<T, NV - 1>(rows, vectors, ahead);
+  if (ahead == Ahead::panel)
+    return rows <= kLowMR ? tile<T, kLowMR, NV, true, Ahead::panel> : tile<T, kMR, NV, true, Ahead::panel>;
+  if (rows == 2) return tile<T, 2, NV, false, Ahead::some>;
+  if (rows <= kLowMR) return tile<T, kLowMR, NV, true, Ahead::some>;
+  if (rows < kMR) return tile<T, kMR, NV, true, Ahead::some>;
+  return ahead == Ahead::pack ? tile<T, kMR, NV, false, Ahead::pack> : tile<T, kMR, NV, false, Ahead::some>;
 }
 
 template <class T, int kCols, int kFirst, int kCount> inline Simd<T> add_pairwise(const Simd<T> (*acc)[kCols], int j) {
@@ -541,8 +545,8 @@ template <class T> void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx t
             else
               t.ahead = rows_ahead ? A.row(i + kMR) : panel, t.ahead_step = rows_ahead ? kMR : 0;
             if (far) t.c_ahead = i + kMR < i1 ? kMR * C.rs : n - (i - i0) * C.rs;
-            run_tile<T>(pick_tile<T>(all_ahead ? min_of(t.rows, idx(kMR - 1)) : t.rows, vectors, pack && first), t, C,
-                        i, j, n, finish, end);
+            const Ahead how = all_ahead ? Ahead::panel : pack && first ? Ahead::pack : Ahead::some;
+            run_tile<T>(pick_tile<T>(t.rows, vectors, how), t, C, i, j, n, finish, end);
           }
         }
         if (with_tail) {
