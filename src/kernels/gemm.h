@@ -358,7 +358,7 @@ template <class T> constexpr bool from_memory(idx M, idx N, idx K) {
 template <class T> Blocks blocks_of(Mat<const T> A, Mat<const T> B, Mat<T> C, bool packed) {
   constexpr idx size = sizeof(T);
   const idx M = C.rows, N = C.cols, K = A.cols, line = B.rs * size;
-  if (many_rows<T>(M, K)) {
+  if (many_rows<T>(M, K) && (K >= kWholeRows / 4 || N >= 4 * kNR<T>)) {
     // Columns of A lie far apart: each tile would read a line of the cache for kMR elements (dW 1024x4096x4096,
     // float32, as A @ B: 3.4 times as long without the copy).
     const bool tiles = A.cs != 1 && A.rs == 1 && M * size >= 2048 && N >= 4 * kNR<T>;
@@ -527,14 +527,21 @@ template <class T> void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx t
                     .ahead = panel,
                     .ahead_step = 0,
                     .c_ahead = 0};
+          const bool same = !pack && !streams && !rows_ahead;  // tiles that differ only in their place
+          const TileFunction<T> full = pick_tile<T>(kMR, vectors, Ahead::some);
           for (idx i = i0; i < i1; i += t.rows) {
-            const bool first = i == i0;
             t.rows = min_of(i1 - i, idx(kMR));
             t.a = blocks.tiles ? a_rows + (i - i0) * kc : A.data + i * A.rs + k0 * A.cs;
             if (pack_a) {
               pack_rows<T>({t.a, t.rows, kc, A.rs, A.cs}, a_rows);
               t.a = a_rows;
             }
+            if (far) t.c_ahead = i + kMR < i1 ? kMR * C.rs : n - (i - i0) * C.rs;
+            if (same && t.rows == kMR) {
+              run_tile<T>(full, t, C, i, j, n, finish, end);
+              continue;
+            }
+            const bool first = i == i0;
             if (pack && !first) t.b = panel, t.bs = vectors * L;
             const idx v = (i - i0) / kMR - 1;  // each of the next tiles calls for one vector of the next panel
             const bool all_ahead = streams && first && j + n < j1;
@@ -544,7 +551,6 @@ template <class T> void multiply(Mat<const T> A, Mat<const T> B, Mat<T> C, idx t
               t.ahead = b.data + n + v * L, t.ahead_step = b.rs;
             else
               t.ahead = rows_ahead ? A.row(i + kMR) : panel, t.ahead_step = rows_ahead ? kMR : 0;
-            if (far) t.c_ahead = i + kMR < i1 ? kMR * C.rs : n - (i - i0) * C.rs;
             const Ahead how = all_ahead ? Ahead::panel : pack && first ? Ahead::pack : Ahead::some;
             run_tile<T>(pick_tile<T>(t.rows, vectors, how), t, C, i, j, n, finish, end);
           }
@@ -746,6 +752,7 @@ template <class T> void long_row(idx K, const T* a, idx as, const T* b, idx bs, 
 // so 114).
 template <class T> void wide_row_transposed(const T* a, idx as, Mat<const T> B, T* y, bool resume) {
   constexpr idx L = lanes<T>, kGroups = 2, kDepth = 4 * L;
+  const bool far = B.rows * B.cols * idx(sizeof(T)) >= 1 << 20;  // not in L2
   T block[kGroups * L][kDepth];
   for (idx j = 0; j < B.cols; j += kGroups * L) {
     const idx n = min_of(B.cols - j, kGroups * L), groups = (n + L - 1) / L;
@@ -767,10 +774,10 @@ template <class T> void wide_row_transposed(const T* a, idx as, Mat<const T> B, 
         for (idx g = 0; g < groups; ++g) {
           Simd<T> v[L];
 #pragma GCC unroll 16
-          for (idx i = 0; i < L; ++i) {
-            __builtin_prefetch(ahead + (g * L + i) * B.cs + k);
-            v[i] = load(block[g * L + i] + k);
-          }
+          for (idx i = 0; i < L; ++i) v[i] = load(block[g * L + i] + k);
+          if (far)
+#pragma GCC unroll 16
+            for (idx i = 0; i < L; ++i) __builtin_prefetch(ahead + (g * L + i) * B.cs + k);
           transpose<T>(v);
           const T* const s = a + (k0 + k) * as;
           if (k + L <= depth) {
