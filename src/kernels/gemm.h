@@ -86,7 +86,7 @@ template <class T, int MR, int NV, bool kFewer, Ahead kAhead> void tile(const Ti
   const T *b = t.b, *ahead = t.ahead;
   T* panel = t.panel;
   const idx end = t.K * t.ak, ak = t.ak, bs = t.bs, cs = t.cs, last = t.last, ahead_step = t.ahead_step;
-  const T* a[MR];
+  const T *a[MR], *c_next = t.c + t.c_ahead;
   T* c[MR];
   Simd<T> acc[MR][NV];
 #pragma GCC unroll 8
@@ -94,9 +94,10 @@ template <class T, int MR, int NV, bool kFewer, Ahead kAhead> void tile(const Ti
     const idx row = kFewer ? min_of(i, t.rows - 1) : i;
     a[i] = t.a + row * t.as;
     c[i] = t.c + row * cs;
+    const T* const next = kFewer ? c[i] : c_next + i * cs;
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) {
-      __builtin_prefetch(c[i] + t.c_ahead + v * L, 1);
+      __builtin_prefetch(next + v * L, 1);
       acc[i][v] = !t.resume ? Simd<T>{} : v == NV - 1 ? load_partial(c[i] + v * L, last) : load(c[i] + v * L);
     }
   }
