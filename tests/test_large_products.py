@@ -53,3 +53,14 @@ def test_a_call_that_looks_for_interrupts_sums_as_its_parts(dtype):
     out = ops.affine_forward(x, W, b, activation="relu")
     assert_allclose(out[:2, :7], np.maximum(x[:2].astype("d") @ W[:, :7].astype("d") + b[:7], 0))
     assert_array_equal(out[-1], np.maximum(x[-1].astype("d") @ W.astype("d") + b, 0))
+
+
+@pytest.mark.nightly
+def test_a_plan_sums_as_its_layers_where_calls_are_cut():
+    x, W, b, _ = (a * np.float32(0.1) + np.float32(0.01) for a in arrays(70, 6000, 5000, "f"))
+    network = fastnn.Network([layers.Affine(W, b), layers.Relu()])
+    alone = [layers.Affine(W.copy(), b.copy()), layers.Relu()]
+    expected = x
+    for layer in alone:
+        expected = layer.forward(expected)
+    assert_array_equal(network.predict(x), expected)
