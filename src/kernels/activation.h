@@ -77,7 +77,14 @@ template <class T> struct Elu {  // scale * (x or alpha (exp(x) - 1)): SELU too
   static constexpr T low = kFloat<T> ? T(-200) : T(-900);  // alpha exp(low) is 0
   T alpha, scale;
   V forward(V x) const {
-    return product(x > 0 ? x : expm1_of_negative(at_most(x, 0)), x > 0 ? V{} + scale : V{} + alpha * scale);
+    return plain_or_not(x, kPlainHigh<T>, [&](auto plain) {
+      constexpr bool kPlain = decltype(plain)::value;
+      if constexpr (kPlain) {
+        V e = expm1_of_negative<true>(at_most(x, T(-0.0)));
+        return x > 0 ? x * scale : e * (alpha * scale);
+      }
+      return product(x > 0 ? x : expm1_of_negative(at_most(x, 0)), x > 0 ? V{} + scale : V{} + alpha * scale);
+    });
   }
   V backward(V dout, V x) const {
     const V c = V{} + alpha * scale;
@@ -115,8 +122,12 @@ template <class T> struct HardSigmoid {
 
 // x times a probability that is 2^n m / (1 + 2^n m) for x < 0 and 1 / (1 + 2^n m) for others: swish and GELU by tanh.
 // |x| counts up to `high`.
-template <class V> FASTNN_INLINE V times_logistic(V x, V m, V n, ElementOf<V> high) {
+template <bool kPlain, class V> FASTNN_INLINE V times_logistic(V x, V m, V n, ElementOf<V> high) {
   using T = ElementOf<V>;
+  if constexpr (kPlain) {
+    const V e = scale_by_power(m, n);
+    return (x < 0 ? x * e : x) / (e + 1);
+  }
   const auto deep = is_deep(n), tiny = is_denormal(x);
   const V power = scale_by_power(m, zero_where(deep, n)), e = zero_where(deep, power);
   const V z = at_least(zero_where(tiny, x), -high);  // not infinity times 0
@@ -150,9 +161,12 @@ template <class T> struct Swish {
   static constexpr bool kLong = true;
   static constexpr T high = 6 - MathConstants<T>::exp_low;  // high * exp(-high) is 0
   V forward(V x) const {
-    V n;
-    const V p = reduced_expm1(-at_most(without_small(abs(x)), high), n);
-    return times_logistic(x, p + 1, n, high);
+    return plain_or_not(x, kPlainHigh<T>, [&](auto plain) {
+      constexpr bool kPlain = decltype(plain)::value;
+      V n;
+      const V p = reduced_expm1(kPlain ? -abs(x) : -at_most(without_small(abs(x)), high), n);
+      return times_logistic<kPlain>(x, p + 1, n, high);
+    });
   }
   // The derivative at -a is e (1 + e - a) / (1 + e)^2, e = exp(-a), and 1 - that at a. Its zero is a0 = 1 + e0, so that
   // 1 + e - a = (a0 - a) + e0 (exp(a0 - a) - 1).
@@ -176,24 +190,27 @@ template <class T> struct Gelu {  // x times the normal distribution function, |
   using C = MathConstants<T>;
   static constexpr bool kLong = true;
   V forward(V x) const {
-    const auto tiny = is_denormal(x);
-    const V a = at_most(abs(zero_where(tiny, x)), C::normal_high), z = without_small(a);
-    V n;
-    const V half = z * T(-0.5), square = z * half;  // -a^2 / 2
-    const V p = reduced_expm1(square, product_error(z, half, square), n);
-    // with the opposite sign; its error hardly counts where a is large
-    const V N = fma(polynomial(z, C::mills_p), square, a * T(-0.5));
-    const V Q = fma(V{} + T(2.50662827463100050242), N, polynomial(z, C::mills_q));  // sqrt(2 pi)
-    const V q = with_sign(N / Q, x), m = fma(q, p, q);
-    const auto deep = is_deep(n);
-    const V power = scale_by_power(m, zero_where(deep, n)), s = zero_where(deep, power);
-    V y = x <= 0 ? s : (zero_where(tiny, x)) - s;
-    const auto below = deep & less(x, V{});
-    if (!any(below | tiny)) [[likely]]
+    return plain_or_not(x, kFloat<T> ? T(10) : T(33), [&](auto plain) {
+      constexpr bool kPlain = decltype(plain)::value;
+      const auto tiny = unless_plain<kPlain>(is_denormal(x));
+      const V a = kPlain ? abs(x) : at_most(abs(zero_where(tiny, x)), C::normal_high), z = without_small<kPlain>(a);
+      V n;
+      const V half = z * T(-0.5), square = z * half;  // -a^2 / 2
+      const V p = reduced_expm1(square, product_error(z, half, square), n);
+      // with the opposite sign; its error hardly counts where a is large
+      const V N = fma(polynomial(z, C::mills_p), square, a * T(-0.5));
+      const V Q = fma(V{} + T(2.50662827463100050242), N, polynomial(z, C::mills_q));  // sqrt(2 pi)
+      const V q = with_sign(N / Q, x), m = fma(q, p, q);
+      const auto deep = unless_plain<kPlain>(is_deep(n));
+      const V power = scale_by_power(m, zero_where(deep, n)), s = zero_where(deep, power);
+      V y = x <= 0 ? s : zero_where(tiny, x) - s;
+      const auto below = deep & less(x, V{});
+      if (!any(below | tiny)) [[likely]]
+        return y;
+      if (any(below)) y = choose(below, tiny_scaled(m, n), y);
+      if (any(tiny)) y = choose(tiny, tiny_product(x, V{} + T(0.5)), y);
       return y;
-    if (any(below)) y = choose(below, tiny_scaled(m, n), y);
-    if (any(tiny)) y = choose(tiny, tiny_product(x, V{} + T(0.5)), y);
-    return y;
+    });
   }
   // The derivative at -a is exp(-a^2 / 2) (R - a / sqrt(2 pi)), R = exp(a^2 / 2) erfc(a / sqrt(2)) / 2, and 1 - that at
   // a.
@@ -215,6 +232,7 @@ template <class T> struct GeluTanh {  // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u
   using V = Simd<T>;
   static constexpr bool kLong = true;
   static constexpr T high = kFloat<T> ? T(11) : T(21.7);  // the tail is 0 from there on
+  static constexpr T kPlainTanh = kFloat<T> ? T(8) : T(18);
   // 2 u = x (coarse + low + cube x^2), coarse with few bits
   static constexpr double cubic = 0.0713548162726002487763;
   static constexpr T coarse = T(1.595703125), low = T(6.599660573071176e-05), cube = T(cubic);
@@ -235,9 +253,13 @@ template <class T> struct GeluTanh {  // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u
     return v;
   }
   V forward(V x) const {
-    V rest, n;
-    const V v = argument(at_most(without_small(abs(x)), high), rest), p = reduced_expm1(-v, -rest, n);
-    return times_logistic(x, p + 1, n, high);
+    return plain_or_not(x, kPlainTanh, [&](auto plain) {
+      constexpr bool kPlain = decltype(plain)::value;
+      V rest, n;
+      const V v = argument(kPlain ? abs(x) : at_most(without_small(abs(x)), high), rest);
+      const V p = reduced_expm1(-v, -rest, n);
+      return times_logistic<kPlain>(x, p + 1, n, high);
+    });
   }
   // The derivative at -a is e (1 + e - a w'(a)) / (1 + e)^2, w = 2 u, e = exp(-w(a)), and 1 - that at a. With its zero
   // a0 the middle factor is a0 w'(a0) - a w'(a) + e0 (exp(w(a0) - w(a)) - 1); the first difference has the factor a0 -
@@ -278,19 +300,22 @@ template <class T> struct Mish {  // x H / (H + 1), H = w + w^2 / 2, w = exp(x)
   static constexpr bool kLong = true;
   static constexpr T high = 20, low = MathConstants<T>::exp_low - 6;  // the quotient is 1 above; low exp(low) is 0
   V forward(V x) const {
-    const auto tiny = is_denormal(x);
-    V n;
-    const V m = reduced_expm1(without_small(at_most(at_least(x, low), high)), n) + 1;
-    const auto deep = is_deep(n);
-    const V power = scale_by_power(m, zero_where(deep, n)), w = zero_where(deep, power), H = fma(w * T(0.5), w, w),
-            q = H / (H + 1);
-    const V z = at_least(zero_where(tiny, x), low);  // not infinity times 0
-    V y = z * (H < 1 ? fma(-q, H, H) : q);
-    if (!any(deep | tiny)) [[likely]]
+    return plain_or_not(x, kPlainHigh<T>, [&](auto plain) {
+      constexpr bool kPlain = decltype(plain)::value;
+      const auto tiny = unless_plain<kPlain>(is_denormal(x));
+      V n;
+      const V low_x = kPlain ? x : at_least(x, low), m = reduced_expm1(without_small<kPlain>(at_most(low_x, high)), n) + 1;
+      const auto deep = unless_plain<kPlain>(is_deep(n));
+      const V power = scale_by_power(m, zero_where(deep, n)), w = zero_where(deep, power), H = fma(w * T(0.5), w, w),
+              q = H / (H + 1);
+      const V z = kPlain ? x : at_least(zero_where(tiny, x), low);  // not infinity times 0
+      V y = z * (H < 1 ? fma(-q, H, H) : q);
+      if (!any(deep | tiny)) [[likely]]
+        return y;
+      if (any(deep)) y = choose(deep, tiny_scaled(z * m, n), y);
+      if (any(tiny)) y = choose(tiny, tiny_product(x, V{} + T(0.6)), y);
       return y;
-    if (any(deep)) y = choose(deep, tiny_scaled(z * m, n), y);
-    if (any(tiny)) y = choose(tiny, tiny_product(x, V{} + T(0.6)), y);
-    return y;
+    });
   }
   // With D = w^2 + 2 w + 2 the derivative is 1 - (2 - 4 x w (w + 1) / D) / D. Below -0.2 it is rather w f / D^2,
   // f = 4 (x + 1) + w (4 x + 6) + 4 w^2 + w^3. With the zero -a0 of f, d = x + a0, w0 = exp(-a0) and v = w - w0,

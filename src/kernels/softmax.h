@@ -31,17 +31,28 @@ template <class T, class F> inline void for_rows(idx N, idx V, F f) {
   });
 }
 
-// The largest of x[0, n) in every lane; what NaN does to it does not matter, since exp(NaN) follows.
-template <class T> inline Simd<T> max_of_row(const T* x, idx n) {
+// The largest and the smallest of x[0, n) in every lane; what NaN does to them does not matter, since exp(NaN) follows.
+template <class T> struct RowEnds {
+  Simd<T> top, bottom;
+};
+template <class T> inline RowEnds<T> ends_of_row(const T* x, idx n) {
   constexpr idx L = lanes<T>;
-  Simd<T> m[4];
-  for (auto& v : m) v = Simd<T>{} - T(__builtin_inf());
+  constexpr T inf = T(__builtin_inf());
+  Simd<T> high[4], low[4];
+  for (idx k = 0; k < 4; ++k) high[k] = Simd<T>{} - inf, low[k] = Simd<T>{} + inf;
   idx i = 0;
   for (; i + 4 * L <= n; i += 4 * L)
-    for (idx k = 0; k < 4; ++k) m[k] = larger(m[k], load(x + i + k * L));
-  for_vectors<T>(i, n, [&](auto at) { m[0] = larger(m[0], at.keep(at(x), -T(__builtin_inf()))); });
-  return max_of_lanes<T>(larger(larger(m[0], m[1]), larger(m[2], m[3])));
+    for (idx k = 0; k < 4; ++k) {
+      const Simd<T> v = load(x + i + k * L);
+      high[k] = larger(high[k], v), low[k] = smaller(low[k], v);
+    }
+  for_vectors<T>(i, n, [&](auto at) {
+    high[0] = larger(high[0], at.keep(at(x), -inf)), low[0] = smaller(low[0], at.keep(at(x), inf));
+  });
+  return {max_of_lanes<T>(larger(larger(high[0], high[1]), larger(high[2], high[3]))),
+          -max_of_lanes<T>(-smaller(smaller(low[0], low[1]), smaller(low[2], low[3])))};
 }
+template <class T> inline Simd<T> max_of_row(const T* x, idx n) { return ends_of_row(x, n).top; }
 
 // Place of the first largest element of each row, of the first NaN where there is one (np.argmax).
 template <class T> void argmax(Mat<const T> x, int64_t* out) {
@@ -70,6 +81,12 @@ template <class T> struct RowSums {
   Simd<T> top, sum;  // largest element; sum of exp(x - top): the same in every lane
 };
 
+// Whether every x - top is what the quick exp_of_negative takes: next to `top` a difference is 0 or not small.
+template <class T> inline bool is_plain(const RowEnds<T>& row) {
+  constexpr T least = MathConstants<T>::small * T(idx(1) << (MathConstants<T>::bits + 2));
+  return std::abs(row.top[0]) > least && row.top[0] - row.bottom[0] < kPlainHigh<T>;
+}
+
 // y = softmax of one row; y may be x: before(top) is called when it has not been written yet.
 template <class T, class F> inline RowSums<T> softmax_row(const T* x, idx V, T* y, F before) {
   if (V <= lanes<T>) {  // one partial vector: all in registers
@@ -80,15 +97,21 @@ template <class T, class F> inline RowSums<T> softmax_row(const T* x, idx V, T* 
     at.put(y, e / sum);
     return {top, sum};
   }
-  const Simd<T> top = max_of_row(x, V);
+  const RowEnds<T> ends = ends_of_row(x, V);
+  const Simd<T> top = ends.top;
   before(top);
-  const Simd<T> sum = sum_vectors<T, 1>(0, V, [=](auto at) {
-    const Simd<T> e = exp_of_negative(at(x) - top);
-    at.put(y, e);
-    return e;
-  });
-  const Simd<T> inverse = 1 / sum;
-  for_vectors<T>(0, V, [=](auto at) { at.put(y, product(at(y), inverse)); });
+  Simd<T> sum;
+  const auto fill = [&, x, y](auto plain) {
+    constexpr bool kPlain = decltype(plain)::value;
+    sum = sum_vectors<T, 1>(0, V, [=](auto at) {
+      const Simd<T> e = exp_of_negative<kPlain>(at(x) - top);
+      at.put(y, e);
+      return e;
+    });
+    const Simd<T> inverse = 1 / sum;
+    for_vectors<T>(0, V, [=](auto at) { at.put(y, kPlain ? at(y) * inverse : product(at(y), inverse)); });
+  };
+  is_plain(ends) ? fill(std::true_type{}) : fill(std::false_type{});
   return {top, sum};
 }
 

@@ -112,8 +112,21 @@ template <class V> FASTNN_INLINE V with_sign(V x, V sign) {
   using I = SimdMask<ElementOf<V>>;
   return (V)((I)x | ((I)sign & (I)(-V{})));
 }
+// Most vectors hold neither small numbers nor far ones; what follows with kPlain is for them and leaves out the tests of
+// single lanes. f(std::true_type) where small <= |x| <= high in every lane (NaN may be there), else f(std::false_type).
+template <class V, class F> FASTNN_INLINE V plain_or_not(V x, ElementOf<V> high, F f) {
+  const V a = abs(x);
+  if (!any(less(a, V{} + MathConstants<ElementOf<V>>::small) | less(V{} + high, a))) [[likely]]
+    return f(std::true_type{});
+  return f(std::false_type{});
+}
+// From here down to -high a power of e is not denormal, nor a product of it and a number of plain_or_not.
+template <class T> constexpr T kPlainHigh = sizeof(T) == 4 ? T(58) : T(560);
+template <bool kPlain, class M> FASTNN_INLINE M unless_plain(M mask) { return kPlain ? M{} : mask; }
+
 // x, or 0 where that makes no difference to 1 + x, and x * x would be denormal.
-template <class V> FASTNN_INLINE V without_small(V x) {
+template <bool kPlain = false, class V> FASTNN_INLINE V without_small(V x) {
+  if constexpr (kPlain) return x;
   return zero_where(less(abs(x), V{} + MathConstants<ElementOf<V>>::small), x);
 }
 
@@ -170,10 +183,9 @@ template <class V> FASTNN_INLINE auto is_deep(V n) {
 }
 template <class V> FASTNN_INLINE V scaled(V a, V n) {
   const auto deep = is_deep(n);
-  const V y = scale_by_power(a, zero_where(deep, n));
   if (!any(deep)) [[likely]]
-    return y;
-  return choose(deep, tiny_scaled(a, n), y);
+    return scale_by_power(a, n);
+  return choose(deep, tiny_scaled(a, n), scale_by_power(a, zero_where(deep, n)));
 }
 
 // a * b where a or the product is denormal, rounded as the processor does. float: by way of double, whose conversions
@@ -204,11 +216,10 @@ inline Simd<double> tiny_product(Simd<double> a, Simd<double> b) {
 // a * b, quickly too where one of them is denormal.
 template <class V> FASTNN_INLINE V product(V a, V b) {
   const auto tiny_a = is_denormal(a), tiny_b = is_denormal(b);
-  const V y = zero_where(tiny_a, a) * zero_where(tiny_b, b);
   const auto tiny = tiny_a | tiny_b;
   if (!any(tiny)) [[likely]]
-    return y;
-  return choose(tiny, tiny_product(a, b), y);
+    return a * b;
+  return choose(tiny, tiny_product(a, b), zero_where(tiny_a, a) * zero_where(tiny_b, b));
 }
 
 // ---- exp and log ----------------------------------------------------------------------------------------------------
@@ -248,17 +259,23 @@ template <class V> FASTNN_INLINE V exp(V x) {
   const V p = reduced_expm1(without_small(at_most(at_least(x, C::exp_low), C::exp_high)), n);
   return scaled(p + 1, n);
 }
-// exp for x <= 0, 1.1 ULP.
-template <class V> FASTNN_INLINE V exp_of_negative(V x) {
+// exp for x <= 0, 1.1 ULP. kPlain: x is 0 or as plain_or_not has it.
+template <bool kPlain = false, class V> FASTNN_INLINE V exp_of_negative(V x) {
   V n;
+  if constexpr (kPlain) {
+    const V p = reduced_expm1(x, n);
+    return scale_by_power(p + 1, n);
+  }
   const V p = reduced_expm1(without_small(at_least(x, MathConstants<ElementOf<V>>::exp_low)), n);
   return scaled(p + 1, n);
 }
 // exp(x) - 1 for x <= 0, 1.2 ULP; x itself where it is small.
-template <class V> FASTNN_INLINE V expm1_of_negative(V x) {
+template <bool kPlain = false, class V> FASTNN_INLINE V expm1_of_negative(V x) {
   using T = ElementOf<V>;
   V n;
-  const V p = reduced_expm1(without_small(at_least(x, T(-60))), n), t = scale_by_power(V{} + 1, n);
+  const V p = reduced_expm1(without_small<kPlain>(kPlain ? x : at_least(x, T(-60))), n);
+  const V t = scale_by_power(V{} + 1, n);
+  if constexpr (kPlain) return fma(t, p, t - 1);
   return abs(x) < MathConstants<T>::small ? x : fma(t, p, t - 1);
 }
 
@@ -297,45 +314,55 @@ template <class V> FASTNN_INLINE V log1p_of_unit(V u) {
 
 // log(1 + exp(x)), 1.7 ULP.
 template <class V> FASTNN_INLINE V softplus(V x) {
-  const V u = exp_of_negative(-abs(x)), rest = without_small(u);
-  return (x > 0 ? x : rest == 0 ? u : x != x ? x : V{}) + log1p_of_unit(rest);
+  constexpr ElementOf<V> high = sizeof(x[0]) == 4 ? 40 : 300;  // squares of exp(-high) are not denormal
+  return plain_or_not(x, high, [&](auto plain) {
+    constexpr bool kPlain = decltype(plain)::value;
+    const V u = exp_of_negative<kPlain>(-abs(x));
+    if constexpr (kPlain) return at_least(x, 0) + log1p_of_unit(u);
+    const V rest = without_small(u);
+    return (x > 0 ? x : rest == 0 ? u : x != x ? x : V{}) + log1p_of_unit(rest);
+  });
 }
 
 // ---- sigmoid and tanh -----------------------------------------------------------------------------------------------
 
-// 1 / (1 + exp(-x)) as 2^n / (2^n + 2^r), x log2(e) = n - r: nothing overflows, small results are accurate. 1.8 ULP.
+// 1 / (1 + exp(-x)), 1.9 ULP. exp(-x) = 2^n 2^r with 2^r = 1 + r p, and 2^n + 2^n r p + 1 is rounded once but for n = 24.
 template <class V> FASTNN_INLINE V sigmoid(V x) {
   using T = ElementOf<V>;
   using C = MathConstants<T>;
-  const V z = without_small(at_most(at_least(x, C::exp_low), 40));  // exactly 1 from there on
-  const V n = round_product(z, C::log2e);
-  const V r = kFused ? fma(z, V{} - C::log2e_low, fma(z, V{} - C::log2e, n))
-                     : fma(n, V{} + C::ln2_low, fma(n, V{} + C::ln2_high, -z)) * C::log2e;  // n * ln2_high is exact
-  const V p = polynomial(r, C::exp2);  // 2^r = 1 + r p; the smaller two of 2^n, 1 and r p are added first
-  const auto deep = is_deep(n);
-  const V power = scale_by_power(V{} + 1, zero_where(deep, n));
-  const auto below = less(n, V{});
-  const V first = fma(r, p, choose(below, zero_where(deep, power), power + 1));
-  const V y = power / choose(below, first + 1, first);
-  if (!any(deep)) [[likely]]
-    return y;
-  return choose(deep, tiny_scaled(y, n), y);
+  return plain_or_not(x, kPlainHigh<T>, [&](auto plain) {
+    constexpr bool kPlain = decltype(plain)::value;
+    const V z = kPlain ? x : without_small(at_most(at_least(x, C::exp_low), 40));  // exactly 1 from there on
+    const V n = round_product(z, -C::log2e);
+    const V r = kFused ? fma(z, V{} - C::log2e_low, fma(z, V{} - C::log2e, -n))
+                       : fma(n, V{} - C::ln2_low, fma(n, V{} - C::ln2_high, -z)) * C::log2e;  // n * ln2_high is exact
+    const V p = polynomial(r, C::exp2);
+    const auto deep = unless_plain<kPlain>(less(V{} + T(C::bias - 3), n));
+    const V power = scale_by_power(V{} + 1, zero_where(deep, n));
+    const V y = 1 / fma(power * r, p, power + 1);
+    if (!any(deep)) [[likely]]
+      return y;
+    return choose(deep, tiny_scaled(1 / fma(r, p, V{} + 1), -n), y);
+  });
 }
 
-// num / den, num = 2^n p + (2^n - 1) / 2, den = num + 1, where exp(2 |x|) = 2^n (1 + 2 p). The same number is
+// num / (num + 1), num = 2^n p + (2^n - 1) / 2, where exp(2 |x|) = 2^n (1 + 2 p). The same number is
 // num - num (num / den), which has the smaller error where num is small. 1.9 ULP.
 template <class V> FASTNN_INLINE V tanh(V x) {
   using T = ElementOf<V>;
   using C = MathConstants<T>;
   const V a = abs(x);
   const auto small = less(a, V{} + C::small);
-  const V z = at_most(zero_where(small, a), 20);  // exactly 1 from there on
-  const V n = round_product(z, 2 * C::log2e), h = fma(n, V{} - C::ln2_low / 2, fma(n, V{} - C::ln2_high / 2, z));
-  const V p = fma(h * h, polynomial(h, C::half_expm1), h), power = scale_by_power(V{} + 1, n);
-  const V half = power * T(0.5), den = fma(power, p, half + T(0.5));
-  const V num = n > 10 ? den - 1 : fma(power, p, half - T(0.5)), quotient = num / den;
-  const V y = n <= 1 ? fma(-quotient, num, num) : quotient;
-  return choose(small, x, with_sign(y, x));
+  const auto compute = [&](auto plain) {
+    const V z = at_most(decltype(plain)::value ? a : zero_where(small, a), 20);  // exactly 1 from there on
+    const V n = round_product(z, 2 * C::log2e), h = fma(n, V{} - C::ln2_low / 2, fma(n, V{} - C::ln2_high / 2, z));
+    const V p = fma(h * h, polynomial(h, C::half_expm1), h), half = scale_by_power(V{} + T(0.5), n);
+    const V num = fma(half + half, p, half - T(0.5)), quotient = num / (num + 1);
+    return with_sign(n <= 1 ? fma(-quotient, num, num) : quotient, x);
+  };
+  if (!any(small)) [[likely]]
+    return compute(std::true_type{});
+  return choose(small, x, compute(std::false_type{}));
 }
 
 }  // namespace
