@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastnn import ops
+import fastnn
+from fastnn import layers, ops
 
 # (N, D, M): few rows of a W that exceeds L2; rows far apart; blocks and a tail; many rows; a cut between columns
 SHAPES = (8, 700, 1037), (23, 513, 1024), (30, 801, 4001), (49, 1603, 2056), (513, 801, 497), (1030, 130, 1301)
@@ -58,9 +59,12 @@ def test_a_call_that_looks_for_interrupts_sums_as_its_parts(dtype):
 @pytest.mark.nightly
 def test_a_plan_sums_as_its_layers_where_calls_are_cut():
     x, W, b, _ = (a * np.float32(0.1) + np.float32(0.01) for a in arrays(70, 6000, 5000, "f"))
-    network = fastnn.Network([layers.Affine(W, b), layers.Relu()])
-    alone = [layers.Affine(W.copy(), b.copy()), layers.Relu()]
-    expected = x
-    for layer in alone:
-        expected = layer.forward(expected)
-    assert_array_equal(network.predict(x), expected)
+    t = np.arange(70)
+    affine, relu, loss = layers.Affine(W.copy(), b.copy()), layers.Relu(), layers.SoftmaxWithLoss()
+    network = fastnn.Network([layers.Affine(W, b), layers.Relu()], layers.SoftmaxWithLoss())
+    assert_array_equal(network.predict(x), relu.forward(affine.forward(x)))
+    network.gradient(x, t)
+    loss.forward(relu.forward(affine.forward(x)), t)
+    affine.backward(relu.backward(loss.backward()))
+    for ours, alone in zip(network.grads, affine.grads, strict=True):
+        assert_array_equal(ours, alone)
