@@ -123,7 +123,9 @@ def float32_points(stride=65537):
     bits = np.arange(0, 1 << 32, stride, dtype=np.uint64).astype(np.uint32)
     x = bits.view(np.float32)
     borders = np.arange(-150, 128) * math.log(2) / 2
-    centres = np.concatenate([borders, [-z for z in ZEROS], [-103.97, -87.34, -14.2, -13.0, 8.14, 9.01, 20, 40, 88.72]])
+    centres = np.concatenate(
+        [borders, [-z for z in ZEROS], [-103.97, -87.34, -16.6436, -14.2, -13.0, 8.14, 9.01, 20, 40, 88.72]]
+    )
     steps = np.concatenate([np.arange(-20, 21), np.arange(-3000, 3001, 311)])
     near = (centres.astype(np.float32)[:, None].view(np.int32) + steps.astype(np.int32)).view(np.float32).reshape(-1)
     x = np.concatenate([x, near, -near])

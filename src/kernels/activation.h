@@ -140,7 +140,11 @@ template <bool kPlain, class V> FASTNN_INLINE V times_logistic(V x, V m, V n, El
   return y;
 }
 // dout times a derivative that is 2^n m for x < 0 and 1 - 2^n m for others, |m| < 4000.
-template <class V> FASTNN_INLINE V times_slope(V dout, V x, V m, V n) {
+template <bool kPlain, class V> FASTNN_INLINE V times_slope(V dout, V x, V m, V n) {
+  if constexpr (kPlain) {
+    const V s = scale_by_power(m, n);
+    return product(dout, x < 0 ? s : 1 - s);
+  }
   const auto deep = is_deep(n), tiny = is_denormal(dout);
   const V power = scale_by_power(m, zero_where(deep, n)), s = zero_where(deep, power);
   const V y = zero_where(tiny, dout) * (x < 0 ? s : 1 - s);
@@ -175,13 +179,16 @@ template <class T> struct Swish {
                 : Zero<T>{T(1.27734375), T(0.0011207927610736856), T(1.1102230246251565e-16), T(0.2784645427610738),
                           T(1.0389522622732797e-16)};
   V backward(V dout, V x) const {
-    const V a = at_most(abs(x), high);
-    V n;
-    const V p = zero.expm1(a, n);
-    const auto deep = is_deep(n);
-    const V e0 = V{} + zero.power, power = scale_by_power(e0, zero_where(deep, n)), t = zero_where(deep, power);
-    const V e = fma(t, p, t), c = zero.minus(a) + fma(t, p, (t - e0) + zero.low);
-    return times_slope(dout, x, logistic_slope(zero, p, c, e), n);
+    return plain_or_not(x, kPlainHigh<T>, [&](auto plain) {
+      constexpr bool kPlain = decltype(plain)::value;
+      const V a = at_most(abs(x), high);
+      V n;
+      const V p = zero.expm1(a, n);
+      const auto deep = unless_plain<kPlain>(is_deep(n));
+      const V e0 = V{} + zero.power, power = scale_by_power(e0, zero_where(deep, n)), t = zero_where(deep, power);
+      const V e = fma(t, p, t), c = zero.minus(a) + fma(t, p, (t - e0) + zero.low);
+      return times_slope<kPlain>(dout, x, logistic_slope(zero, p, c, e), n);
+    });
   }
 };
 
@@ -189,8 +196,9 @@ template <class T> struct Gelu {  // x times the normal distribution function, |
   using V = Simd<T>;
   using C = MathConstants<T>;
   static constexpr bool kLong = true;
+  static constexpr T plain_high = kFloat<T> ? T(10) : T(33);
   V forward(V x) const {
-    return plain_or_not(x, kFloat<T> ? T(10) : T(33), [&](auto plain) {
+    return plain_or_not(x, plain_high, [&](auto plain) {
       constexpr bool kPlain = decltype(plain)::value;
       const auto tiny = unless_plain<kPlain>(is_denormal(x));
       const V a = kPlain ? abs(x) : at_most(abs(zero_where(tiny, x)), C::normal_high), z = without_small<kPlain>(a);
@@ -218,13 +226,16 @@ template <class T> struct Gelu {  // x times the normal distribution function, |
                                       ? Zero<T>{T(0.75), T(0.00179153681), T(-6.93438551e-09), 0, 0}
                                       : Zero<T>{T(0.75), T(0.0017915246935644724), T(-8.5613413143127523e-18), 0, 0};
   V backward(V dout, V x) const {
-    const V a = without_small(at_most(abs(x), C::normal_high));
-    V n;
-    const V half = a * T(-0.5), minus_square = a * half,
-            p = reduced_expm1(minus_square, product_error(a, half, minus_square), n),
-            P = polynomial(a, a * a, C::gelu_p), Q = polynomial(a, a * a, C::gelu_q);
-    const V d = zero.minus(a), q = fma(d, V{} + T(0.39894228040143267794), fma(d, P / Q, V{} + zero.low));
-    return times_slope(dout, x, fma(q, p, q), n);
+    return plain_or_not(x, plain_high, [&](auto plain) {
+      constexpr bool kPlain = decltype(plain)::value;
+      const V a = without_small<kPlain>(at_most(abs(x), C::normal_high));
+      V n;
+      const V half = a * T(-0.5), minus_square = a * half,
+              p = reduced_expm1(minus_square, product_error(a, half, minus_square), n),
+              P = polynomial(a, a * a, C::gelu_p), Q = polynomial(a, a * a, C::gelu_q);
+      const V d = zero.minus(a), q = fma(d, V{} + T(0.39894228040143267794), fma(d, P / Q, V{} + zero.low));
+      return times_slope<kPlain>(dout, x, fma(q, p, q), n);
+    });
   }
 };
 
@@ -232,7 +243,7 @@ template <class T> struct GeluTanh {  // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u
   using V = Simd<T>;
   static constexpr bool kLong = true;
   static constexpr T high = kFloat<T> ? T(11) : T(21.7);  // the tail is 0 from there on
-  static constexpr T kPlainTanh = kFloat<T> ? T(8) : T(18);
+  static constexpr T plain_high = kFloat<T> ? T(8) : T(18);
   // 2 u = x (coarse + low + cube x^2), coarse with few bits
   static constexpr double cubic = 0.0713548162726002487763;
   static constexpr T coarse = T(1.595703125), low = T(6.599660573071176e-05), cube = T(cubic);
@@ -253,7 +264,7 @@ template <class T> struct GeluTanh {  // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u
     return v;
   }
   V forward(V x) const {
-    return plain_or_not(x, kPlainTanh, [&](auto plain) {
+    return plain_or_not(x, plain_high, [&](auto plain) {
       constexpr bool kPlain = decltype(plain)::value;
       V rest, n;
       const V v = argument(kPlain ? abs(x) : at_most(without_small(abs(x)), high), rest);
@@ -280,18 +291,21 @@ template <class T> struct GeluTanh {  // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u
   static constexpr T w0 = T(1.23046875);  // w(a0) to a few bits; here zero.power is exp(-w(a0)) rounded
   static constexpr T w0_rest = kFloat<T> ? T(0.000686153478) : T(0.00068612233189875354);
   V backward(V dout, V x) const {
-    const V a = at_most(without_small(abs(x)), high);
-    V rest, n;
-    const V v = argument(a, rest);
-    const V d = zero.minus(a), s = w0 - v;
-    n = round_product(s, MathConstants<T>::log2e);
-    const V r = (nearest(n, w0) - v) + fma(n, V{} - MathConstants<T>::ln2_low, w0_rest - rest);
-    const V p = expm1_of_reduced(n == 0 ? difference<1>(d, a, V{} + zero.power_low) : r);
-    const auto deep = is_deep(n);
-    const V e0 = V{} + zero.power, power = scale_by_power(e0, zero_where(deep, n)), t = zero_where(deep, power);
-    const V e = fma(t, p, t);
-    const V c = difference<3>(d, a, fma(t, p, (t - e0) + zero.low));
-    return times_slope(dout, x, logistic_slope(zero, p, c, e), n);
+    return plain_or_not(x, plain_high, [&](auto plain) {
+      constexpr bool kPlain = decltype(plain)::value;
+      const V a = at_most(without_small<kPlain>(abs(x)), high);
+      V rest, n;
+      const V v = argument(a, rest);
+      const V d = zero.minus(a), s = w0 - v;
+      n = round_product(s, MathConstants<T>::log2e);
+      const V r = (nearest(n, w0) - v) + fma(n, V{} - MathConstants<T>::ln2_low, w0_rest - rest);
+      const V p = expm1_of_reduced(n == 0 ? difference<1>(d, a, V{} + zero.power_low) : r);
+      const auto deep = unless_plain<kPlain>(is_deep(n));
+      const V e0 = V{} + zero.power, power = scale_by_power(e0, zero_where(deep, n)), t = zero_where(deep, power);
+      const V e = fma(t, p, t);
+      const V c = difference<3>(d, a, fma(t, p, (t - e0) + zero.low));
+      return times_slope<kPlain>(dout, x, logistic_slope(zero, p, c, e), n);
+    });
   }
 };
 
@@ -304,7 +318,8 @@ template <class T> struct Mish {  // x H / (H + 1), H = w + w^2 / 2, w = exp(x)
       constexpr bool kPlain = decltype(plain)::value;
       const auto tiny = unless_plain<kPlain>(is_denormal(x));
       V n;
-      const V low_x = kPlain ? x : at_least(x, low), m = reduced_expm1(without_small<kPlain>(at_most(low_x, high)), n) + 1;
+      const V low_x = kPlain ? x : at_least(x, low),
+              m = reduced_expm1(without_small<kPlain>(at_most(low_x, high)), n) + 1;
       const auto deep = unless_plain<kPlain>(is_deep(n));
       const V power = scale_by_power(m, zero_where(deep, n)), w = zero_where(deep, power), H = fma(w * T(0.5), w, w),
               q = H / (H + 1);

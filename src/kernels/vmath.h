@@ -112,8 +112,9 @@ template <class V> FASTNN_INLINE V with_sign(V x, V sign) {
   using I = SimdMask<ElementOf<V>>;
   return (V)((I)x | ((I)sign & (I)(-V{})));
 }
-// Most vectors hold neither small numbers nor far ones; what follows with kPlain is for them and leaves out the tests of
-// single lanes. f(std::true_type) where small <= |x| <= high in every lane (NaN may be there), else f(std::false_type).
+// Most vectors hold neither small numbers nor far ones; what follows with kPlain is for them and leaves out the tests
+// of single lanes. f(std::true_type) where small <= |x| <= high in every lane (NaN may be there), else
+// f(std::false_type).
 template <class V, class F> FASTNN_INLINE V plain_or_not(V x, ElementOf<V> high, F f) {
   const V a = abs(x);
   if (!any(less(a, V{} + MathConstants<ElementOf<V>>::small) | less(V{} + high, a))) [[likely]]
@@ -326,11 +327,13 @@ template <class V> FASTNN_INLINE V softplus(V x) {
 
 // ---- sigmoid and tanh -----------------------------------------------------------------------------------------------
 
-// 1 / (1 + exp(-x)), 1.9 ULP. exp(-x) = 2^n 2^r with 2^r = 1 + r p, and 2^n + 2^n r p + 1 is rounded once but for n = 24.
+// 1 / (1 + exp(-x)), 1.9 ULP. exp(-x) = 2^n (1 + r p). 2^n + 1 is exact for |x| up to `high`; far below, 1 is added
+// first to what is smaller than 2^n.
 template <class V> FASTNN_INLINE V sigmoid(V x) {
   using T = ElementOf<V>;
   using C = MathConstants<T>;
-  return plain_or_not(x, kPlainHigh<T>, [&](auto plain) {
+  constexpr T high = sizeof(T) == 4 ? 16 : 36;
+  return plain_or_not(x, high, [&](auto plain) {
     constexpr bool kPlain = decltype(plain)::value;
     const V z = kPlain ? x : without_small(at_most(at_least(x, C::exp_low), 40));  // exactly 1 from there on
     const V n = round_product(z, -C::log2e);
@@ -339,7 +342,9 @@ template <class V> FASTNN_INLINE V sigmoid(V x) {
     const V p = polynomial(r, C::exp2);
     const auto deep = unless_plain<kPlain>(less(V{} + T(C::bias - 3), n));
     const V power = scale_by_power(V{} + 1, zero_where(deep, n));
-    const V y = 1 / fma(power * r, p, power + 1);
+    V e = fma(power * r, p, power + 1);  // exp(-x) + 1
+    if constexpr (!kPlain) e = n > C::bits ? fma(power * r, p, V{} + 1) + power : e;
+    const V y = 1 / e;
     if (!any(deep)) [[likely]]
       return y;
     return choose(deep, tiny_scaled(1 / fma(r, p, V{} + 1), -n), y);
