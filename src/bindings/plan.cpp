@@ -796,8 +796,7 @@ class Plan {
     if (count != rows)
       throw py::value_error(name + " is " + text(a) + " but there are " + std::to_string(rows) + " rows");
     if (!read_integers(state, a, i))
-      throw py::index_error(name + " must be integers in [0, " +
-                            std::to_string(slot.V) + ")");
+      throw py::index_error(name + " must be integers in [0, " + std::to_string(slot.V) + ")");
   }
   int64_t* labels_at(const State& state, size_t i) const {
     return reinterpret_cast<int64_t*>(static_cast<char*>(state.label_memory.get()) + slots_[i].offset);
