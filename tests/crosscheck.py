@@ -91,8 +91,8 @@ class Call:
         # q * log(sum) is NaN. The largest numbers overflow in one order and not in the other.
         if "cross_entropy" in self.op and name in ("t", "weight"):
             return 1e9
-        # Whether dout * gamma * (x - mean) * rstd overflows depends on the order, and so does the sum of the first three
-        # where the variance is infinite and rstd 0.
+        # Whether dout * gamma * (x - mean) * rstd overflows depends on the order, and so does the sum of the first
+        # three where the variance is infinite and rstd 0.
         if "norm_backward" in self.op and self.kind == "extreme":
             return info.max**0.25
         return np.inf
