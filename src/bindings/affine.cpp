@@ -87,8 +87,8 @@ py::object affine_forward(py::handle x_, py::handle W_, py::handle b_, py::handl
     const Mat<T> result = out.mat();
     Scratch scratch(kernels.forward_workspace(N, D, M));
     run_product(N, M, D, [&](idx i0, idx i1, idx j0, idx j1) {
-      kernels.forward(rows(x.mat(), i0, i1), columns(own(W), j0, j1), b.data() ? b.data() + j0 : nullptr, kind, T(alpha),
-                      table.activation.in_place, columns(rows(result, i0, i1), j0, j1), scratch);
+      kernels.forward(rows(x.mat(), i0, i1), columns(own(W), j0, j1), b.data() ? b.data() + j0 : nullptr, kind,
+                      T(alpha), table.activation.in_place, columns(rows(result, i0, i1), j0, j1), scratch);
     });
     return out.object();
   });

@@ -880,8 +880,10 @@ template <class T> bool gemm_row(Mat<const T> A, Mat<const T> B, Mat<T> C, bool 
     if (B.cs == 1)
       long_row<T>(K, A.data, A.cs, B.data + j, B.rs, C.data + j, n, accumulate);
     else
-      (K * n * idx(sizeof(T)) >= kFarBytes ? wide_row_transposed<T, true> : wide_row_transposed<T, false>)(
-          A.data, A.cs, {B.data + j * B.cs, K, n, B.rs, B.cs}, C.data + j, accumulate);
+      (K * n * idx(sizeof(T)) >= kFarBytes ? wide_row_transposed<T, true>
+                                           : wide_row_transposed<T, false>)(A.data, A.cs,
+                                                                            {B.data + j * B.cs, K, n, B.rs, B.cs},
+                                                                            C.data + j, accumulate);
     finish_row(C.data + j, n, epilogue);
   });
   return true;
