@@ -134,8 +134,12 @@ template <class T> void log_softmax_forward(Mat<const T> x, T* out) {
   const idx V = x.cols;
   for_rows<T>(x.rows, V, [=](idx i) {
     const T* const r = x.row(i);
-    const Simd<T> top = max_of_row(r, V);
-    const Simd<T> shift = log(sum_vectors<T, 1>(0, V, [=](auto at) { return exp_of_negative(at(r) - top); }));
+    const RowEnds<T> ends = ends_of_row(r, V);
+    const Simd<T> top = ends.top;
+    const auto sum = [=](auto plain) {
+      return sum_vectors<T, 1>(0, V, [=](auto at) { return exp_of_negative<decltype(plain)::value>(at(r) - top); });
+    };
+    const Simd<T> shift = log(is_plain(ends) ? sum(std::true_type{}) : sum(std::false_type{}));
     for_vectors<T>(0, V, [=](auto at) { at.put(out + i * V, at(r) - top - shift); });
   });
 }
