@@ -81,8 +81,10 @@ class Call:
             for a in _arrays({name: value}):
                 if a.dtype.kind == "f" and a.size and a.flags.writeable and rng.random() < 0.5:
                     for _ in range(rng.integers(1, 4)):
-                        drawn = rng.choice(values)
-                        a[tuple(int(rng.integers(n)) for n in a.shape)] = np.clip(drawn, -most, most)
+                        drawn = np.clip(rng.choice(values), -most, most)
+                        # A weight of NaN makes the mean NaN; a row of weight 0 is then left out or multiplied by it.
+                        drawn = np.nan_to_num(drawn) if name == "weight" else drawn
+                        a[tuple(int(rng.integers(n)) for n in a.shape)] = drawn
 
     def _most(self, name):
         """The largest number to overwrite elements of an argument with (NaN stays NaN)."""
