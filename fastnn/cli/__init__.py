@@ -11,6 +11,7 @@ from .. import __version__
 COMMANDS = {
     "demo": "train a network on handwritten digits; compare classifying one by one with batches, on every backend",
     "info": "print versions, backend and why, instruction set, OpenMP runtime, threads, data found",
+    "examples": "run the gallery: every system of the documents that fastnn grew from, with its figure and numbers",
     "run": "run a script of the books, unmodified, on fastnn's kernels",
     "bench": "compare the speed of two versions, watch it over time; for any project with pytest-benchmark tests",
 }
