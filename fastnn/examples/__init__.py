@@ -149,11 +149,17 @@ class Run:
             self._said.add(text)
             print(text, flush=True)
 
-    def row(self, quantity: str, document: Any, fastnn: Any, document_seconds: Any = None, seconds: Any = None) -> None:
-        """A line of the table: a quantity, what the document reported (None: nothing), what we get, both times in s."""
+    def row(
+        self, quantity: str, document: Any, fastnn: Any, document_seconds: Any = None, seconds: Any = None, digits: int = 4
+    ) -> None:
+        """A line of the table: a quantity, what the document reported (None: nothing), what we get, both times in s.
+
+        digits: how many significant digits of floats are shown.
+        """
         cells = (document, fastnn, document_seconds, seconds)
         keys = ("document", "fastnn", "document_seconds", "seconds")
-        self.rows.append({"quantity": quantity} | {key: _plain(cell) for key, cell in zip(keys, cells, strict=True)})
+        plain = {key: _plain(cell) for key, cell in zip(keys, cells, strict=True)}
+        self.rows.append({"quantity": quantity, "digits": digits} | plain)
 
     def progress(self, steps: Iterable | int, text: str = "") -> Iterator:
         """The items of `steps` (an int: range of it) under a progress bar on stderr; without tqdm, a line now and then."""
@@ -250,7 +256,7 @@ def cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
     """The four cells of a row as text."""
     times = [_text(row[key]) for key in ("document_seconds", "seconds")]
     both = "" if times == ["-", "-"] else " / ".join(times)
-    return row["quantity"], _text(row["document"]), _text(row["fastnn"]), both
+    return row["quantity"], _text(row["document"], row["digits"]), _text(row["fastnn"], row["digits"]), both
 
 
 def _plain(value: Any) -> Any:
@@ -258,7 +264,7 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, digits: int = 4) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool | str):
@@ -266,5 +272,5 @@ def _text(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:.4g}"
-    return "(" + ", ".join(_text(item) for item in value) + ")"
+        return f"{value:.{digits}g}"
+    return "(" + ", ".join(_text(item, digits) for item in value) + ")"
