@@ -9,13 +9,14 @@ from fastnn.layers import MatMul, Repeat, Sum
 D, N = 8, 7
 
 
-def draw(arrays):
-    figure, axes = subplots(2, len(arrays) // 2, size=(2.5, 2.2))
-    limit = max(np.abs(a).max() for a in arrays.values())
-    for ax, (name, a) in zip(axes.flat, arrays.items(), strict=True):
-        ax.imshow(a, cmap="PuOr", vmin=-limit, vmax=limit)
-        ax.set(title=f"{name} {a.shape}", xticks=[], yticks=[])
-    figure.suptitle("forward and backward of Repeat, Sum and MatMul")
+def draw(nodes):
+    figure, axes = subplots(len(nodes), 4, size=(2.5, 1.9))
+    limit = max(np.abs(a).max() for arrays in nodes.values() for a in arrays)
+    for row, (name, arrays) in zip(axes, nodes.items(), strict=True):
+        for ax, a, title in zip(row, arrays, ("x", "out", "gradient of out", "gradient of x"), strict=True):
+            ax.imshow(a, cmap="PuOr", vmin=-limit, vmax=limit)
+            ax.set(title=f"{name}: {title} {a.shape}", xticks=[], yticks=[])
+            ax.title.set_size(9)
     return figure
 
 
@@ -46,8 +47,8 @@ def main(run: Run) -> None:
     by_differences = numerical_gradient(lambda _: float((matmul.forward(rows) * dout).sum()), W)
     run.row("MatMul: dX, dW have the shapes of X, W", True, dX.shape == rows.shape and dW.shape == W.shape)
     run.row("MatMul: dW against numerical differences", None, float(np.abs(dW - by_differences).max()))
-    arrays = {"x": x, "Repeat: y": y, "dy": dy, "dx": dx, "Sum: y": s, "dx ": drows}
-    run.picture("nodes", draw, arrays | {"MatMul: out": out, "dW": dW})
+    nodes = {"Repeat": (x, y, dy, dx), "Sum": (rows, s, ds, drows), "MatMul": (rows, out, dout, dX)}
+    run.picture("nodes", draw, nodes)
 
 
 if __name__ == "__main__":
