@@ -42,7 +42,7 @@ _PUBLIC = {
         "text",
         "time_layers",
         "trainer",
-    )  # fmt: skip
+    )
 }
 
 __all__ = ["__version__", *_PUBLIC]

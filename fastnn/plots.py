@@ -55,9 +55,9 @@ def history(history, *, path=None, ax=None, title=None, xlabel="epoch"):
     """Curves of loss, accuracy and whatever else was recorded, a panel each; training solid, validation dashed.
 
     history: what `Network.fit` returns, {"loss": [...], "val_loss": [...], "accuracy": [...], ...}; a network, or one
-    of the books' trainers, that has been trained; or several of these by name, {"SGD": ..., "Adam": ...}, to be compared.
-    Names that begin with val_ or test_ are of validation data, those with train_ of training data. Raises TypeError for
-    anything else, ValueError where there is nothing to draw.
+    of the books' trainers, that has been trained; or several of these by name, {"SGD": ..., "Adam": ...}, which are
+    compared. Names that begin with val_ or test_ are of validation data, those with train_ of training data. Raises
+    TypeError for anything else, ValueError where there is nothing to draw.
     """
     runs = _runs(history)
     measures = list(dict.fromkeys(_measure(name)[0] for run in runs.values() for name in run))
