@@ -83,7 +83,7 @@ def need_arrays(layer, **given):
         if value is not None and (np.ndim(value) == 0 or isinstance(value, tuple)):
             raise TypeError(
                 f"{type(layer).__name__}: {name} is {value!r}; it must be an array: a layer takes the arrays of its "
-                "weights, not their sizes"
+                f"weights, not their sizes; {type(layer).__name__}.create makes them from sizes"
             )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import ops
 from .base import Layer, from_forward, grad, need_arrays, param
+from .embedding import table
 from .random import Drawing
 
 
@@ -97,6 +98,11 @@ class VectorQuantizer(Layer):
         need_arrays(self, W=W)
         super().__init__(W)
         self.commitment = commitment
+
+    @classmethod
+    def create(cls, V, D, *, init=1.0, rng=None, dtype="float32", **options):
+        """A layer that makes its own codes W (V, D), normal with deviation 1; the rest as for `Embedding.create`."""
+        return cls(table(cls, V, D, init, rng, dtype), **options)
 
     def forward(self, x):
         W = self.params[0]

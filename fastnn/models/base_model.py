@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import init
 from .. import time_layers as fastnn_layers
 from ..pickles import load_pickle, to_pickle
 from ..weights import load_weights, save_weights, write_atomically
@@ -38,11 +39,11 @@ class BaseModel:
 
     def _table(self, V, D):
         """Parameters of an embedding: deviation 0.01."""
-        return (self.rng.standard_normal((V, D)) / 100).astype(self.dtype)
+        return init.normal((V, D), 1.0, self.rng, self.dtype, over=100)
 
     def _weights(self, D, M):
         """Deviation 1 / sqrt(D)."""
-        return (self.rng.standard_normal((D, M)) / np.sqrt(D)).astype(self.dtype)
+        return init.normal((D, M), 1.0, self.rng, self.dtype, over=np.sqrt(D))
 
     def _zeros(self, M):
         return np.zeros(M, self.dtype)

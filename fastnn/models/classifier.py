@@ -5,6 +5,7 @@ from collections import OrderedDict
 
 import numpy as np
 
+from .. import init
 from .. import layers as fastnn_layers
 from ..gradient import numerical_gradient
 from ..targets import right
@@ -39,7 +40,7 @@ class Classifier(Planned):
 
     def _add_params(self, i, shape, outputs, scale):
         """Weights W{i}, normal with that deviation, and biases b{i}, 0."""
-        self.params[f"W{i}"] = (scale * self._normal(*shape)).astype(self.dtype)
+        self.params[f"W{i}"] = init.scaled(self._normal(*shape), scale, self.dtype)
         self.params[f"b{i}"] = np.zeros(outputs, self.dtype)
 
     def _add_affine_params(self, i, D, M, scale):

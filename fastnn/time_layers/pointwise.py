@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import ops
 from ..layers.base import Layer, grad, need_arrays, param, unpack_mask
+from ..layers.dense import matrix_and_bias
 from ..layers.embedding import Embedding
 from ..layers.loss import SigmoidWithLoss
 from ..layers.random import Drawing, checked_ratio, draw_key
@@ -28,6 +29,11 @@ class TimeAffine(Layer):
     def __init__(self, W, b):
         need_arrays(self, W=W, b=b)
         super().__init__(W, b)
+
+    @classmethod
+    def create(cls, D, M, *, init="he", bias=True, rng=None, dtype="float32"):
+        """A layer that makes its own W (D, M) and b (M,); the arguments are those of `Affine.create`."""
+        return cls(*matrix_and_bias(cls, D, M, init, bias, rng, dtype))
 
     def forward(self, x):
         W, b = self.params

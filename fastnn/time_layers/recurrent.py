@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import init as start
 from .. import ops
 from .._threads import side_by_side
 from ..layers.base import Layer, from_forward, need_arrays
@@ -23,6 +24,7 @@ class Recurrent(Layer):
     """
 
     param_names = "Wx", "Wh", "b"
+    gates = 1  # blocks of H columns in Wx, Wh and b
     h: Any = None
     dh: Any = None
     _saved: Any = from_forward()
@@ -33,6 +35,17 @@ class Recurrent(Layer):
         self.stateful = stateful
         self.reverse = reverse
         self._has_bias = b is not None
+
+    @classmethod
+    def create(
+        cls, D, H, *, init="xavier", recurrent_init="orthogonal", bias=True, rng=None, dtype="float32", **options
+    ):  # fmt: skip
+        """A layer that makes its own Wx (D, gates * H), Wh (H, gates * H) and b (gates * H,), each gate's by itself.
+
+        init is the rule of Wx, recurrent_init that of Wh: see `fastnn.init`. bias: True for zeros, a number, or False
+        for none. options: those of the constructor. rng and dtype as for `Affine.create`.
+        """
+        return cls(*recurrent_weights(cls, D, H, cls.gates, init, recurrent_init, bias, rng, dtype), **options)
 
     def set_state(self, h):
         """h (N, H) or None."""
@@ -87,6 +100,20 @@ class Recurrent(Layer):
         return dxs, *rest
 
 
+def recurrent_weights(cls, D, H, gates, init, recurrent_init, bias, rng, dtype, forget_bias=None):
+    """[Wx, Wh, b or None] of a layer of that class. forget_bias: what the first gate's part of b is more."""
+    what, rng = f"{cls.__name__}.create", np.random.default_rng(rng)
+    D, H = start.sizes(what, D=D, H=H)
+    Wx, Wh = (
+        np.concatenate([start.weights((n, H), rule, rng, dtype, what=what) for _ in range(gates)], axis=1)
+        for n, rule in ((D, init), (H, recurrent_init))
+    )
+    b = start.bias(gates * H, bias, Wx.dtype, what)
+    if b is not None and forget_bias is not None:
+        b[:H] += forget_bias
+    return [Wx, Wh, b]
+
+
 class TimeRNN(Recurrent):
     """h = tanh(x @ Wx + h @ Wh + b); Wx (D, H), Wh (H, H), b (H,). activation: tanh, relu or sigmoid. Book 2 ch. 5."""
 
@@ -116,11 +143,26 @@ class TimeLSTM(Recurrent):
     peephole (3H,) or None, for f, i, o (Gers and Schmidhuber 2000). States `h` and `c`; after backward `dh` and `dc`.
     """
 
+    gates = 4
     c: Any = None
     dc: Any = None
 
     def __init__(self, Wx, Wh, b=None, stateful=False, peephole=None, reverse=False):
         super().__init__(Wx, Wh, b, stateful, peephole, reverse=reverse)
+
+    @classmethod
+    def create(
+        cls, D, H, *, init="xavier", recurrent_init="orthogonal", bias=True, forget_bias=1.0, peephole=False, rng=None,
+        dtype="float32", **options,
+    ):  # fmt: skip
+        """As `TimeRNN.create`; b of the forget gate is forget_bias more (Jozefowicz et al. 2015).
+
+        peephole: True for weights of zeros, (3H,), or an array.
+        """
+        arrays = recurrent_weights(cls, D, H, 4, init, recurrent_init, bias, rng, dtype, forget_bias)
+        if isinstance(peephole, bool):
+            peephole = np.zeros(3 * H, arrays[0].dtype) if peephole else None
+        return cls(*arrays, peephole=peephole, **options)
 
     def set_state(self, h, c=None):
         """h and c (N, H) or None; c left out becomes None."""
@@ -152,6 +194,8 @@ class TimeGRU(Recurrent):
     The reset gate comes before the product; linear_before_reset: after it, as in cuDNN, PyTorch and ONNX, with an inner
     bias b_h (H,) or None.
     """
+
+    gates = 3
 
     def __init__(self, Wx, Wh, b=None, stateful=False, linear_before_reset=False, b_h=None, reverse=False):
         super().__init__(Wx, Wh, b, stateful, b_h, reverse=reverse)
@@ -191,6 +235,16 @@ class TimeBiLSTM(Layer):
         self.params = self.forward_lstm.params + self.backward_lstm.params
         self.grads = self.forward_lstm.grads + self.backward_lstm.grads
 
+    @classmethod
+    def create(
+        cls, D, H, *, init="xavier", recurrent_init="orthogonal", bias=True, forget_bias=1.0, rng=None,
+        dtype="float32", **options,
+    ):  # fmt: skip
+        """Each direction as `TimeLSTM.create`, the forward one's weights drawn first."""
+        rng = np.random.default_rng(rng)
+        of_one = D, H, 4, init, recurrent_init, bias, rng, dtype, forget_bias
+        return cls(*recurrent_weights(cls, *of_one), *recurrent_weights(cls, *of_one), **options)
+
     def forward(self, xs, lengths=None):
         one, other = self.forward_lstm, self.backward_lstm
         halves = side_by_side(lambda: one._forward(xs, lengths), lambda: other._forward(xs, lengths), self._pays(xs))
@@ -224,6 +278,11 @@ class Cell(Layer):
         need_arrays(self, Wx=Wx, Wh=Wh, b=b)
         self._sequence = self.time_layer(Wx, Wh, b, True)
         self.params, self.grads = self._sequence.params, self._sequence.grads
+
+    @classmethod
+    def create(cls, D, H, **options):
+        """A step with weights of its own; the arguments are those of the layer for sequences."""
+        return cls(*cls.time_layer.create(D, H, **options).params)
 
     def forward(self, x, h_prev):
         """x (N, D), h_prev (N, H) -> h_next (N, H)."""
