@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backends, ops
+from ..described import listed
 from ..layers import SigmoidWithLoss, SoftmaxCrossEntropy
 from ..layers.base import param
 from ..layers.random import drawing
@@ -138,6 +139,10 @@ class Network:
         if floats or not dtypes:
             return floats[0] if floats else None
         return np.dtype(np.float32 if any(d.kind == "f" for d in dtypes) else np.float64)
+
+    def __repr__(self):
+        loss = {} if self.loss_layer is None else {"loss": self.loss_layer}
+        return listed(self, dict(enumerate(self.layers, 1)) | loss, str(self.dtype))
 
     # ---- parameters ------------------------------------------------------------------------------------------------
 
