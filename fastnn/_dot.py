@@ -4,12 +4,15 @@ import copy
 import html
 import itertools
 import math
+import os
+import pathlib
 import shutil
 import subprocess
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+Path = str | os.PathLike[str] | None  # where a figure is written, if anywhere
 _FORMATS = ".png", ".svg", ".pdf"
 _FONT = "Helvetica,Arial,sans-serif"
 _WIDEST = 12  # neurons of a layer, up to which `graph` draws them by itself
@@ -29,18 +32,18 @@ class Missing(ImportError):
 class Graph:
     """A picture in Graphviz's language, `source`; `save(path)` writes it as .dot, or drawn as .png, .svg or .pdf."""
 
-    def __init__(self, source):
+    def __init__(self, source: str) -> None:
         self.source = source
 
     def __repr__(self):
         return f"Graph({self.source.count(chr(10))} lines; .source, .save(path))"
 
-    def save(self, path):
+    def save(self, path: "str | os.PathLike[str]") -> pathlib.Path:
         """Write `path` -> the path. .dot (or .gv) needs nothing; .png, .svg and .pdf need Graphviz.
 
         Raises ValueError for another suffix; `Missing`, an ImportError, where the program `dot` is not installed.
         """
-        path = Path(path)
+        path = pathlib.Path(path)
         suffix = path.suffix.lower()
         if suffix in (".dot", ".gv"):
             path.write_text(self.source, encoding="utf-8")
@@ -75,7 +78,10 @@ class Graph:
 # ---- networks --------------------------------------------------------------------------------------------------------
 
 
-def graph(net, *, path=None, style="auto", input_shape=None, title=None):
+def graph(
+    net: Any, *, path: Path = None, style: str = "auto", input_shape: tuple[int, ...] | None = None,
+    title: str | None = None,
+) -> Graph:  # fmt: skip
     """A picture of a network -> `Graph`; `path` saves it (.dot, or .png, .svg, .pdf with Graphviz).
 
     net: a `Network`, a model of `fastnn.models`, a list of layers, or the widths of layers, [2, 3, 2, 2]. style:
@@ -301,7 +307,7 @@ def _quoted(text):
 # ---- computational graphs --------------------------------------------------------------------------------------------
 
 
-def computational_graph(nodes, values=None, *, path=None, title=None):
+def computational_graph(nodes: Any, values: Any = None, *, path: Path = None, title: str | None = None) -> Graph:
     """A computational graph: numbers of the forward pass above the edges, gradients below -> `Graph`. Book 1 ch. 5.
 
     nodes: [(operation, inputs, output), ...]: operation a layer (MulLayer is drawn as x, AddLayer as +) or a text,
