@@ -407,7 +407,7 @@ def _place_labels(made, ax, points, words):
     made.draw_without_rendering()  # what `constrained` layout moves is in its place
     inside, dots = ax.get_window_extent(renderer), ax.transData.transform(points)
     scale = made.dpi / 72
-    taken = [(x - 3 * scale, y - 3 * scale, x + 3 * scale, y + 3 * scale) for x, y in dots]
+    taken = np.concatenate([dots - 3 * scale, dots + 3 * scale], axis=1)  # what is covered: left, bottom, right, top
     for word, (x, y), point in zip(words, dots, points, strict=True):
         text = ax.annotate(
             str(word), point, xytext=(0, 0), textcoords="offset points", fontsize=8, ha="center", va="center", zorder=4
@@ -420,21 +420,23 @@ def _place_labels(made, ax, points, words):
                 dy = up * (h + (3 + 6 * (away - 1)) * scale)
                 place = x + dx - w, y + dy - h, x + dx + w, y + dy + h
                 out = place[0] < inside.x0 or place[1] < inside.y0 or place[2] > inside.x1 or place[3] > inside.y1
-                if not out and not any(_overlap(place, other) for other in taken):
+                if not out and not _overlaps(place, taken):
                     best = dx, dy, place, away
                     break
             if best:
                 break
         dx, dy, place, away = best or (w + 4 * scale, 0, (x, y - h, x + 2 * w, y + h), 1.0)
-        taken.append(place)
+        taken = np.concatenate([taken, [place]])
         text.set_position((dx / scale, dy / scale))
         if away > 1.6:
             line = {"arrowstyle": "-", "color": "0.6", "lw": 0.6, "shrinkA": 8, "shrinkB": 3}
             ax.annotate("", point, xytext=(dx / scale, dy / scale), textcoords="offset points", arrowprops=line)
 
 
-def _overlap(a, b):
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+def _overlaps(a, others):
+    """Whether a rectangle and any of the others have a place in common."""
+    left, bottom, right, top = others.T
+    return bool(((a[0] < right) & (left < a[2]) & (a[1] < top) & (bottom < a[3])).any())
 
 
 def _figure(width, height):

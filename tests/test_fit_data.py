@@ -136,6 +136,30 @@ def test_batches_of_unequal_sizes_and_weights():
     assert history["loss"] == [pytest.approx(whole)]
 
 
+def test_validation_of_batches():
+    made = np.random.default_rng(4)
+    x, t = made.standard_normal((250, 5)), made.integers(0, 3, 250)  # more than a part
+    net, other = network(), network()
+    stop = EarlyStopping(1, monitor="val_top_2_accuracy")
+    history = net.fit(
+        Again(),
+        epochs=4,
+        validation=(x, t),
+        class_weight={0: 2.0},
+        metrics="top_2_accuracy",
+        callbacks=stop,
+        progress=False,
+    )
+    assert list(history) == ["loss", "val_loss", "val_accuracy", "val_top_2_accuracy"]
+    assert stop.best == -max(history["val_top_2_accuracy"]) and net.accuracy(x, t) in history["val_accuracy"]
+    weights = np.array([2.0, 1.0, 1.0])[T]
+    same = other.fit(X, T, len(history["loss"]), 10, sample_weight=weights, validation=(x, t), **QUIET)
+    np.testing.assert_allclose(history["loss"], same["loss"])
+    np.testing.assert_allclose(history["val_loss"], same["val_loss"])
+    with pytest.raises(IndexError, match=r"validation: .* is 3; labels must lie in"):
+        network().fit(Again(), epochs=1, validation=(x, np.where(np.arange(250) == 249, 3, t)))
+
+
 def test_progress_of_batches():
     seen = []
     schedule = LearningRate(lambda epoch: seen.append(epoch) or 0.01)

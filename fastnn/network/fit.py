@@ -182,7 +182,7 @@ class Fit:
 
     def _check_validation(self, x, t, weight):
         """Raise before the first step what validation would raise after an epoch."""
-        net, first = self.network, slice(self.batch_size)
+        net, first = self.network, slice(self.batch_size or _PART)
         try:
             if weight is not None:
                 with _kept_states(net):
@@ -433,7 +433,9 @@ def _weighing(network):
     if not takes_weights(network.loss_layer):
         kind = "no loss" if network.loss_layer is None else f"the loss {type(network.loss_layer).__name__}"
         raise TypeError(f"Network.fit: weights need a loss that `layers.WeightedLoss` knows; the network has {kind}")
-    return type(network)(network.layers, WeightedLoss(network.loss_layer))
+    from .network import Network
+
+    return Network(network.layers, WeightedLoss(network.loss_layer))
 
 
 def _whole(name, value, least):
