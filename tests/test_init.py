@@ -71,7 +71,7 @@ def test_create_is_reproducible(cls, sizes, options, shapes):
 def test_bad_sizes(cls):
     sizes = next(case[1] for case in CREATED if case[0] is cls)
     for bad, kind, text in ((0, ValueError, "is 0"), (2.5, TypeError, r"is 2\.5"), ("a", TypeError, "is 'a'")):
-        with pytest.raises(kind, match=rf"{cls.__name__}\.create: \w+ {text}|Time{cls.__name__}\.create: \w+ {text}"):
+        with pytest.raises(kind, match=rf"\.create: \w+ {text}"):
             cls.create(bad, *sizes[1:])
     with pytest.raises(TypeError, match="dtype is int64; it must be float32 or float64"):
         cls.create(*sizes, dtype="int64")

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from ..described import Described
+
 
 class param:
     """Attribute for `params[i]`, None if there is none. Assigning another shape or dtype also renews `grads[i]`."""
@@ -53,7 +55,7 @@ def gradient_dtype(p):
     return dtype if dtype.kind == "f" else np.dtype(np.float64)
 
 
-class Layer:
+class Layer(Described):
     """A layer without parameters; layers with parameters give them to `__init__`."""
 
     def __init__(self, *params):

@@ -12,6 +12,7 @@ from .base import Layer, grad, need_arrays, pair, param
 class _Filters(Layer):
     """A layer of filters W and a bias b."""
 
+    always_shown = "stride", "pad"
     W, b, dW, db = param(0), param(1), grad(0), grad(1)
     x: Any = None
 
@@ -44,6 +45,11 @@ class _Filters(Layer):
         fans = C // groups * FH * FW, FN // groups * FH * FW
         b = start.bias(FN, bias, start.floating(dtype, what), what)
         return cls(start.weights((first, second, FH, FW), init, rng, dtype, fans, what), b, **options)
+
+    def _sizes(self):
+        first, second, FH, FW = self.params[0].shape
+        names = ("C", "FN") if isinstance(self, ConvTranspose2d) else ("FN", "C")
+        return {names[0]: first, names[1]: second * self.groups, "FH": FH, "FW": FW}
 
     def _gradients(self, operation, dout, *options):
         """dx of the operation; the others go into `grads`."""

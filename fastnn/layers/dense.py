@@ -6,13 +6,14 @@ import numpy as np
 
 from .. import init as start
 from .. import ops
+from ..described import Described
 from ..functions import rows
 from .base import Layer, grad, need_arrays, param, samples
 
 # ---- nodes of the computational graph ------------------------------------------------------------------------------
 
 
-class MulLayer:
+class MulLayer(Described):
     """x * y, for numbers or arrays of one shape. Book 1 ch. 5."""
 
     x: Any = None
@@ -27,7 +28,7 @@ class MulLayer:
         return dout * self.y, dout * self.x
 
 
-class AddLayer:
+class AddLayer(Described):
     """x + y, for numbers or arrays of one shape. Book 1 ch. 5."""
 
     def forward(self, x, y):
@@ -75,6 +76,7 @@ class Sum(Layer):
 class MatMul(Layer):
     """out = x @ W; x (..., D), W (D, M) -> (..., M). Book 2 ch. 1."""
 
+    size_names = "D", "M"
     W, dW = param(0), grad(0)
     x: Any = None
 
@@ -123,6 +125,7 @@ class Affine(Layer):
     is (1, M).
     """
 
+    size_names = "D", "M"
     W, b, dW, db = param(0), param(1), grad(0), grad(1)  # for users; methods unpack the lists, which is faster
     _input: Any = None
 

@@ -18,6 +18,7 @@ class Embedding(Layer):
     with `sparse` it is an `ops.RowGradient`, which the optimizers apply without touching the other rows.
     """
 
+    size_names = "V", "D"
     W, dW = param(0), grad(0)
     idx: Any = None
 
@@ -26,6 +27,11 @@ class Embedding(Layer):
         super().__init__(W)
         if sparse:
             self.grads[0] = ops.RowGradient(W.shape, gradient_dtype(W))
+
+    @property
+    def sparse(self):
+        """Whether the gradient is one of rows."""
+        return isinstance(self.grads[0], ops.RowGradient)
 
     @classmethod
     def create(cls, V, D, *, init=0.01, rng=None, dtype="float32", **options):
@@ -60,6 +66,7 @@ def table(cls, V, D, init, rng, dtype):
 class EmbeddingDot(Layer):
     """h (N, D) times rows of W (V, D): idx (N,) -> (N,), or K of them for each h, (N, K) -> (N, K). Book 2 ch. 4."""
 
+    size_names = "V", "D"
     cache: Any = None
 
     def __init__(self, W, sparse=False):
@@ -152,6 +159,9 @@ class NegativeSamplingLoss(Layer):
 
     W (V, D) output table, corpus: ids for the frequencies. forward(h (N, D), target (N,) or several for each, (N, C)).
     """
+
+    size_names = "V", "D"
+    always_shown = ("sample_size",)
 
     def __init__(self, W, corpus, power=0.75, sample_size=5, sparse=False, rng=None):
         self.sample_size = sample_size

@@ -89,6 +89,8 @@ class VectorQuantizer(Layer):
     `commitment` times for x; backward adds its gradients, to dx and to `grads[0]`. van den Oord et al. 2017.
     """
 
+    size_names = "V", "D"
+    always_shown = ("commitment",)
     W, dW = param(0), grad(0)
     index: Any = None
     loss: Any = None

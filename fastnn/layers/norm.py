@@ -12,6 +12,8 @@ from .base import Layer, from_forward, grad, gradient_dtype, need_arrays, param,
 class Scaled(Layer):
     """A layer with gamma and beta that begins as the mere normalisation."""
 
+    size_names = ("D",)
+
     @classmethod
     def create(cls, D, *, dtype="float32", **options):
         """A layer that makes its own gamma, ones, and beta, zeros, (D,). options: those of the constructor."""
@@ -169,6 +171,10 @@ class LayerNorm(Scaled):
         super().__init__(gamma, beta)
         self.epsilon = epsilon
 
+    def _sizes(self):
+        shape = self.params[0].shape
+        return {"D": shape[0] if len(shape) == 1 else shape}
+
     @classmethod
     def create(cls, D, *, dtype="float32", **options):
         """A layer that makes its own gamma, ones, and beta, zeros: (D,), or of the shape D. options: epsilon."""
@@ -211,6 +217,9 @@ class GroupNorm(Scaled):
         super().__init__(gamma, beta)
         self.groups = groups
         self.epsilon = epsilon
+
+    def _sizes(self):
+        return {"groups": self.groups, "C": self.params[0].size}
 
     @classmethod
     def create(cls, groups, C, *, dtype="float32", **options):

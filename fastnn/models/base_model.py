@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import init
 from .. import time_layers as fastnn_layers
+from ..described import listed
 from ..pickles import load_pickle, to_pickle
 from ..weights import load_weights, save_weights, write_atomically
 from .planned import Planned
@@ -25,6 +26,10 @@ class BaseModel:
     def __init__(self, dtype="float32", rng=None):
         self.dtype = np.dtype(dtype)
         self.rng = np.random.default_rng(rng)
+
+    def __repr__(self):
+        parts = {name: part for name, part in vars(self).items() if hasattr(part, "forward") and name[0] != "_"}
+        return listed(self, parts, str(self.dtype))
 
     def forward(self, *args):
         raise NotImplementedError
@@ -96,6 +101,9 @@ class Layered(Planned, BaseModel):
 
     def _chain(self):
         return [*self.layers, self.loss_layer]
+
+    def __repr__(self):
+        return listed(self, dict(enumerate(self.layers, 1)) | {"loss": self.loss_layer}, str(self.dtype))
 
     def predict(self, x, train_flg=False):
         """What the last layer gives, layer by layer: scores (N, ..., V). train_flg: whether dropout drops."""

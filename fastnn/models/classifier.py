@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import init
 from .. import layers as fastnn_layers
+from ..described import listed
 from ..gradient import numerical_gradient
 from ..targets import right
 from ..weights import load_weights, save_weights
@@ -30,6 +31,10 @@ class Classifier(Planned):
         self.layers = OrderedDict()
         self.last_layer = self.layer_types.SoftmaxWithLoss()
         self._gradients = {}  # name of a parameter -> (its layer, "dW" or the like)
+
+    def __repr__(self):
+        layers = self.layers if isinstance(self.layers, dict) else dict(enumerate(self.layers, 1))
+        return listed(self, dict(layers) | {"loss": self.last_layer}, str(self.dtype))
 
     def _normal(self, *shape):
         """Draws from the standard normal distribution."""

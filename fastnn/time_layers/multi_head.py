@@ -19,6 +19,7 @@ class MultiHeadAttention(Layer):
     Memory is linear in T and S.
     """
 
+    size_names = ("D",)
     param_names = "Wq", "bq", "Wk", "bk", "Wv", "bv", "Wo", "bo"
     _saved: Any = from_forward()
 

@@ -23,6 +23,7 @@ class TimeAffine(Layer):
     W may be a transposed view of another layer's table, as for tied weights; no copy of it is made.
     """
 
+    size_names = "D", "M"
     W, b, dW, db = param(0), param(1), grad(0), grad(1)
     x: Any = None
 
@@ -96,6 +97,7 @@ class TimeDropout(Drawing, Layer):
     `rng` (None, a seed or a numpy.random.Generator) supplies one 64-bit key per training pass.
     """
 
+    always_shown = ("dropout_ratio",)
     _mask: Any = None
     _shape: Any = None
 

@@ -1,6 +1,6 @@
 """Recurrent layers over whole sequences."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Recurrent(Layer):
 
     param_names = "Wx", "Wh", "b"
     gates = 1  # blocks of H columns in Wx, Wh and b
+    more: ClassVar[dict[str, int]] = {}  # name of the parameter behind these: its blocks of H numbers
     h: Any = None
     dh: Any = None
     _saved: Any = from_forward()
@@ -43,9 +44,24 @@ class Recurrent(Layer):
         """A layer that makes its own Wx (D, gates * H), Wh (H, gates * H) and b (gates * H,), each gate's by itself.
 
         init is the rule of Wx, recurrent_init that of Wh: see `fastnn.init`. bias: True for zeros, a number, or False
-        for none. options: those of the constructor. rng and dtype as for `Affine.create`.
+        for none. options: those of the constructor, where peephole=True and b_h=True stand for zeros. rng and dtype as
+        for `Affine.create`.
         """
-        return cls(*recurrent_weights(cls, D, H, cls.gates, init, recurrent_init, bias, rng, dtype), **options)
+        what, rng = f"{cls.__name__}.create", np.random.default_rng(rng)
+        D, H = start.sizes(what, D=D, H=H)
+        Wx, Wh = (
+            np.concatenate([start.weights((n, H), rule, rng, dtype, what=what) for _ in range(cls.gates)], axis=1)
+            for n, rule in ((D, init), (H, recurrent_init))
+        )
+        for name, blocks in cls.more.items():
+            if isinstance(options.get(name), bool):
+                options[name] = np.zeros(blocks * H, Wx.dtype) if options[name] else None
+        return cls(Wx, Wh, start.bias(cls.gates * H, bias, Wx.dtype, what), **options)
+
+    def _sizes(self):
+        *_, b, more = self._weights()
+        named = {} if b is not None else {"bias": False}
+        return shapes(self) | named | (dict.fromkeys(self.more, True) if more is not None else {})
 
     def set_state(self, h):
         """h (N, H) or None."""
@@ -100,18 +116,9 @@ class Recurrent(Layer):
         return dxs, *rest
 
 
-def recurrent_weights(cls, D, H, gates, init, recurrent_init, bias, rng, dtype, forget_bias=None):
-    """[Wx, Wh, b or None] of a layer of that class. forget_bias: what the first gate's part of b is more."""
-    what, rng = f"{cls.__name__}.create", np.random.default_rng(rng)
-    D, H = start.sizes(what, D=D, H=H)
-    Wx, Wh = (
-        np.concatenate([start.weights((n, H), rule, rng, dtype, what=what) for _ in range(gates)], axis=1)
-        for n, rule in ((D, init), (H, recurrent_init))
-    )
-    b = start.bias(gates * H, bias, Wx.dtype, what)
-    if b is not None and forget_bias is not None:
-        b[:H] += forget_bias
-    return [Wx, Wh, b]
+def shapes(layer):
+    """{"D": ..., "H": ...} of a layer whose first parameters are Wx and Wh."""
+    return {"D": layer.params[0].shape[0], "H": layer.params[1].shape[0]}
 
 
 class TimeRNN(Recurrent):
@@ -143,7 +150,7 @@ class TimeLSTM(Recurrent):
     peephole (3H,) or None, for f, i, o (Gers and Schmidhuber 2000). States `h` and `c`; after backward `dh` and `dc`.
     """
 
-    gates = 4
+    gates, more = 4, {"peephole": 3}
     c: Any = None
     dc: Any = None
 
@@ -151,18 +158,13 @@ class TimeLSTM(Recurrent):
         super().__init__(Wx, Wh, b, stateful, peephole, reverse=reverse)
 
     @classmethod
-    def create(
-        cls, D, H, *, init="xavier", recurrent_init="orthogonal", bias=True, forget_bias=1.0, peephole=False, rng=None,
-        dtype="float32", **options,
-    ):  # fmt: skip
-        """As `TimeRNN.create`; b of the forget gate is forget_bias more (Jozefowicz et al. 2015).
-
-        peephole: True for weights of zeros, (3H,), or an array.
-        """
-        arrays = recurrent_weights(cls, D, H, 4, init, recurrent_init, bias, rng, dtype, forget_bias)
-        if isinstance(peephole, bool):
-            peephole = np.zeros(3 * H, arrays[0].dtype) if peephole else None
-        return cls(*arrays, peephole=peephole, **options)
+    def create(cls, D, H, *, forget_bias=1.0, **options):
+        """As `TimeRNN.create`; b of the forget gate starts forget_bias higher (Jozefowicz et al. 2015)."""
+        layer = super().create(D, H, **options)
+        b = layer._weights()[2]
+        if b is not None:
+            b[:H] += forget_bias
+        return layer
 
     def set_state(self, h, c=None):
         """h and c (N, H) or None; c left out becomes None."""
@@ -195,7 +197,7 @@ class TimeGRU(Recurrent):
     bias b_h (H,) or None.
     """
 
-    gates = 3
+    gates, more = 3, {"b_h": 1}
 
     def __init__(self, Wx, Wh, b=None, stateful=False, linear_before_reset=False, b_h=None, reverse=False):
         super().__init__(Wx, Wh, b, stateful, b_h, reverse=reverse)
@@ -236,14 +238,11 @@ class TimeBiLSTM(Layer):
         self.grads = self.forward_lstm.grads + self.backward_lstm.grads
 
     @classmethod
-    def create(
-        cls, D, H, *, init="xavier", recurrent_init="orthogonal", bias=True, forget_bias=1.0, rng=None,
-        dtype="float32", **options,
-    ):  # fmt: skip
+    def create(cls, D, H, *, stateful=False, merge="concat", rng=None, **options):
         """Each direction as `TimeLSTM.create`, the forward one's weights drawn first."""
         rng = np.random.default_rng(rng)
-        of_one = D, H, 4, init, recurrent_init, bias, rng, dtype, forget_bias
-        return cls(*recurrent_weights(cls, *of_one), *recurrent_weights(cls, *of_one), **options)
+        lstms = [TimeLSTM.create(D, H, rng=rng, **options) for _ in range(2)]
+        return cls(*(p for lstm in lstms for p in lstm._weights()[:3]), stateful, merge)
 
     def forward(self, xs, lengths=None):
         one, other = self.forward_lstm, self.backward_lstm
@@ -262,6 +261,9 @@ class TimeBiLSTM(Layer):
         """Both directions start from zeros again."""
         self.forward_lstm.reset_state()
         self.backward_lstm.reset_state()
+
+    def _sizes(self):
+        return shapes(self)
 
     def _pays(self, steps):
         """Whether the directions are long enough, and their steps small enough, for a thread each."""
@@ -283,6 +285,9 @@ class Cell(Layer):
     def create(cls, D, H, **options):
         """A step with weights of its own; the arguments are those of the layer for sequences."""
         return cls(*cls.time_layer.create(D, H, **options).params)
+
+    def _sizes(self):
+        return shapes(self)
 
     def forward(self, x, h_prev):
         """x (N, D), h_prev (N, H) -> h_next (N, H)."""
