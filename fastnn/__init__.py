@@ -31,7 +31,18 @@ _PUBLIC = {
     "unpatch": "fastnn.dropin",
 } | {
     name: f"fastnn.{name}"
-    for name in ("dataset", "functions", "gradient", "layers", "models", "optimizer", "text", "time_layers", "trainer")
+    for name in (
+        "dataset",
+        "functions",
+        "gradient",
+        "layers",
+        "models",
+        "optimizer",
+        "plots",
+        "text",
+        "time_layers",
+        "trainer",
+    )
 }
 
 __all__ = ["__version__", *_PUBLIC]
