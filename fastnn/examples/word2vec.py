@@ -51,7 +51,9 @@ def main(run: Run) -> None:
         with run.clock() as clock:
             for _ in run.progress(max_epoch, name):
                 trainer.fit(contexts, target, max_epoch=1, batch_size=batch_size, eval_interval=None)
-        loss = float(np.mean([model.forward(contexts[i : i + 1000], target[i : i + 1000]) for i in range(0, 9000, 1000)]))
+        loss = float(
+            np.mean([model.forward(contexts[i : i + 1000], target[i : i + 1000]) for i in range(0, 9000, 1000)])
+        )
         run.row(f"{name}: loss after {max_epoch} epochs of {len(corpus):,} words", None, loss, None, clock.seconds)
         for query in queries:
             book = f" (book 2: {BOOK[query]})" if real else ""
@@ -60,8 +62,14 @@ def main(run: Run) -> None:
         if real:
             with contextlib.redirect_stdout(io.StringIO()):
                 answers = analogy("man", "king", "woman", *words, model.word_vecs)
-            run.row(f"{name}: man to king is as woman to (book 2: queen among 5)", None, ", ".join(word for word, _ in answers))
-        shown = [word_to_id[word] for q in queries for word in (q, *nearest(q, 6 if real else 2, words, model.word_vecs))]
+            run.row(
+                f"{name}: man to king is as woman to (book 2: queen among 5)",
+                None,
+                ", ".join(word for word, _ in answers),
+            )
+        shown = [
+            word_to_id[word] for q in queries for word in (q, *nearest(q, 6 if real else 2, words, model.word_vecs))
+        ]
         groups = [q for q in queries for _ in range(7 if real else 3)]
         texts, vectors, title = [id_to_word[i] for i in shown], model.word_vecs[shown], f"{name}: the nearest words"
         run.picture(name.lower().replace("-", ""), plots.embedding, texts, vectors, clusters=groups, title=title)
