@@ -205,6 +205,16 @@ class Run:
         figure.savefig(self.out / f"{name}.png", dpi=120)
         self.pictures.append(f"{name}.png")
 
+    def graph(self, name: str, graph: Any) -> None:
+        """Write a graph of `fastnn.plots` to out/name.dot, and drawn to out/name.png where Graphviz is installed."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        graph.save(self.out / f"{name}.dot")
+        try:
+            graph.save(self.out / f"{name}.png")
+            self.pictures.append(f"{name}.png")
+        except ImportError as error:
+            self.say(f"graphs are written as .dot files only: {error}")
+
     def finish(self, seconds: float) -> None:
         """Print the table and where the pictures are; write both to results.json."""
         print(table(self.rows))
