@@ -35,6 +35,7 @@ _PUBLIC = {
         "dataset",
         "functions",
         "gradient",
+        "init",
         "layers",
         "models",
         "optimizer",

@@ -4,12 +4,17 @@ import copy
 import html
 import itertools
 import math
+import os
+import pathlib
 import shutil
 import subprocess
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from .described import count
+
+Path = str | os.PathLike[str] | None  # where a figure is written, if anywhere
 _FORMATS = ".png", ".svg", ".pdf"
 _FONT = "Helvetica,Arial,sans-serif"
 _WIDEST = 12  # neurons of a layer, up to which `graph` draws them by itself
@@ -29,18 +34,18 @@ class Missing(ImportError):
 class Graph:
     """A picture in Graphviz's language, `source`; `save(path)` writes it as .dot, or drawn as .png, .svg or .pdf."""
 
-    def __init__(self, source):
+    def __init__(self, source: str) -> None:
         self.source = source
 
     def __repr__(self):
         return f"Graph({self.source.count(chr(10))} lines; .source, .save(path))"
 
-    def save(self, path):
+    def save(self, path: "str | os.PathLike[str]") -> pathlib.Path:
         """Write `path` -> the path. .dot (or .gv) needs nothing; .png, .svg and .pdf need Graphviz.
 
         Raises ValueError for another suffix; `Missing`, an ImportError, where the program `dot` is not installed.
         """
-        path = Path(path)
+        path = pathlib.Path(path)
         suffix = path.suffix.lower()
         if suffix in (".dot", ".gv"):
             path.write_text(self.source, encoding="utf-8")
@@ -75,7 +80,10 @@ class Graph:
 # ---- networks --------------------------------------------------------------------------------------------------------
 
 
-def graph(net, *, path=None, style="auto", input_shape=None, title=None):
+def graph(
+    net: Any, *, path: Path = None, style: str = "auto", input_shape: tuple[int, ...] | None = None,
+    title: str | None = None,
+) -> Graph:  # fmt: skip
     """A picture of a network -> `Graph`; `path` saves it (.dot, or .png, .svg, .pdf with Graphviz).
 
     net: a `Network`, a model of `fastnn.models`, a list of layers, or the widths of layers, [2, 3, 2, 2]. style:
@@ -96,7 +104,7 @@ def graph(net, *, path=None, style="auto", input_shape=None, title=None):
         raise ValueError(f"graph: neurons can be drawn of fully connected layers and activations, not of {names}")
     if widths is not None and style == "layers":
         raise ValueError("graph: net is widths, of which neurons can be drawn; layers need a network")
-    source = _neurons(columns, title) if style == "neurons" else _boxes(layers, loss, input_shape or seen, title)
+    source = _neurons(columns, title) if style == "neurons" else _boxes(layers, loss, input_shape, seen, title)
     made = Graph(source)
     if path is not None:
         made.save(path)
@@ -195,17 +203,16 @@ def _neurons(columns, title):
     return "\n".join([*lines, "}", ""])
 
 
-def _boxes(layers, loss, input_shape, title):
+def _boxes(layers, loss, input_shape, seen, title):
     """A box a layer, from top to bottom; branches side by side."""
-    shapes = _shapes(layers, input_shape)
+    shapes = _shapes(layers, input_shape, seen)
     lines = [
         "digraph network {", "  rankdir=TB;", "  nodesep=0.3;", "  ranksep=0.28;",
         f'  graph [fontname="{_FONT}", fontsize=13];',
         f'  node [shape=box, style="rounded,filled", fontname="{_FONT}", fontsize=11, margin="0.16,0.07"];',
         '  edge [color="#444444", arrowsize=0.6];',
     ]  # fmt: skip
-    arrays = {id(p): p for layer in layers for p in getattr(layer, "params", None) or []}
-    total = f"{sum(np.size(p) for p in arrays.values()):,} parameters"
+    total = f"{count(layers):,} parameters"
     lines.append(f"  label={_quoted(total if title is None else f'{title} ({total})')}; labelloc=t;")
     writer = _Boxes(lines)
     x = writer.node("input" if 0 not in shapes else f"input {_of_batch(shapes[0])}", "", _OTHER)
@@ -256,8 +263,8 @@ def _details(layer, shape):
 
     text = repr(layer)
     inside = text[text.find("(") + 1 : -1] if text.endswith(")") and not isinstance(layer, Branches) else ""
-    count = 0 if isinstance(layer, Branches) else sum(np.size(p) for p in getattr(layer, "params", None) or [])
-    lines = [inside, f"{count:,} parameter{'s' * (count != 1)}" if count else "", _of_batch(shape)]
+    n = 0 if isinstance(layer, Branches) else count([layer])
+    lines = [inside, f"{n:,} parameter{'s' * (n != 1)}" if n else "", _of_batch(shape)]
     return "\n".join(line for line in lines if line)
 
 
@@ -269,10 +276,14 @@ def _colors(layer):
     return _FUNCTION if isinstance(layer, layers.Relu | layers.Activation | layers.Softmax) else _OTHER
 
 
-def _shapes(layers, input_shape):
-    """{number of a layer (0: the input): the shape that it gives for one sample}; empty where that is not known."""
+def _shapes(layers, asked, seen):
+    """{number of a layer (0: the input): the shape that it gives for one sample}; empty where that is not known.
+
+    asked: the shape of a sample that the caller wants, seen: the one that the network had last.
+    """
     from .network import Network
 
+    input_shape = seen if asked is None else asked
     if input_shape is None:
         first = next((layer for layer in layers if getattr(layer, "params", None)), None)
         W = None if first is None else _matrix(first)
@@ -283,7 +294,9 @@ def _shapes(layers, input_shape):
         net = Network(copy.deepcopy(layers))
         dtype = np.dtype(np.int64) if net.input_dtype is None else net.dtype
         lowered = net._plan("predict", False, tuple(input_shape), dtype, 1)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError) as error:
+        if asked is not None:
+            raise ValueError(f"graph: input_shape is {asked!r}: {error}") from error
         return {}
     return {0: tuple(input_shape)} | dict(lowered.program.shapes)
 
@@ -301,7 +314,7 @@ def _quoted(text):
 # ---- computational graphs --------------------------------------------------------------------------------------------
 
 
-def computational_graph(nodes, values=None, *, path=None, title=None):
+def computational_graph(nodes: Any, values: Any = None, *, path: Path = None, title: str | None = None) -> Graph:
     """A computational graph: numbers of the forward pass above the edges, gradients below -> `Graph`. Book 1 ch. 5.
 
     nodes: [(operation, inputs, output), ...]: operation a layer (MulLayer is drawn as x, AddLayer as +) or a text,
@@ -351,17 +364,17 @@ def computational_graph(nodes, values=None, *, path=None, title=None):
         size = 18 if len(html.unescape(text)) == 1 else 12
         lines.append(f'  o{i} [shape={shape}, color="#0072B2", penwidth=1.6, fontsize={size}, label=<{text}>];')
     used = set()
-    count = 0
+    edges = 0
     for i, (_, inputs, _) in enumerate(nodes):
         for name in inputs:
             used.add(name)
-            count += 1
-            lines += _edge(starts[name], f"o{i}", f"e{count}", name, values, name in makers)
+            edges += 1
+            lines += _edge(starts[name], f"o{i}", f"e{edges}", name, values, name in makers)
     for name, i in makers.items():
         if name not in used:
-            count += 1
+            edges += 1
             lines.append(f"  end{i} [shape=plaintext, label={_quoted(name)}];")
-            lines += _edge(f"o{i}", f"end{i}", f"e{count}", name, values, False)
+            lines += _edge(f"o{i}", f"end{i}", f"e{edges}", name, values, False)
     made = Graph("\n".join([*lines, "}", ""]))
     if path is not None:
         made.save(path)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
+from .described import described
 
 
 class Optimizer:
@@ -33,6 +34,9 @@ class Optimizer:
         self.clip_value = clip_value
         for name in self.state_names:
             setattr(self, name, None)
+
+    def __repr__(self):
+        return described(self)
 
     def update(self, params, grads):
         """One step. Raises KeyError or ValueError if gradients or state do not match the parameters."""

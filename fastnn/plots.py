@@ -12,12 +12,15 @@ is needed and not installed.
 import importlib.util
 import math
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import ops
-from ._dot import Graph, Missing, computational_graph, graph
+from ._dot import Graph, Missing, Path, computational_graph, graph
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "Graph",
@@ -41,7 +44,7 @@ _MARKERS = "o", "^", "s", "D", "v", "P", "X", "*"
 _HELD_OUT = "val_", "test_"  # how the names of a history begin that are not of the training data
 
 
-def figure(rows=1, columns=1, size=(5.0, 3.6)):
+def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (5.0, 3.6)) -> "tuple[Figure, Any]":
     """(a Figure, its axes): one Axes, or an array (rows, columns) of them; size: inches (width, height) of each.
 
     For pictures of your own, without a display: draw into the axes, then `figure.savefig(path)`.
@@ -51,7 +54,9 @@ def figure(rows=1, columns=1, size=(5.0, 3.6)):
     return made, axes[0, 0] if axes.size == 1 else axes
 
 
-def history(history, *, path=None, ax=None, title=None, xlabel="epoch"):
+def history(
+    history: Any, *, path: Path = None, ax: Any = None, title: str | None = None, xlabel: str = "epoch"
+) -> "Figure":
     """Curves of loss, accuracy and whatever else was recorded, a panel each; training solid, validation dashed.
 
     history: what `Network.fit` returns, {"loss": [...], "val_loss": [...], "accuracy": [...], ...}; a network, or one
@@ -85,8 +90,9 @@ def history(history, *, path=None, ax=None, title=None, xlabel="epoch"):
 
 
 def decision_regions(
-    predict, x, t, *, path=None, ax=None, title=None, resolution=300, threshold=None, xlabel="x1", ylabel="x2"
-):
+    predict: Any, x: Any, t: Any, *, path: Path = None, ax: Any = None, title: str | None = None, resolution: int = 300,
+    threshold: float | None = None, xlabel: str = "x1", ylabel: str = "x2",
+) -> "Figure":  # fmt: skip
     """The plane, coloured by the class that `predict` gives at each place, and the points x (N, 2) with classes t.
 
     predict: a function of points (M, 2), or a network, predictor or model with `predict`, that gives scores (M, V), one
@@ -123,7 +129,9 @@ def decision_regions(
     return _titled(made, [each], title, path)
 
 
-def embedding(words, vectors, *, path=None, ax=None, title=None, clusters=None):
+def embedding(
+    words: Any, vectors: Any, *, path: Path = None, ax: Any = None, title: str | None = None, clusters: Any = None
+) -> "Figure":
     """Word vectors in two dimensions: the first two principal components, each word beside its point.
 
     words: a list, or book 2's id_to_word; vectors (V, D), row i of word i; choose the words to be shown beforehand.
@@ -175,7 +183,10 @@ def principal_components(vectors):
     return points, share
 
 
-def attention(weights, xs, ys, *, path=None, ax=None, title=None, xlabel="read", ylabel="written"):
+def attention(
+    weights: Any, xs: Any, ys: Any, *, path: Path = None, ax: Any = None, title: str | None = None,
+    xlabel: str = "read", ylabel: str = "written",
+) -> "Figure":  # fmt: skip
     """Attention weights (Ty, Tx) as a map: a row for each step that is written, a column for each that is read.
 
     xs, ys: the Tx and Ty labels, a text (a character each) or a list. weights may also be what
@@ -202,7 +213,10 @@ def attention(weights, xs, ys, *, path=None, ax=None, title=None, xlabel="read",
     return _titled(made, [each], title, path)
 
 
-def images(x, titles=None, *, path=None, columns=10, title=None, scale=None):
+def images(
+    x: Any, titles: Any = None, *, path: Path = None, columns: int = 10, title: str | None = None,
+    scale: tuple[float, float] | None = None,
+) -> "Figure":  # fmt: skip
     """A sheet of images x (N, C, H, W) with 1 or 3 channels, (N, H, W), or (N, D) of square ones.
 
     titles: a text for each; columns: images in a row. scale: (darkest, brightest), by default those of all images.
@@ -229,7 +243,9 @@ def images(x, titles=None, *, path=None, columns=10, title=None, scale=None):
     return _titled(made, [], title, path)
 
 
-def visualize_filter(W, path=None, channel=0, columns=8, common_scale=True):
+def visualize_filter(
+    W: Any, path: Path = None, channel: int = 0, columns: int = 8, common_scale: bool = True
+) -> "Figure":
     """The filters W (FN, C, FH, FW) of a convolution as grey squares, in one channel. Book 1 ch. 7.
 
     One scale of grey for all, with 0 in the middle; or, as in the book, one for each by itself, which also shows the
@@ -253,7 +269,7 @@ def visualize_filter(W, path=None, channel=0, columns=8, common_scale=True):
     return _saved(figure, path)
 
 
-def apply_filter(image, W, b=None, path=None, columns=6):
+def apply_filter(image: Any, W: Any, b: Any = None, path: Path = None, columns: int = 6) -> "Figure":
     """An image (H, W) or (C, H, W), and what each filter W (FN, C, FH, FW) makes of it. Book 1 ch. 7."""
     image, W = np.asarray(image), np.asarray(W)
     if image.ndim == 2:
@@ -271,7 +287,7 @@ def apply_filter(image, W, b=None, path=None, columns=6):
     return _saved(figure, path)
 
 
-def misclassified(x, t, predicted, path=None, limit=20, columns=5):
+def misclassified(x: Any, t: Any, predicted: Any, path: Path = None, limit: int = 20, columns: int = 5) -> "Figure":
     """The first `limit` images whose predicted class is not theirs, with both. Book 1 ch. 8.
 
     x (N, C, H, W), or (N, D) of square images; t labels (N,) or one-hot (N, V); predicted labels (N,) or scores (N, V).
@@ -391,7 +407,7 @@ def _place_labels(made, ax, points, words):
     made.draw_without_rendering()  # what `constrained` layout moves is in its place
     inside, dots = ax.get_window_extent(renderer), ax.transData.transform(points)
     scale = made.dpi / 72
-    taken = [(x - 3 * scale, y - 3 * scale, x + 3 * scale, y + 3 * scale) for x, y in dots]
+    taken = np.concatenate([dots - 3 * scale, dots + 3 * scale], axis=1)  # what is covered: left, bottom, right, top
     for word, (x, y), point in zip(words, dots, points, strict=True):
         text = ax.annotate(
             str(word), point, xytext=(0, 0), textcoords="offset points", fontsize=8, ha="center", va="center", zorder=4
@@ -404,21 +420,23 @@ def _place_labels(made, ax, points, words):
                 dy = up * (h + (3 + 6 * (away - 1)) * scale)
                 place = x + dx - w, y + dy - h, x + dx + w, y + dy + h
                 out = place[0] < inside.x0 or place[1] < inside.y0 or place[2] > inside.x1 or place[3] > inside.y1
-                if not out and not any(_overlap(place, other) for other in taken):
+                if not out and not _overlaps(place, taken):
                     best = dx, dy, place, away
                     break
             if best:
                 break
         dx, dy, place, away = best or (w + 4 * scale, 0, (x, y - h, x + 2 * w, y + h), 1.0)
-        taken.append(place)
+        taken = np.concatenate([taken, [place]])
         text.set_position((dx / scale, dy / scale))
         if away > 1.6:
             line = {"arrowstyle": "-", "color": "0.6", "lw": 0.6, "shrinkA": 8, "shrinkB": 3}
             ax.annotate("", point, xytext=(dx / scale, dy / scale), textcoords="offset points", arrowprops=line)
 
 
-def _overlap(a, b):
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+def _overlaps(a, others):
+    """Whether a rectangle and any of the others have a place in common."""
+    left, bottom, right, top = others.T
+    return bool(((a[0] < right) & (left < a[2]) & (a[1] < top) & (bottom < a[3])).any())
 
 
 def _figure(width, height):

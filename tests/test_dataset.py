@@ -164,6 +164,17 @@ def test_spiral_has_the_books_numbers(seed):
     np.testing.assert_array_equal(spiral.load_data()[0], spiral.load_data(1984)[0])
 
 
+def test_spiral_of_more_arms():
+    x, t = spiral.load_data(3, arms=5, points=40)
+    assert x.shape == (200, 2) and t.shape == (200, 5) and t.sum(axis=0).tolist() == [40] * 5
+    np.random.seed(3)
+    for i in range(200):  # the draws come arm by arm, point by point
+        radius, angle = i % 40 / 40, i // 40 * 4.0 + 4.0 * (i % 40 / 40) + np.random.randn() * 0.2
+        np.testing.assert_allclose(x[i], [radius * np.sin(angle), radius * np.cos(angle)], atol=1e-12)
+    with pytest.raises(ValueError, match=r"spiral.load_data: arms is 0 and points 100"):
+        spiral.load_data(arms=0)
+
+
 # Where they look.
 
 

@@ -120,6 +120,24 @@ def test_what_fastnn_provides_is_named_and_counted(run, tmp_path):
     )
 
 
+def test_names_of_a_course_are_there_and_said_to_be_its_own(run, tmp_path):
+    script = """
+        from common import functions
+        from common.functions import *
+        import numpy as np
+        d, y = np.array([1.0]), np.array([0.25])
+        print(functions.mean_squared_error(d, y), functions.d_mean_squared_error(d, y), sum_squared_error(y, d))
+        x = np.array([-2.0, 0.0, 3.0])
+        h = 1e-6
+        for f, df in ((sigmoid, functions.d_sigmoid), (np.tanh, functions.d_tanh)):
+            print(np.abs((f(x + h) - f(x - h)) / (2 * h) - df(x)).max() < 1e-9)
+        print(functions.d_relu(x), "d_sigmoid" in globals(), "mean_squared_error" in globals())
+    """
+    done = run(script, "--report")
+    assert done.stdout == "0.28125 [-0.75] 0.28125\nTrue\nTrue\n[0 0 1] False False\n", done.stderr
+    assert "are of a course's version" in done.stderr
+
+
 def test_functions_that_were_provided_are_plain_after_unpatch(monkeypatch):
     monkeypatch.setattr(provide, "_decided", [1])
     fastnn.patch(provide=True, report=True)

@@ -333,6 +333,14 @@ def test_bad_input_of_curves_and_places(rng):
         plots.images(np.ones((2, 5, 5)), titles=["a"])
 
 
+def test_graph_of_shared_weights_and_sequences():
+    model = models.BetterRnnlm(100, 20, 20)
+    source = plots.graph(model, input_shape=(35,)).source
+    assert 'label="8,660 parameters"' in source and "(N, 35, 100)" in source
+    with pytest.raises(ValueError, match=r"graph: input_shape is \(2, 28, 28\): Network: layer 1"):
+        plots.graph(models.SimpleConvNet(), input_shape=(2, 28, 28))
+
+
 def test_bad_input_of_graphs():
     with pytest.raises(TypeError, match="graph: net is a int"):
         plots.graph(3)

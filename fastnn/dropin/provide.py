@@ -130,8 +130,18 @@ class Loader:
             vars(module).update({n: v for n, v in vars(source).items() if not n.startswith("_")})
         elif stem:
             vars(module).update(_contents(stem))
+            if stem == "functions" and _decided[0] == 1:
+                self._add_course(module)
         if stem:
             self.importer.replacements.record(module)
+
+
+    def _add_course(self, module):
+        """Names of a course's version beside the book's. A star import leaves them out, as with the book's."""
+        course = importlib.import_module("fastnn.compat.course")
+        module.__all__ = [name for name in vars(module) if not name.startswith("_")]
+        vars(module).update({name: getattr(course, name) for name in course.__all__})
+        self.importer.provided[module.__name__] += f"; {', '.join(course.__all__)} are of a course's version"
 
 
 _decided: list[int] = []  # the book, once it is known

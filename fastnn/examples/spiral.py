@@ -45,7 +45,7 @@ def draw(losses):
 def main(run: Run) -> None:
     losses = {}
     for arms, epochs, reported in ((3, 300, 0.1), (5, 600, 0.3)):
-        x, t = spiral.load_data(classes=arms)
+        x, t = spiral.load_data(arms=arms)
         epochs = epochs // 3 if run.quick else epochs
         with run.clock() as clock:
             model, losses[arms] = train(run, x, t, epochs, np.random.default_rng(2))

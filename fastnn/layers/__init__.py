@@ -35,6 +35,7 @@ from .loss import MeanSquaredError, SigmoidWithLoss, Softmax, SoftmaxCrossEntrop
 from .norm import BatchNorm2d, BatchNormalization, GroupNorm, LayerNorm
 from .pool import AveragePooling, Flatten, GlobalAveragePooling, GlobalMaxPooling, Pooling
 from .random import Dropout, Dropout2d
+from .weighted import WeightedLoss
 
 __all__ = [
     "ELU",
@@ -88,4 +89,5 @@ __all__ = [
     "Tanh",
     "UnigramSampler",
     "VectorQuantizer",
+    "WeightedLoss",
 ]

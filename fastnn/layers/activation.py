@@ -81,6 +81,7 @@ class Relu(Layer):
 class LeakyRelu(Activation):
     """x where x > 0, else alpha * x."""
 
+    always_shown = ("alpha",)
     kind = "leaky_relu"
 
     def __init__(self, alpha=0.01):
@@ -91,6 +92,7 @@ class LeakyRelu(Activation):
 class ELU(Activation):
     """x where x > 0, else alpha * (exp(x) - 1)."""
 
+    always_shown = ("alpha",)
     kind = "elu"
 
     def __init__(self, alpha=1.0):
@@ -137,6 +139,10 @@ class GELU(Activation):
     def __init__(self, approximate=False):
         super().__init__()
         self.kind = "gelu_tanh" if approximate else "gelu"
+
+    @property
+    def approximate(self):
+        return self.kind == "gelu_tanh"
 
 
 class Mish(Activation):

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from ..described import Described
+
 
 class param:
     """Attribute for `params[i]`, None if there is none. Assigning another shape or dtype also renews `grads[i]`."""
@@ -53,7 +55,7 @@ def gradient_dtype(p):
     return dtype if dtype.kind == "f" else np.dtype(np.float64)
 
 
-class Layer:
+class Layer(Described):
     """A layer without parameters; layers with parameters give them to `__init__`."""
 
     def __init__(self, *params):
@@ -83,7 +85,7 @@ def need_arrays(layer, **given):
         if value is not None and (np.ndim(value) == 0 or isinstance(value, tuple)):
             raise TypeError(
                 f"{type(layer).__name__}: {name} is {value!r}; it must be an array: a layer takes the arrays of its "
-                "weights, not their sizes"
+                f"weights, not their sizes; {type(layer).__name__}.create makes them from sizes"
             )
 
 

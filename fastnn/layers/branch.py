@@ -20,6 +20,9 @@ class Branches(Layer):
         self.params = [p for layer in inner for p in getattr(layer, "params", [])]
         self.grads = [g for layer in inner for g in getattr(layer, "grads", [])]
 
+    def __repr__(self):
+        return f"{type(self).__name__}({', '.join(map(repr, self.branches))})"
+
     def rebuilt(self, branches):
         """The same of other layers."""
         return type(self)(*branches)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import init as start
 from .. import ops
 from .base import Layer, grad, need_arrays, pair, param
 
@@ -11,6 +12,7 @@ from .base import Layer, grad, need_arrays, pair, param
 class _Filters(Layer):
     """A layer of filters W and a bias b."""
 
+    always_shown = "stride", "pad"
     W, b, dW, db = param(0), param(1), grad(0), grad(1)
     x: Any = None
 
@@ -24,6 +26,30 @@ class _Filters(Layer):
         self.dilation = dilation
         self.groups = groups
         self.input_gradient = input_gradient
+
+    @classmethod
+    def _created(cls, inputs, outputs, FH, FW, transposed, init, bias, rng, dtype, options):
+        """The layer for so many channels in and out, with weights and a bias of its own."""
+        what = f"{cls.__name__}.create"
+        given = {
+            "C": inputs,
+            "FN": outputs,
+            "FH": FH,
+            "FW": FH if FW is None else FW,
+            "groups": options.get("groups", 1),
+        }
+        C, FN, FH, FW, groups = start.sizes(what, **given)
+        if C % groups or FN % groups:
+            raise ValueError(f"{what}: C is {C} and FN {FN} but groups is {groups}; it must divide both")
+        first, second = (C, FN // groups) if transposed else (FN, C // groups)
+        fans = C // groups * FH * FW, FN // groups * FH * FW
+        b = start.bias(FN, bias, start.floating(dtype, what), what)
+        return cls(start.weights((first, second, FH, FW), init, rng, dtype, fans, what), b, **options)
+
+    def _sizes(self):
+        first, second, FH, FW = self.params[0].shape
+        names = ("C", "FN") if isinstance(self, ConvTranspose2d) else ("FN", "C")
+        return {names[0]: first, names[1]: second * self.groups, "FH": FH, "FW": FW}
 
     def _gradients(self, operation, dout, *options):
         """dx of the operation; the others go into `grads`."""
@@ -46,6 +72,14 @@ class Convolution(_Filters):
     def __init__(self, W, b, stride=1, pad=0, dilation=1, groups=1, input_gradient=True):
         need_arrays(self, W=W)
         super().__init__(W, b, len(W), stride, pad, dilation, groups, input_gradient)
+
+    @classmethod
+    def create(cls, FN, C, FH, FW=None, *, init="he", bias=True, rng=None, dtype="float32", **options):
+        """A layer that makes its own W (FN, C / groups, FH, FW) and b (FN,); FW None: square filters.
+
+        options: stride, pad and the others of the constructor; bias=False: no b. The rest as for `Affine.create`.
+        """
+        return cls._created(C, FN, FH, FW, False, init, bias, rng, dtype, options)
 
     @property
     def col(self):
@@ -84,6 +118,11 @@ class ConvTranspose2d(_Filters):
         need_arrays(self, W=W)
         super().__init__(W, b, W.shape[1] * groups, stride, pad, dilation, groups, input_gradient)
         self.output_padding = output_padding
+
+    @classmethod
+    def create(cls, C, FN, FH, FW=None, *, init="he", bias=True, rng=None, dtype="float32", **options):
+        """A layer that makes its own W (C, FN / groups, FH, FW) and b (FN,), as `Convolution.create`."""
+        return cls._created(C, FN, FH, FW, True, init, bias, rng, dtype, options)
 
     def _options(self):
         return pair(self.stride), pair(self.pad), pair(self.output_padding), pair(self.dilation), self.groups

@@ -4,14 +4,16 @@ from typing import Any
 
 import numpy as np
 
+from .. import init as start
 from .. import ops
+from ..described import Described
 from ..functions import rows
 from .base import Layer, grad, need_arrays, param, samples
 
 # ---- nodes of the computational graph ------------------------------------------------------------------------------
 
 
-class MulLayer:
+class MulLayer(Described):
     """x * y, for numbers or arrays of one shape. Book 1 ch. 5."""
 
     x: Any = None
@@ -26,7 +28,7 @@ class MulLayer:
         return dout * self.y, dout * self.x
 
 
-class AddLayer:
+class AddLayer(Described):
     """x + y, for numbers or arrays of one shape. Book 1 ch. 5."""
 
     def forward(self, x, y):
@@ -74,12 +76,19 @@ class Sum(Layer):
 class MatMul(Layer):
     """out = x @ W; x (..., D), W (D, M) -> (..., M). Book 2 ch. 1."""
 
+    size_names = "D", "M"
     W, dW = param(0), grad(0)
     x: Any = None
 
     def __init__(self, W):
         need_arrays(self, W=W)
         super().__init__(W)
+
+    @classmethod
+    def create(cls, D, M, *, init="he", rng=None, dtype="float32"):
+        """A layer that makes its own W (D, M); the arguments are those of `Affine.create`."""
+        what = f"{cls.__name__}.create"
+        return cls(start.weights(tuple(start.sizes(what, D=D, M=M)), init, rng, dtype, what=what))
 
     def forward(self, x):
         W = self.params[0]
@@ -99,6 +108,16 @@ class MatMul(Layer):
         return dx if x is self.x else dx.reshape(np.shape(self.x))
 
 
+def matrix_and_bias(cls, D, M, init, bias, rng, dtype):
+    """W (D, M) and b (M,) of a layer of that class."""
+    what = f"{cls.__name__}.create"
+    D, M = start.sizes(what, D=D, M=M)
+    b = start.bias(M, bias, start.floating(dtype, what), what)
+    if b is None:
+        raise ValueError(f"{what}: bias is {bias!r}; MatMul.create(D, M) is the layer without a bias")
+    return start.weights((D, M), init, rng, dtype, what=what), b
+
+
 class Affine(Layer):
     """Fully connected layer, out = x @ W + b; W (D, M), b (M,). Book 1 ch. 5, book 2 ch. 1.
 
@@ -106,12 +125,24 @@ class Affine(Layer):
     is (1, M).
     """
 
+    size_names = "D", "M"
     W, b, dW, db = param(0), param(1), grad(0), grad(1)  # for users; methods unpack the lists, which is faster
     _input: Any = None
 
     def __init__(self, W, b):
         need_arrays(self, W=W, b=b)
         super().__init__(W, b)
+
+    @classmethod
+    def create(cls, D, M, *, init="he", bias=True, rng=None, dtype="float32"):
+        """A layer that makes its own W (D, M) and b (M,).
+
+        init: a rule of `fastnn.init`: "he" for ReLU, "xavier" for sigmoid and tanh, "glorot", "lecun", "orthogonal",
+        "zeros", or a number, the deviation. bias: True for zeros, or the number that b starts from; MatMul is the layer
+        without one. rng: None, a seed or a numpy.random.Generator; dtype: float32 or float64. Raises TypeError and
+        ValueError, with the argument's name, for what is none of these.
+        """
+        return cls(*matrix_and_bias(cls, D, M, init, bias, rng, dtype))
 
     @property
     def x(self):

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import init as start
 from .. import ops
 from .base import Layer, grad, gradient_dtype, need_arrays, param
 from .loss import SigmoidWithLoss
@@ -17,6 +18,7 @@ class Embedding(Layer):
     with `sparse` it is an `ops.RowGradient`, which the optimizers apply without touching the other rows.
     """
 
+    size_names = "V", "D"
     W, dW = param(0), grad(0)
     idx: Any = None
 
@@ -25,6 +27,19 @@ class Embedding(Layer):
         super().__init__(W)
         if sparse:
             self.grads[0] = ops.RowGradient(W.shape, gradient_dtype(W))
+
+    @property
+    def sparse(self):
+        """Whether the gradient is one of rows."""
+        return isinstance(self.grads[0], ops.RowGradient)
+
+    @classmethod
+    def create(cls, V, D, *, init=0.01, rng=None, dtype="float32", **options):
+        """A layer that makes its own W (V, D): normal with deviation 0.01, as book 2, or another rule of `fastnn.init`.
+
+        options: those of the constructor. The rest as for `Affine.create`.
+        """
+        return cls(table(cls, V, D, init, rng, dtype), **options)
 
     def forward(self, idx):
         self.idx = idx
@@ -41,14 +56,27 @@ class Embedding(Layer):
             dW[...] = ops.embedding_backward(dout, self.idx, V)
 
 
+def table(cls, V, D, init, rng, dtype):
+    """W (V, D) of a layer of that class; fan_in of a rule is D."""
+    what = f"{cls.__name__}.create"
+    V, D = start.sizes(what, V=V, D=D)
+    return start.weights((V, D), init, rng, dtype, (D, V), what)
+
+
 class EmbeddingDot(Layer):
     """h (N, D) times rows of W (V, D): idx (N,) -> (N,), or K of them for each h, (N, K) -> (N, K). Book 2 ch. 4."""
 
+    size_names = "V", "D"
     cache: Any = None
 
     def __init__(self, W, sparse=False):
         self.embed = Embedding(W, sparse)
         self.params, self.grads = self.embed.params, self.embed.grads
+
+    @classmethod
+    def create(cls, V, D, *, init=0.01, rng=None, dtype="float32", **options):
+        """A layer that makes its own W (V, D); the arguments are those of `Embedding.create`."""
+        return cls(table(cls, V, D, init, rng, dtype), **options)
 
     def forward(self, h, idx):
         target_W = self.embed.forward(idx)
@@ -132,12 +160,25 @@ class NegativeSamplingLoss(Layer):
     W (V, D) output table, corpus: ids for the frequencies. forward(h (N, D), target (N,) or several for each, (N, C)).
     """
 
+    size_names = "V", "D"
+    always_shown = ("sample_size",)
+
     def __init__(self, W, corpus, power=0.75, sample_size=5, sparse=False, rng=None):
         self.sample_size = sample_size
         self.sampler = UnigramSampler(corpus, power, sample_size, rng)
         self.embed_dot_layer = EmbeddingDot(W, sparse)
         self.loss_layer = SigmoidWithLoss()
         self.params, self.grads = self.embed_dot_layer.params, self.embed_dot_layer.grads
+
+    @classmethod
+    def create(cls, D, corpus, *, init=0.01, rng=None, dtype="float32", **options):
+        """A layer that makes its own W (V, D), for the V words of the corpus; the rest as for `Embedding.create`.
+
+        The same generator draws W and the words.
+        """
+        rng, corpus = np.random.default_rng(rng), np.asarray(corpus)
+        V = int(corpus.max(initial=-1)) + 1 if corpus.dtype.kind in "iu" else 1  # the sampler explains another corpus
+        return cls(table(cls, max(V, 1), D, init, rng, dtype), corpus, rng=rng, **options)
 
     def forward(self, h, target):
         target = np.asarray(target)

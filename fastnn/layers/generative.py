@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import ops
 from .base import Layer, from_forward, grad, need_arrays, param
+from .embedding import table
 from .random import Drawing
 
 
@@ -88,6 +89,8 @@ class VectorQuantizer(Layer):
     `commitment` times for x; backward adds its gradients, to dx and to `grads[0]`. van den Oord et al. 2017.
     """
 
+    size_names = "V", "D"
+    always_shown = ("commitment",)
     W, dW = param(0), grad(0)
     index: Any = None
     loss: Any = None
@@ -97,6 +100,11 @@ class VectorQuantizer(Layer):
         need_arrays(self, W=W)
         super().__init__(W)
         self.commitment = commitment
+
+    @classmethod
+    def create(cls, V, D, *, init=1.0, rng=None, dtype="float32", **options):
+        """A layer that makes its own codes W (V, D), normal with deviation 1; the rest as for `Embedding.create`."""
+        return cls(table(cls, V, D, init, rng, dtype), **options)
 
     def forward(self, x):
         W = self.params[0]

@@ -43,6 +43,9 @@ class SoftmaxCrossEntropy(Layer):
         super().__init__()
         self.options = weight, ignore_index, label_smoothing
 
+    def _option(self, name):
+        return dict(zip(("weight", "ignore_index", "label_smoothing"), self.options, strict=True))[name]
+
     @property
     def ignore_label(self):
         """The label that does not count, or None: ignore_index."""

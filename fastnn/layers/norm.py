@@ -4,11 +4,31 @@ from typing import Any
 
 import numpy as np
 
+from .. import init as start
 from .. import ops
 from .base import Layer, from_forward, grad, gradient_dtype, need_arrays, param, samples
 
 
-class BatchNormalization(Layer):
+class Scaled(Layer):
+    """A layer with gamma and beta that begins as the mere normalisation."""
+
+    size_names = ("D",)
+
+    @classmethod
+    def create(cls, D, *, dtype="float32", **options):
+        """A layer that makes its own gamma, ones, and beta, zeros, (D,). options: those of the constructor."""
+        return cls(*ones_and_zeros(cls, (D,), dtype), **options)
+
+
+def ones_and_zeros(cls, shape, dtype):
+    """gamma and beta of that shape for a layer of that class."""
+    what = f"{cls.__name__}.create"
+    names = ["D"] if len(shape) == 1 else [f"D[{i}]" for i in range(len(shape))]
+    shape, dtype = start.sizes(what, **dict(zip(names, shape, strict=True))), start.floating(dtype, what)
+    return np.ones(shape, dtype), np.zeros(shape, dtype)
+
+
+class BatchNormalization(Scaled):
     """Batch normalisation of x (N, D), or of (N, ...) flattened to it: per element position, as the book. Book 1 ch. 6.
 
     gamma, beta: (D,) arrays or numbers. Biased variance, 1e-6 under the root. Running statistics, kept in gamma's
@@ -90,7 +110,7 @@ class BatchNormalization(Layer):
         return p if np.size(p) != 1 or np.shape(p) == (D,) else np.full(D, p)
 
 
-class BatchNorm2d(Layer):
+class BatchNorm2d(Scaled):
     """Batch normalisation of x (N, C, H, W) per channel: statistics over N, H and W. As PyTorch's; any (N, C, ...).
 
     gamma, beta: (C,) arrays. Biased variance, epsilon under the root. Running statistics, in gamma's dtype, start as 0
@@ -137,7 +157,7 @@ class BatchNorm2d(Layer):
         return dx
 
 
-class LayerNorm(Layer):
+class LayerNorm(Scaled):
     """Normalisation of each sample over its last axes, those of gamma and beta. As PyTorch's; Ba et al. 2016.
 
     gamma, beta: (D,) for x (..., D), or of any shape that x ends with. Biased variance, epsilon under the root.
@@ -150,6 +170,15 @@ class LayerNorm(Layer):
         need_arrays(self, gamma=gamma, beta=beta)
         super().__init__(gamma, beta)
         self.epsilon = epsilon
+
+    def _sizes(self):
+        shape = self.params[0].shape
+        return {"D": shape[0] if len(shape) == 1 else shape}
+
+    @classmethod
+    def create(cls, D, *, dtype="float32", **options):
+        """A layer that makes its own gamma, ones, and beta, zeros: (D,), or of the shape D. options: epsilon."""
+        return cls(*ones_and_zeros(cls, tuple(D) if isinstance(D, tuple | list) else (D,), dtype), **options)
 
     def forward(self, x):
         gamma, beta = self.params
@@ -173,7 +202,7 @@ class LayerNorm(Layer):
         return a if a.ndim == 2 and a.shape[1] == D else a.reshape(a.size // D if D else 0, D)
 
 
-class GroupNorm(Layer):
+class GroupNorm(Scaled):
     """Normalisation of each sample over groups of channels: x (N, C, ...). As PyTorch's; Wu and He 2018.
 
     groups divides C; gamma, beta: (C,) arrays. Biased variance, epsilon under the root. groups = 1 takes all channels
@@ -188,6 +217,15 @@ class GroupNorm(Layer):
         super().__init__(gamma, beta)
         self.groups = groups
         self.epsilon = epsilon
+
+    def _sizes(self):
+        return {"groups": self.groups, "C": self.params[0].size}
+
+    @classmethod
+    def create(cls, groups, C, *, dtype="float32", **options):
+        """A layer for C channels that makes its own gamma, ones, and beta, zeros. options: epsilon."""
+        (groups,) = start.sizes(f"{cls.__name__}.create", groups=groups)
+        return cls(groups, *ones_and_zeros(cls, (C,), dtype), **options)
 
     def forward(self, x):
         gamma, beta = self.params

@@ -15,6 +15,7 @@ class Pooling(Layer):
     with ceil_mode. Padding never is the maximum, NaN always is; among equals the first is, and gets the gradient.
     """
 
+    always_shown = "stride", "pad"
     x: Any = None
     _arg: Any = from_forward()
 
@@ -49,6 +50,7 @@ class AveragePooling(Layer):
     count_include_pad: padding counts as zeros in the mean; else the mean is over the pixels of x alone.
     """
 
+    always_shown = "stride", "pad"
     _shape: Any = from_forward()
 
     def __init__(self, pool_h, pool_w, stride=2, pad=0, ceil_mode=False, count_include_pad=True):

@@ -35,6 +35,7 @@ class Dropout(Drawing, Layer):
     seed None is a generator of that network's.
     """
 
+    always_shown = ("dropout_ratio",)
     _mask: Any = None
     _shape: Any = None
 
@@ -66,6 +67,7 @@ class Dropout2d(Drawing, Layer):
     inverted dropout. `rng` as for Dropout. Tompson et al. 2015.
     """
 
+    always_shown = ("dropout_ratio",)
     _mask: Any = None
     _shape: Any = None
 

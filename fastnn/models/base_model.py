@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import init
 from .. import time_layers as fastnn_layers
+from ..described import listed
 from ..pickles import load_pickle, to_pickle
 from ..weights import load_weights, save_weights, write_atomically
 from .planned import Planned
@@ -25,6 +27,10 @@ class BaseModel:
         self.dtype = np.dtype(dtype)
         self.rng = np.random.default_rng(rng)
 
+    def __repr__(self):
+        parts = {name: part for name, part in vars(self).items() if hasattr(part, "forward") and name[0] != "_"}
+        return listed(self, parts, str(self.dtype))
+
     def forward(self, *args):
         raise NotImplementedError
 
@@ -38,11 +44,11 @@ class BaseModel:
 
     def _table(self, V, D):
         """Parameters of an embedding: deviation 0.01."""
-        return (self.rng.standard_normal((V, D)) / 100).astype(self.dtype)
+        return init.normal((V, D), 1.0, self.rng, self.dtype, over=100)
 
     def _weights(self, D, M):
         """Deviation 1 / sqrt(D)."""
-        return (self.rng.standard_normal((D, M)) / np.sqrt(D)).astype(self.dtype)
+        return init.normal((D, M), 1.0, self.rng, self.dtype, over=np.sqrt(D))
 
     def _zeros(self, M):
         return np.zeros(M, self.dtype)
@@ -95,6 +101,9 @@ class Layered(Planned, BaseModel):
 
     def _chain(self):
         return [*self.layers, self.loss_layer]
+
+    def __repr__(self):
+        return listed(self, dict(enumerate(self.layers, 1)) | {"loss": self.loss_layer}, str(self.dtype))
 
     def predict(self, x, train_flg=False):
         """What the last layer gives, layer by layer: scores (N, ..., V). train_flg: whether dropout drops."""

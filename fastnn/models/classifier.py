@@ -5,7 +5,9 @@ from collections import OrderedDict
 
 import numpy as np
 
+from .. import init
 from .. import layers as fastnn_layers
+from ..described import listed
 from ..gradient import numerical_gradient
 from ..targets import right
 from ..weights import load_weights, save_weights
@@ -30,6 +32,10 @@ class Classifier(Planned):
         self.last_layer = self.layer_types.SoftmaxWithLoss()
         self._gradients = {}  # name of a parameter -> (its layer, "dW" or the like)
 
+    def __repr__(self):
+        layers = self.layers if isinstance(self.layers, dict) else dict(enumerate(self.layers, 1))
+        return listed(self, dict(layers) | {"loss": self.last_layer}, str(self.dtype))
+
     def _normal(self, *shape):
         """Draws from the standard normal distribution."""
         return self.rng.standard_normal(shape)
@@ -39,7 +45,7 @@ class Classifier(Planned):
 
     def _add_params(self, i, shape, outputs, scale):
         """Weights W{i}, normal with that deviation, and biases b{i}, 0."""
-        self.params[f"W{i}"] = (scale * self._normal(*shape)).astype(self.dtype)
+        self.params[f"W{i}"] = init.scaled(self._normal(*shape), scale, self.dtype)
         self.params[f"b{i}"] = np.zeros(outputs, self.dtype)
 
     def _add_affine_params(self, i, D, M, scale):

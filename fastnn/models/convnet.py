@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from .. import init
 from .classifier import Classifier
 
 
@@ -18,7 +19,7 @@ class ConvNet(Classifier):
         """W{i}, b{i} for {"filter_num", "filter_size", "pad", "stride"}; scale None: He's sqrt(2 / fan-in)."""
         C, *sizes = self._shape
         FN, F = conv_param["filter_num"], conv_param["filter_size"]
-        self._add_params(i, (FN, C, F, F), FN, math.sqrt(2 / (C * F * F)) if scale is None else scale)
+        self._add_params(i, (FN, C, F, F), FN, init.deviation("he", C * F * F) if scale is None else scale)
         self._shape = FN, *(self._output(n, F, conv_param["stride"], conv_param["pad"]) for n in sizes)
 
     def _after_pooling(self):

@@ -2,6 +2,7 @@
 
 import math
 
+from .. import init
 from .convnet import ConvNet
 
 
@@ -32,8 +33,8 @@ class DeepConvNet(ConvNet):
             if i % 2 == 0:
                 self._after_pooling()
         D = math.prod(self._shape)
-        self._add_affine_params(7, D, hidden_size, math.sqrt(2 / D))
-        self._add_affine_params(8, hidden_size, output_size, math.sqrt(2 / hidden_size))
+        self._add_affine_params(7, D, hidden_size, init.deviation("he", D))
+        self._add_affine_params(8, hidden_size, output_size, init.deviation("he", hidden_size))
 
         types = self.layer_types
         for i, conv_param in enumerate(conv_params, start=1):

@@ -1,14 +1,14 @@
 """The networks of book 1 ch. 6: any number of hidden layers, with weight decay, batch normalisation and dropout."""
 
 import itertools
-import math
 
 import numpy as np
 
+from .. import init
 from .classifier import Classifier
 
 ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}  # name -> class in `layers`
-_FAN_IN_GAIN = {"relu": 2.0, "he": 2.0, "sigmoid": 1.0, "xavier": 1.0}  # scale = sqrt(gain / fan-in)
+_RULES = {"relu": "he", "he": "he", "sigmoid": "xavier", "xavier": "xavier"}  # name -> rule of `init`
 
 
 class MultiLayerNetExtend(Classifier):
@@ -95,7 +95,7 @@ class MultiLayerNet(MultiLayerNetExtend):
 
 def _scale(weight_init_std, fan_in):
     if isinstance(weight_init_std, str):
-        if weight_init_std.lower() not in _FAN_IN_GAIN:
-            raise ValueError(f"weight_init_std {weight_init_std!r} is not a number or one of {', '.join(_FAN_IN_GAIN)}")
-        return math.sqrt(_FAN_IN_GAIN[weight_init_std.lower()] / fan_in)
+        if weight_init_std.lower() not in _RULES:
+            raise ValueError(f"weight_init_std {weight_init_std!r} is not a number or one of {', '.join(_RULES)}")
+        return init.deviation(_RULES[weight_init_std.lower()], fan_in)
     return weight_init_std

@@ -1,5 +1,6 @@
 """The network of book 2 ch. 1, which separates the arms of a spiral."""
 
+from .. import init
 from .. import layers as fastnn_layers
 from .base_model import Layered
 
@@ -15,8 +16,8 @@ class SpiralNet(Layered):
 
     def __init__(self, input_size, hidden_size, output_size, dtype="float32", rng=None):
         super().__init__(dtype, rng)
-        W1 = (0.01 * self._normal(input_size, hidden_size)).astype(dtype)
-        W2 = (0.01 * self._normal(hidden_size, output_size)).astype(dtype)
+        W1 = init.scaled(self._normal(input_size, hidden_size), 0.01, dtype)
+        W2 = init.scaled(self._normal(hidden_size, output_size), 0.01, dtype)
         b1, b2 = self._zeros(hidden_size), self._zeros(output_size)
         Affine, Sigmoid = self.layer_types.Affine, self.layer_types.Sigmoid
         self.layers = [Affine(W1, b1), Sigmoid(), Affine(W2, b2)]

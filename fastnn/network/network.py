@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backends, ops
+from ..described import listed
 from ..layers import SigmoidWithLoss, SoftmaxCrossEntropy
 from ..layers.base import param
 from ..layers.random import drawing
@@ -139,6 +140,10 @@ class Network:
             return floats[0] if floats else None
         return np.dtype(np.float32 if any(d.kind == "f" for d in dtypes) else np.float64)
 
+    def __repr__(self):
+        loss = {} if self.loss_layer is None else {"loss": self.loss_layer}
+        return listed(self, dict(enumerate(self.layers, 1)) | loss, str(self.dtype))
+
     # ---- parameters ------------------------------------------------------------------------------------------------
 
     @property
@@ -221,7 +226,10 @@ class Network:
 
     def _right(self, x, t):
         """How many samples (or steps, or scores) are classified as t says, of how many."""
-        scores = self.predict(x)
+        return self._right_of(self.predict(x), t)
+
+    def _right_of(self, scores, t):
+        """The same of scores."""
         threshold = lowering.threshold(self.loss_layer, self.layers[-1], scores.shape)
         return right(scores, t, "Network.accuracy", threshold, ignored_label(self.loss_layer))
 
@@ -266,22 +274,41 @@ class Network:
             return self._run("step", True, self._input(x), t, optimizer)[0]
 
     def fit(
-        self, x, t, epochs=10, batch_size=100, optimizer=None, validation=None, callbacks=(), rng=None, shuffle=True,
-        progress=True, resume=None,
+        self, x, t=None, epochs=10, batch_size=100, optimizer=None, validation=None, callbacks=(), rng=None,
+        shuffle=True, progress=True, resume=None, *, validation_split=0.0, sample_weight=None, class_weight=None,
+        metrics=(), steps_per_epoch=None,
     ):  # fmt: skip
         """Train on x (N, ...) and t (N, ...) -> history, {"loss": [mean of each epoch], ...}, also kept as `history`.
 
-        optimizer: one of `fastnn.optimizer`, Adam by default. validation: (x, t), adds val_loss, and val_accuracy for a
-        classifier. callbacks: of `fastnn.network` (EarlyStopping, LearningRate, Checkpoint), or functions called with
-        the `Fit` after each epoch. rng: None (the network's), a seed or a generator, for the order of the samples; the
-        last batch of an epoch may be smaller. progress: print a line an epoch, with a bar where tqdm is installed.
-        resume: a file that `Checkpoint` wrote; training goes on as if it had not stopped, bit for bit.
+        optimizer: one of `fastnn.optimizer`, Adam by default. validation: (x, t) or (x, t, weight), adds val_loss, and
+        val_accuracy for a classifier; validation_split: this share of x, its end, is the validation data. callbacks: of
+        `fastnn.network` (EarlyStopping, LearningRate, ReduceLROnPlateau, Checkpoint), or functions called with the
+        `Fit` after each epoch. rng: None (the network's), a seed or a generator, for the order of the samples; the last
+        batch of an epoch may be smaller. progress: print a line an epoch, with a bar where tqdm is installed. resume: a
+        file that `Checkpoint` wrote; training goes on as if it had not stopped, bit for bit.
 
-        Ctrl-C takes effect between two steps. Raises FloatingPointError, with the step and the layer, where the loss is
-        not finite: the parameters are then those from before that step.
+        metrics: "accuracy", "top_5_accuracy" (or another number), "mean_absolute_error", "mean_squared_error" (mae,
+        mse), functions of (scores, t) for all samples, or {name: either}; taken after each epoch of x, and of the
+        validation data with val_ before the name.
+
+        sample_weight: (N,), or (N, T) for steps; class_weight: (V,), or {class: weight}, others 1; both: the product.
+        The loss of a batch is the sum of weight * loss over the sum of the weights, and a batch whose weights are all 0
+        is left out: see `layers.WeightedLoss`, which runs in Python. class_weight does not count in val_loss.
+
+        Without t, x gives batches: (x, t) or (x, t, weight), of any sizes, in its own order. It is a list, an object
+        that can be iterated over anew each epoch, or a function that returns such; an epoch ends where they end. With
+        steps_per_epoch an epoch has so many, a generator is read on and on, and what ends begins again. A resumed
+        training skips the batches that its epoch had, and relies on the same ones.
+
+        Arguments and validation data are checked before the first step. Ctrl-C takes effect between two steps. Raises
+        FloatingPointError, with the step and the layer, where the loss is not finite: the parameters are then those
+        from before that step.
         """
         rule = Adam() if optimizer is None else optimizer
-        return fit(self, x, t, epochs, batch_size, rule, validation, callbacks, rng, shuffle, progress, resume)
+        return fit(
+            self, x, t, epochs, batch_size, rule, validation, callbacks, rng, shuffle, progress, resume,
+            validation_split, sample_weight, class_weight, metrics, steps_per_epoch,
+        )  # fmt: skip
 
     @property
     def classifies(self):

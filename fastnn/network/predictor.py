@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import backends, layers, time_layers
+from ..described import listed
 from ..layers.base import Layer
 from ..layers.branch import Branches
 from ..targets import classes, one_class
@@ -106,6 +107,10 @@ class Predictor:
         """What those samples give."""
         first = self._results.first[_SCORES]
         return None if first is None else first.shape
+
+    def __repr__(self):
+        shape = [] if self.input_shape is None else [f"samples {self.input_shape}"]
+        return listed(self, dict(enumerate(self.layers, 1)), str(self.dtype), *shape)
 
     def __call__(self, x, out=None):
         """What the network's `predict` gives: scores. x (N, ...) -> (N, ...)."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import init as start
 from .. import ops
 from ..layers.base import Layer, from_forward, need_arrays
 from .pointwise import TimeAffine
@@ -18,6 +19,7 @@ class MultiHeadAttention(Layer):
     Memory is linear in T and S.
     """
 
+    size_names = ("D",)
     param_names = "Wq", "bq", "Wk", "bk", "Wv", "bv", "Wo", "bo"
     _saved: Any = from_forward()
 
@@ -32,6 +34,13 @@ class MultiHeadAttention(Layer):
         self.projections = [TimeAffine(W, b) for W, b in ((Wq, bq), (Wk, bk), (Wv, bv), (Wo, bo))]
         self.params = [p for layer in self.projections for p in layer.params]
         self.grads = [g for layer in self.projections for g in layer.grads]
+
+    @classmethod
+    def create(cls, D, heads, *, init="glorot", rng=None, dtype="float32", **options):
+        """A layer that makes its own weights (D, D), and biases of zeros; the rest as for `Affine.create`."""
+        (D,), rng = start.sizes(f"{cls.__name__}.create", D=D), np.random.default_rng(rng)
+        parts = [TimeAffine.create(D, D, init=init, rng=rng, dtype=dtype) for _ in range(4)]
+        return cls(*(p for part in parts for p in part.params), heads, **options)
 
     def forward(self, x, context=None, mask=None, offset=0):
         itself = context is None

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import ops
 from ..layers.base import Layer, grad, need_arrays, param, unpack_mask
+from ..layers.dense import matrix_and_bias
 from ..layers.embedding import Embedding
 from ..layers.loss import SigmoidWithLoss
 from ..layers.random import Drawing, checked_ratio, draw_key
@@ -22,12 +23,18 @@ class TimeAffine(Layer):
     W may be a transposed view of another layer's table, as for tied weights; no copy of it is made.
     """
 
+    size_names = "D", "M"
     W, b, dW, db = param(0), param(1), grad(0), grad(1)
     x: Any = None
 
     def __init__(self, W, b):
         need_arrays(self, W=W, b=b)
         super().__init__(W, b)
+
+    @classmethod
+    def create(cls, D, M, *, init="he", bias=True, rng=None, dtype="float32"):
+        """A layer that makes its own W (D, M) and b (M,); the arguments are those of `Affine.create`."""
+        return cls(*matrix_and_bias(cls, D, M, init, bias, rng, dtype))
 
     def forward(self, x):
         W, b = self.params
@@ -90,6 +97,7 @@ class TimeDropout(Drawing, Layer):
     `rng` (None, a seed or a numpy.random.Generator) supplies one 64-bit key per training pass.
     """
 
+    always_shown = ("dropout_ratio",)
     _mask: Any = None
     _shape: Any = None
 

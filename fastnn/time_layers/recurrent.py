@@ -1,9 +1,10 @@
 """Recurrent layers over whole sequences."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from .. import init as start
 from .. import ops
 from .._threads import side_by_side
 from ..layers.base import Layer, from_forward, need_arrays
@@ -23,6 +24,8 @@ class Recurrent(Layer):
     """
 
     param_names = "Wx", "Wh", "b"
+    gates = 1  # blocks of H columns in Wx, Wh and b
+    more: ClassVar[dict[str, int]] = {}  # name of the parameter behind these: its blocks of H numbers
     h: Any = None
     dh: Any = None
     _saved: Any = from_forward()
@@ -33,6 +36,32 @@ class Recurrent(Layer):
         self.stateful = stateful
         self.reverse = reverse
         self._has_bias = b is not None
+
+    @classmethod
+    def create(
+        cls, D, H, *, init="xavier", recurrent_init="orthogonal", bias=True, rng=None, dtype="float32", **options
+    ):  # fmt: skip
+        """A layer that makes its own Wx (D, gates * H), Wh (H, gates * H) and b (gates * H,), each gate's by itself.
+
+        init is the rule of Wx, recurrent_init that of Wh: see `fastnn.init`. bias: True for zeros, a number, or False
+        for none. options: those of the constructor, where peephole=True and b_h=True stand for zeros. rng and dtype as
+        for `Affine.create`.
+        """
+        what, rng = f"{cls.__name__}.create", np.random.default_rng(rng)
+        D, H = start.sizes(what, D=D, H=H)
+        Wx, Wh = (
+            np.concatenate([start.weights((n, H), rule, rng, dtype, what=what) for _ in range(cls.gates)], axis=1)
+            for n, rule in ((D, init), (H, recurrent_init))
+        )
+        for name, blocks in cls.more.items():
+            if isinstance(options.get(name), bool):
+                options[name] = np.zeros(blocks * H, Wx.dtype) if options[name] else None
+        return cls(Wx, Wh, start.bias(cls.gates * H, bias, Wx.dtype, what), **options)
+
+    def _sizes(self):
+        *_, b, more = self._weights()
+        named = {} if b is not None else {"bias": False}
+        return shapes(self) | named | (dict.fromkeys(self.more, True) if more is not None else {})
 
     def set_state(self, h):
         """h (N, H) or None."""
@@ -87,6 +116,11 @@ class Recurrent(Layer):
         return dxs, *rest
 
 
+def shapes(layer):
+    """{"D": ..., "H": ...} of a layer whose first parameters are Wx and Wh."""
+    return {"D": layer.params[0].shape[0], "H": layer.params[1].shape[0]}
+
+
 class TimeRNN(Recurrent):
     """h = tanh(x @ Wx + h @ Wh + b); Wx (D, H), Wh (H, H), b (H,). activation: tanh, relu or sigmoid. Book 2 ch. 5."""
 
@@ -116,11 +150,21 @@ class TimeLSTM(Recurrent):
     peephole (3H,) or None, for f, i, o (Gers and Schmidhuber 2000). States `h` and `c`; after backward `dh` and `dc`.
     """
 
+    gates, more = 4, {"peephole": 3}
     c: Any = None
     dc: Any = None
 
     def __init__(self, Wx, Wh, b=None, stateful=False, peephole=None, reverse=False):
         super().__init__(Wx, Wh, b, stateful, peephole, reverse=reverse)
+
+    @classmethod
+    def create(cls, D, H, *, forget_bias=1.0, **options):
+        """As `TimeRNN.create`; b of the forget gate starts forget_bias higher (Jozefowicz et al. 2015)."""
+        layer = super().create(D, H, **options)
+        b = layer._weights()[2]
+        if b is not None:
+            b[:H] += forget_bias
+        return layer
 
     def set_state(self, h, c=None):
         """h and c (N, H) or None; c left out becomes None."""
@@ -152,6 +196,8 @@ class TimeGRU(Recurrent):
     The reset gate comes before the product; linear_before_reset: after it, as in cuDNN, PyTorch and ONNX, with an inner
     bias b_h (H,) or None.
     """
+
+    gates, more = 3, {"b_h": 1}
 
     def __init__(self, Wx, Wh, b=None, stateful=False, linear_before_reset=False, b_h=None, reverse=False):
         super().__init__(Wx, Wh, b, stateful, b_h, reverse=reverse)
@@ -191,6 +237,13 @@ class TimeBiLSTM(Layer):
         self.params = self.forward_lstm.params + self.backward_lstm.params
         self.grads = self.forward_lstm.grads + self.backward_lstm.grads
 
+    @classmethod
+    def create(cls, D, H, *, stateful=False, merge="concat", rng=None, **options):
+        """Each direction as `TimeLSTM.create`, the forward one's weights drawn first."""
+        rng = np.random.default_rng(rng)
+        lstms = [TimeLSTM.create(D, H, rng=rng, **options) for _ in range(2)]
+        return cls(*(p for lstm in lstms for p in lstm._weights()[:3]), stateful, merge)
+
     def forward(self, xs, lengths=None):
         one, other = self.forward_lstm, self.backward_lstm
         halves = side_by_side(lambda: one._forward(xs, lengths), lambda: other._forward(xs, lengths), self._pays(xs))
@@ -209,6 +262,9 @@ class TimeBiLSTM(Layer):
         self.forward_lstm.reset_state()
         self.backward_lstm.reset_state()
 
+    def _sizes(self):
+        return shapes(self)
+
     def _pays(self, steps):
         """Whether the directions are long enough, and their steps small enough, for a thread each."""
         Wh = self.params[1]
@@ -224,6 +280,14 @@ class Cell(Layer):
         need_arrays(self, Wx=Wx, Wh=Wh, b=b)
         self._sequence = self.time_layer(Wx, Wh, b, True)
         self.params, self.grads = self._sequence.params, self._sequence.grads
+
+    @classmethod
+    def create(cls, D, H, **options):
+        """A step with weights of its own; the arguments are those of the layer for sequences."""
+        return cls(*cls.time_layer.create(D, H, **options).params)
+
+    def _sizes(self):
+        return shapes(self)
 
     def forward(self, x, h_prev):
         """x (N, D), h_prev (N, H) -> h_next (N, H)."""

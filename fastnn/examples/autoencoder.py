@@ -1,0 +1,55 @@
+"""An autoencoder squeezes a digit through 16 numbers and draws it again; what it learns is what digits have in common."""
+
+import numpy as np
+
+from fastnn import Network
+from fastnn.examples import Run, start, subplots
+from fastnn.layers import Affine, MeanSquaredError, Relu, Sigmoid
+from fastnn.optimizer import Adam
+
+hidden_size, code_size, batch_size = 256, 16, 100
+
+
+def draw(rows, names):
+    figure, axes = subplots(len(rows), len(rows[0]), size=(0.8, 0.8))
+    for line, images, name in zip(axes, rows, names, strict=True):
+        for ax, image in zip(line, images, strict=True):
+            ax.imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+            ax.set(xticks=[], yticks=[])
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    return figure
+
+
+def main(run: Run) -> None:
+    (x_train, _), (x_test, _) = run.mnist()
+    epochs = 2 if run.quick else 20
+    rng = np.random.default_rng(0)
+    encoder = [Affine.create(784, hidden_size, rng=rng), Relu(), Affine.create(hidden_size, code_size, rng=rng)]
+    decoder = [Affine.create(code_size, hidden_size, rng=rng), Relu(), Affine.create(hidden_size, 784, rng=rng), Sigmoid()]
+    net = Network([*encoder, *decoder], MeanSquaredError())
+    optimizer = Adam(lr=0.002)
+    with run.clock() as clock:
+        for _ in run.progress(epochs, "training"):
+            order = rng.permutation(len(x_train))
+            for i in range(0, len(x_train), batch_size):
+                x = x_train[order[i : i + batch_size]]
+                net.step(x, x, optimizer)
+
+    again = net.predict(x_test)
+    error = float(np.mean((again - x_test) ** 2))
+    mean = float(np.mean((x_train.mean(axis=0) - x_test) ** 2))
+    middle = x_train.mean(axis=0)
+    _, _, axes = np.linalg.svd(x_train[:10000] - middle, full_matrices=False)
+    linear = (x_test - middle) @ axes[:code_size].T @ axes[:code_size] + middle
+    run.row(f"training, {epochs} epochs", None, "done", None, clock.seconds)
+    run.row("squared error of a pixel, test digits", None, error)
+    run.row(f"of the best linear code of {code_size} numbers", None, float(np.mean((linear - x_test) ** 2)))
+    run.row("of the mean digit for every one", None, mean)
+    noisy = (x_test[:10] + rng.normal(0, 0.3, (10, 784))).clip(0, 1).astype(np.float32)
+    rows = [x_test[:10], again[:10], linear[:10], noisy, net.predict(noisy)]
+    names = ["digit", f"{code_size} numbers", "linear", "with noise", "from noise"]
+    run.picture("reconstructions", draw, rows, names)
+
+
+if __name__ == "__main__":
+    start(main)
