@@ -13,6 +13,7 @@ from every_target import dtypes, targets
 from every_target import table as table
 
 from fastnn import backends, ops
+from fastnn.backends import numpy_backend
 
 all_ops = pytest.mark.parametrize("op", OPS)
 
@@ -50,6 +51,8 @@ def _sizes_and_targets():
 @dtypes
 @all_ops
 def test_matches_reference(op, size, dtype, target, table):
+    if target == "numba" and getattr(table, op) is getattr(numpy_backend, op):
+        pytest.skip("Numba's table has NumPy's own function")
     for case in CASES[op][size]:
         args = cases.make(op, size, dtype, case)
         results = run(table, op, args)
