@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dropin import printed
-from test_dropin import LOADED, READERS, clean, load, variation  # noqa: F401 (a fixture)
+from readers import clean as clean
+from test_dropin import LOADED, load, variation
 
 import fastnn
 from fastnn.dropin import printings, recognise, session, sources
