@@ -164,7 +164,7 @@ template <class T> void affine_backward(Mat<const T> dout, Mat<const T> x, Mat<c
   constexpr idx kStrip = 2048;
   const idx N = dout.rows, D = x.cols, M = dout.cols, vectors = (M + lanes<T> - 1) / lanes<T>;
   const bool few = dx.data && by_dots<T>(N, M) && dout.cs == 1 && dx.cs == 1 && (W.cs == 1 || W.rs == 1);
-  if (!dx.data || !dW.data || N <= 1 || D <= 1 || M == 0 || few) {
+  if (!dx.data || !dW.data || N <= kFewTerms || D <= 1 || M == 0) {
     if (dW.data) gemm<T>(transposed(x), dout, dW, accumulate, {}, scratch);
     if (db)
       parallel_for((M + kStrip - 1) / kStrip, 2 * N * M, [=](idx strip) {
@@ -176,7 +176,7 @@ template <class T> void affine_backward(Mat<const T> dout, Mat<const T> x, Mat<c
       gemm<T>(dout, transposed(W), dx, false, {}, scratch);
     return;
   }
-  // All at once: a thread waits for the others once. The sums go with the parts of dW, which read dout too.
+  // All at once (N is more than 8): a thread waits for the others once. The sums go with the parts of dW, which read dout too.
   const Parts<T> weight(transposed(x), dout, dW, accumulate, {}, scratch);
   const Parts<T> input(dout, transposed(W), dx, false, {},
                        static_cast<char*>(scratch) + max_of(gemm_workspace<T>(D, M, N), gemm_workspace<T>(M, D, N)));
