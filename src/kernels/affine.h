@@ -146,13 +146,13 @@ template <class T> void multiply_by_dots(Mat<const T> dout, Mat<const T> W, Mat<
     const idx j = part * block, columns = min_of(D - j, block);
     const Mat<const T> own{W.row(j), columns, M, W.rs, W.cs};
     for (idx i = 0, n; i < N; i += n) {
-      n = min_of(N - i, 4);
+      n = min_of(N - i, 4) == 3 ? 2 : min_of(N - i, 4);
       const Mat<const T> a{dout.row(i), n, M, dout.rs, 1};
       const Mat<T> y{dx.row(i) + j, n, columns, dx.rs, 1};
       if (W.cs != 1)
         dots_down(a, own, y);
       else
-        (n == 1 ? dots<T, 1> : n == 2 ? dots<T, 2> : n == 3 ? dots<T, 3> : dots<T, 4>)(a, own, y);
+        (n == 1 ? dots<T, 1> : n == 2 ? dots<T, 2> : dots<T, 4>)(a, own, y);
     }
   });
 }
@@ -164,19 +164,19 @@ template <class T> void affine_backward(Mat<const T> dout, Mat<const T> x, Mat<c
   constexpr idx kStrip = 2048;
   const idx N = dout.rows, D = x.cols, M = dout.cols, vectors = (M + lanes<T> - 1) / lanes<T>;
   const bool few = dx.data && by_dots<T>(N, M) && dout.cs == 1 && dx.cs == 1 && (W.cs == 1 || W.rs == 1);
-  if (!dx.data || !dW.data || N <= kFewTerms || D <= 1 || M == 0) {
+  constexpr idx kAlone = kFewKernels ? kFewTerms : 1;  // so many rows at most: one product after the other
+  if (!dx.data || !dW.data || N <= kAlone || D <= 1 || M == 0) {
     if (dW.data) gemm<T>(transposed(x), dout, dW, accumulate, {}, scratch);
     if (db)
       parallel_for((M + kStrip - 1) / kStrip, 2 * N * M, [=](idx strip) {
         column_sums<T>(dout, db, strip * kStrip, min_of((strip + 1) * kStrip, M), accumulate);
       });
-    if (few)
-      multiply_by_dots(dout, W, dx);
-    else if (dx.data)
-      gemm<T>(dout, transposed(W), dx, false, {}, scratch);
+    if constexpr (kFewKernels)
+      if (few) return multiply_by_dots(dout, W, dx);
+    if (dx.data) gemm<T>(dout, transposed(W), dx, false, {}, scratch);
     return;
   }
-  // All at once (N is more than 8): a thread waits for the others once. The sums go with the parts of dW, which read dout too.
+  // All at once: a thread waits for the others once. The sums go with the parts of dW, which read dout too.
   const Parts<T> weight(transposed(x), dout, dW, accumulate, {}, scratch);
   const Parts<T> input(dout, transposed(W), dx, false, {},
                        static_cast<char*>(scratch) + max_of(gemm_workspace<T>(D, M, N), gemm_workspace<T>(M, D, N)));

@@ -890,31 +890,33 @@ template <class T> bool gemm_row(Mat<const T> A, Mat<const T> B, Mat<T> C, bool 
   return true;
 }
 
-// Two rows of C: as many columns at a time as the registers hold, because B is read once and the accumulators of kNR
+// Whether few rows and few terms have kernels of their own; processors without AVX2 go by the tiles.
+constexpr bool kFewKernels = kVecBytes >= 32;
+// Two rows of C: many columns at a time, because B is read once and the accumulators of kNR
 // columns are too few to hide the FMA's latency. The order of sums is that of the tiles.
-constexpr int kPairNV = kVecBytes == 64 ? 12 : 4;
-template <class T, int NV, bool kFar> void row_pair(const Tile<T>& t) {
+constexpr int kPairNV = kVecBytes == 64 ? 8 : 4;
+template <class T, int NV> void row_pair(const Tile<T>& t) {
   constexpr idx L = lanes<T>, kRowsAhead = 4;
   const T *a = t.a, *b = t.b;
   const idx as = t.as, ak = t.ak, bs = t.bs, last = t.last;
   Simd<T> acc[2][NV];
 #pragma GCC unroll 2
   for (int i = 0; i < 2; ++i)
-#pragma GCC unroll 12
+#pragma GCC unroll 8
     for (int v = 0; v < NV; ++v)
       acc[i][v] = t.resume ? load_partial(t.c + i * t.cs + v * L, v < NV - 1 ? L : last) : Simd<T>{};
   for (idx k = 0; k < t.K; ++k, a += ak, b += bs) {
     const Simd<T> s0 = broadcast<T>(a[0]), s1 = broadcast<T>(a[as]);
-#pragma GCC unroll 12
+#pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) {
-      if constexpr (kFar) __builtin_prefetch(b + v * L + kRowsAhead * bs);
+      __builtin_prefetch(b + v * L + kRowsAhead * bs);
       const Simd<T> bv = plain(kMaskedTiles && v == NV - 1 ? load_partial(b + v * L, last) : load(b + v * L));
       acc[0][v] = fma(s0, bv, acc[0][v]);
       acc[1][v] = fma(s1, bv, acc[1][v]);
     }
   }
   const Simd<T> floor = broadcast(t.floor);
-#pragma GCC unroll 12
+#pragma GCC unroll 8
   for (int v = 0; v < NV; ++v) {
     const idx n = v < NV - 1 ? L : last;
     const Simd<T> bias = t.bias ? load_partial(t.bias + v * L, n) : broadcast(T(-0.0));
@@ -922,15 +924,15 @@ template <class T, int NV, bool kFar> void row_pair(const Tile<T>& t) {
     for (int i = 0; i < 2; ++i) store_partial(t.c + i * t.cs + v * L, finished<T>(acc[i][v], bias, floor), n);
   }
 }
-template <class T, bool kFar, int NV = kPairNV> TileFunction<T> pick_pair(idx vectors) {
+template <class T, int NV = kPairNV> TileFunction<T> pick_pair(idx vectors) {
   if constexpr (NV > 1)
-    if (vectors < NV) return pick_pair<T, kFar, NV - 1>(vectors);
-  return row_pair<T, NV, kFar>;
+    if (vectors < NV) return pick_pair<T, NV - 1>(vectors);
+  return row_pair<T, NV>;
 }
 template <class T> bool gemm_pair(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilogue<T>& end) {
   constexpr idx L = lanes<T>;
   const idx N = C.cols, K = A.cols, vectors = (N + L - 1) / L, strips = (vectors + kPairNV - 1) / kPairNV;
-  if (B.cs != 1 || C.cs != 1 || (!kMaskedTiles && N % L) || K * N * idx(sizeof(T)) >= kLong) return false;
+  if (B.cs != 1 || C.cs != 1 || (!kMaskedTiles && N % L != 0) || K * N * idx(sizeof(T)) >= kLong) return false;
   parallel_for(strips, 4 * N * K, [=](idx strip) {
     const idx v = vectors * strip / strips, count = vectors * (strip + 1) / strips - v, j = v * L,
               n = min_of(count * L, N - j);
@@ -940,7 +942,7 @@ template <class T> bool gemm_pair(Mat<const T> A, Mat<const T> B, Mat<T> C, bool
     t.b = B.data + j, t.bs = B.rs, t.c = C.data + j, t.cs = C.rs;
     t.bias = end.bias ? end.bias + j : nullptr, t.floor = end.relu ? T(0) : -T(INFINITY);
     t.resume = accumulate;
-    (strips > 1 ? pick_pair<T, true>(count) : pick_pair<T, false>(count))(t);
+    pick_pair<T>(count)(t);
     for (idx i = 0; end.activate && i < 2; ++i) end.activate(end.kind, end.alpha, C.row(i) + j, n);
   });
   return true;
@@ -1085,14 +1087,16 @@ template <class T> void gemm(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accu
   const idx M = C.rows, N = C.cols;
   if (M == 0 || N == 0 || (M == 1 && gemm_row(A, B, C, accumulate, end, static_cast<T*>(scratch), packed, skip_zeros)))
     return;
-  if (M == 2 && gemm_pair(A, B, C, accumulate, end)) return;
-  if (const idx K = A.cols; by_outer<T>(M, N, K) && B.cs == 1 && C.cs == 1 && end.plain()) {
-    const idx parts = min_of(team(2 * M * N * K), (M + kMR - 1) / kMR);
-    parallel_for(parts, 2 * M * N * K, [=](idx part) {
-      const idx i0 = M * part / parts, i1 = M * (part + 1) / parts;
-      outer<T>({A.row(i0), i1 - i0, K, A.rs, A.cs}, B, {C.row(i0), i1 - i0, N, C.rs, 1}, accumulate);
-    });
-    return;
+  if constexpr (kFewKernels) {
+    if (M == 2 && gemm_pair(A, B, C, accumulate, end)) return;
+    if (const idx K = A.cols; by_outer<T>(M, N, K) && B.cs == 1 && C.cs == 1 && end.plain()) {
+      const idx parts = min_of(team(2 * M * N * K), (M + kMR - 1) / kMR);
+      parallel_for(parts, 2 * M * N * K, [=](idx part) {
+        const idx i0 = M * part / parts, i1 = M * (part + 1) / parts;
+        outer<T>({A.row(i0), i1 - i0, K, A.rs, A.cs}, B, {C.row(i0), i1 - i0, N, C.rs, 1}, accumulate);
+      });
+      return;
+    }
   }
   const Parts<T> parts(A, B, C, accumulate, end, scratch, packed);
   parallel_for(parts.count, 2 * M * N * A.cols, [=](idx part) { parts.run(part); });
