@@ -1,5 +1,10 @@
-"""Numba's kernels are compiled by a process of its own while the first tests run, and lie in the cache on disk then."""
+"""What makes the whole suite quicker.
 
+A process of its own compiles Numba's kernels while the first tests run, which find them in the cache on disk later.
+What pytest has collected is frozen, because otherwise each `gc.collect()` in a test walks through it for 0.3 s.
+"""
+
+import gc
 import os
 import subprocess
 import sys
@@ -10,6 +15,14 @@ import pytest
 import fastnn
 
 _MANY = 2000  # tests: fewer compile what they need themselves
+
+
+@pytest.fixture(scope="session", autouse=True)
+def collected_tests_frozen():
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
