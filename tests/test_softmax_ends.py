@@ -33,7 +33,9 @@ def test_results_near_zero_are_rounded_not_flushed(V, dtype):
     assert V == 1 or (tiny & (true > 10 * np.finfo(dtype).smallest_subnormal)).any()
     # (x - top) is rounded: half a spacing of up to 110 (780) there.
     assert _units(y[~tiny], true[~tiny]) <= (high if dtype == "float32" else 2 * high)
-    assert np.all(np.abs(y - true)[tiny] <= np.finfo(dtype).smallest_subnormal + true[tiny] * high * np.finfo(dtype).eps)
+    assert np.all(
+        np.abs(y - true)[tiny] <= np.finfo(dtype).smallest_subnormal + true[tiny] * high * np.finfo(dtype).eps
+    )
     np.testing.assert_allclose(
         ops.log_softmax_forward(x), np.log(true).astype(dtype), rtol=8 * np.finfo(dtype).eps, atol=1e-6
     )
