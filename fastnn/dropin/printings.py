@@ -29,7 +29,7 @@ def fingerprint(definition, dead: Iterable[str] = ()) -> str:
 
 
 class Parts:
-    """Fingerprints of a class in parts. Each is made when it is asked for: code of a reader's rarely needs more than one.
+    """Fingerprints of a class in parts. Each is made when it is asked for: unknown code rarely needs more than one.
 
     `skeleton` is that of the class without its methods. dead: as for `fingerprint`.
     """
