@@ -70,8 +70,9 @@ def draw(curves):
     figure, axes = subplots(1, 2)
     for i, (what, losses) in enumerate(curves.items()):
         name, whose = what.split(", ")
-        axes[i // 3].plot(np.arange(0, len(losses), 100), losses.reshape(-1, 100).mean(axis=1), label=name)
-        axes[i // 3].set(title=whose, xlabel="iteration", ylabel="mean loss of 100 sums")
+        means = losses.reshape(-1, 100).mean(axis=1)
+        axes[i // 3].plot(np.arange(0, len(losses), 100), means, ("-", "--", "-.")[i % 3], label=name)
+        axes[i // 3].set(title=whose, xlabel="iteration", ylabel="mean loss of 100 sums", ylim=(0, 2.5))
         axes[i // 3].legend()
     return figure
 

@@ -19,10 +19,9 @@ class SineToCosine(BaseModel):
     """The encoder's last state is the decoder's first; 251 parameters."""
 
     def __init__(self, rng):
-        D, H = 1, NUM_HIDDEN_PARAMS
-        self.e_rnn = TimeRNN(rng.normal(0, 0.4, (D, H)), rng.normal(0, 0.3, (H, H)), np.zeros(H))
-        self.d_rnn = TimeRNN(rng.normal(0, 0.4, (D, H)), rng.normal(0, 0.3, (H, H)), np.zeros(H), stateful=True)
-        self.d_dense = TimeAffine(rng.normal(0, 0.4, (H, D)), np.zeros(D))
+        H, options = NUM_HIDDEN_PARAMS, {"rng": rng, "dtype": "float64"}
+        self.e_rnn, self.d_rnn = TimeRNN.create(1, H, **options), TimeRNN.create(1, H, stateful=True, **options)
+        self.d_dense = TimeAffine.create(H, 1, init="xavier", **options)
         self.loss_layer = MeanSquaredError()
         self.params = self.e_rnn.params + self.d_rnn.params + self.d_dense.params
         self.grads = self.e_rnn.grads + self.d_rnn.grads + self.d_dense.grads
@@ -83,7 +82,7 @@ def main(run: Run) -> None:
                 run.row(what, None, error[train].mean(), None, clock.seconds)
                 run.row(f"{what}, held-out windows", None, error[len(train) :].mean())
     run.picture("answers", draw, x, seq_out, answers)
-    run.picture("losses", plots.history, history)
+    run.picture("losses", plots.history, {name: values[:200] for name, values in history.items()})
 
 
 if __name__ == "__main__":
