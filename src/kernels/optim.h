@@ -181,8 +181,10 @@ template <class T, class Rule> struct OptimStep {
     if constexpr (Rule::kSquares > 0) lifted.lr *= Denormal<T>::lift, lifted.epsilon *= Denormal<T>::lift;
   }
 };
+// For rules with a root and a quotient, beside which the test is free; in the others it would cost ordinary states up
+// to a tenth (Momentum, 110,000 float32: 18.1 us -> 20.8).
 template <class Rule, class T> FASTNN_INLINE bool has_denormal(Simd<T> s, Simd<T> t) {
-  if constexpr (Rule::kStates == 0) return false;
+  if constexpr (Rule::kSquares == 0) return false;
   if constexpr (Rule::kStates == 1) return any(is_denormal(s));
   return any(is_denormal(s) | is_denormal(t));
 }
@@ -236,7 +238,7 @@ FASTNN_ONCE idx any_vectors(const OptimArray<T>& a, idx i, idx end, const OptimS
   do {
     any_vector(a, Partial<T>{i, end - i < lanes<T> ? end - i : lanes<T>}, o, lifted);
     i += lanes<T>;
-  } while (Rule::kStates > 0 && i + lanes<T> <= end &&
+  } while (Rule::kSquares > 0 && i + lanes<T> <= end &&
            has_denormal<Rule, T>(load(a.s + i), Rule::kStates == 2 ? load(a.t + i) : Simd<T>{}));
   return i;
 }
