@@ -1,7 +1,8 @@
 """What the drop-in replaces, beside plain NumPy (tests/dropin), one thread: layers at batches from 1 to 1000, then
-functions, layers and optimizers on 1 to a million elements.
+functions, layers and optimizers on 1 to a million elements; or products of 1 to 8192 rows, columns and terms.
 
-taskset -c 1 python bench/sweep.py [NAME ...]       # ratios of times, forward and backward; * below 0.98
+taskset -c 1 python bench/sweep.py [NAME ...]               # ratios of times, forward and backward; * below 0.98
+taskset -c 1 python bench/sweep.py --products [f d] [N ...]  # x @ W + b, its gradients, a predictor; by default all
 
 Runs of both take turns, and the quickest of each are compared, because another process can only slow a run. What is
 below 0.98 is measured again at the end, for longer; the last table has what stays below, the slowest first.
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import fastnn
+from fastnn import ops
 
 sys.path.insert(1, str(Path(__file__).parent / "peers"))
 import environment
@@ -27,6 +29,14 @@ BATCHES = 1, 2, 3, 5, 8, 10, 15, 16, 17, 30, 32, 50, 64, 100, 128, 200, 300, 500
 SIZES = 1, 10, 100, 1000, 10_000, 100_000, 1_000_000
 REPEATS, SECONDS = 5, 0.002
 LEAST = 0.98
+# (D, M) of W, square and skinny, for products, and rows of x; what takes more work or memory than this is left out
+WEIGHTS = (
+    *((n, n) for n in (1, 8, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)),
+    *((16, 4096), (4096, 16), (64, 4096), (4096, 64), (64, 8192), (8192, 64), (512, 8192), (8192, 512)),
+    *((10, 784), (50, 100), (100, 10), (1000, 10), (784, 50), (100, 400), (784, 625), (650, 10000)),
+)
+ROWS = 1, 2, 3, 4, 8, 15, 16, 32, 100, 512, 1024, 8192
+MOST_WORK, MOST_BYTES = 2e10, 7e8
 
 
 def layers(book):
@@ -232,10 +242,10 @@ def ratio(f, g, repeats=REPEATS):
     """How many times as fast g is: the quickest runs of some ms, f and g in turn."""
 
     def seconds(call, count):
-        start = time.perf_counter()
+        start = time.thread_time()  # not what other processes take
         for _ in range(count):
             call()
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     counts = []
     for call in (f, g):
@@ -279,8 +289,59 @@ def sweep(title, numbers, of, chosen, *classes):
     return slower
 
 
+def products(dtype, N):
+    """(what, D, M, call of NumPy, call of ours) for x (N, D), W (D, M)."""
+    rng = np.random.RandomState(0)
+    for D, M in WEIGHTS:
+        if 2.0 * N * D * M > MOST_WORK or 8 * (D * M + N * D + N * M) > MOST_BYTES:
+            continue
+        x, W, dout = (rng.standard_normal(shape).astype(dtype) for shape in ((N, D), (D, M), (N, M)))
+        b = dout[0].copy()
+        predictor = fastnn.compile(fastnn.Network([fastnn.layers.Affine(W, b)]))
+        yield "x @ W + b", D, M, lambda x=x, W=W, b=b: x @ W + b, lambda x=x, W=W, b=b: ops.affine_forward(x, W, b)
+        yield "predictor", D, M, lambda x=x, W=W, b=b: x @ W + b, lambda x=x, predictor=predictor: predictor(x)
+        yield (
+            "gradients",
+            D,
+            M,
+            lambda x=x, W=W, dout=dout: (np.dot(dout, W.T), np.dot(x.T, dout), np.sum(dout, axis=0)),
+            lambda x=x, W=W, dout=dout: ops.affine_backward(dout, x, W),
+        )
+
+
+def sweep_products(dtypes, rows):
+    """Prints a table for each dtype and kind of product: a line for each N, a column for each W."""
+    every, slower = [], []
+    for dtype in dtypes:
+        table: dict[str, dict[int, dict[tuple[int, int], float]]] = {}
+        for N in rows:
+            for what, D, M, f, g in products(dtype, N):
+                found = ratio(f, g)
+                if found < LEAST:
+                    found = ratio(f, g, 4 * REPEATS)
+                table.setdefault(what, {}).setdefault(N, {})[D, M] = found
+                every.append(found)
+                if found < LEAST:
+                    slower.append((found, dtype, what, N, D, M))
+        for what, lines in table.items():
+            print(f"\n{np.dtype(dtype).name}, {what}: NumPy / fastnn\n\n| N |", *(f"{D}x{M} |" for D, M in WEIGHTS))
+            print("|---:|" + "---:|" * len(WEIGHTS))
+            for N, ratios in lines.items():
+                print(f"| {N} |", *(f"{ratios[W]:.2f} |" if W in ratios else "|" for W in WEIGHTS), flush=True)
+    mean = math.exp(sum(map(math.log, every)) / len(every))
+    print(f"\n{len(every)} rows, geometric mean {mean:.2f}, least {min(every):.2f}, {len(slower)} below {LEAST}")
+    for found, dtype, what, N, D, M in sorted(slower):
+        print(f"{found:.2f} {np.dtype(dtype).name} {what}, {N} rows, W {D}x{M}")
+
+
 def main():
     environment.enter(threads=1)
+    if sys.argv[1:2] == ["--products"]:
+        words = sys.argv[2:]
+        sweep_products(
+            [word for word in words if word in "fd"] or ["f", "d"], [int(w) for w in words if w.isdigit()] or ROWS
+        )
+        return
     classes = [{book: layers(book) for book in ("book1", "book2")}]
     fastnn.patch()
     classes.append({book: layers(book) for book in ("book1", "book2")})

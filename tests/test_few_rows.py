@@ -72,7 +72,9 @@ def test_only_what_meets_nan_or_infinity_becomes_so(isa, dtype):
         x, W, b, dout = arrays(N, 40, 203, dtype, low=1)
         W[7, 202], x[N - 1, 3] = np.nan, np.inf
         out = _core.affine_forward(x, W, b)
-        assert np.isnan(out[:, 202]).all() and np.isinf(out[N - 1, :202]).all() and np.isfinite(out[: N - 1, :202]).all()
+        assert (
+            np.isnan(out[:, 202]).all() and np.isinf(out[N - 1, :202]).all() and np.isfinite(out[: N - 1, :202]).all()
+        )
         dx, dW, db = _core.affine_backward(dout, x, W)
         assert np.isnan(dx[:, 7]).all() and np.isfinite(np.delete(dx, 7, axis=1)).all()
         assert np.isinf(dW[3]).all() and np.isfinite(np.delete(dW, 3, axis=0)).all() and np.isfinite(db).all()

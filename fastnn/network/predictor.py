@@ -25,6 +25,7 @@ _KEPT, _KEPT_BYTES = 16, 256 << 20  # plans beside the first, and memory of thei
 _CACHE_BYTES = 2 << 20  # of memory between the layers that a block of samples takes, at most, but for so many samples:
 _FEWEST_SEQUENCES = 32  # one at a time a BetterRnnlm takes 10.4 ms, 32 4.2 ms each
 _BLOCK = 256  # samples of a block, at most
+_LARGE_BLOCK = 1024  # the same where weights of a product exceed _CACHE_BYTES, because each block reads them once
 _RECURRENT = {"rnn_forward", "lstm_forward", "gru_forward"}
 _SCORES, _PROBABILITIES = 0, 1
 _OF_A_PASS = "x", "_input", "_saved", "_mask", "out", "idx", "_arg", "h", "c", "dh", "dc"  # attributes of layers
@@ -292,6 +293,11 @@ def _of_any(shape):
     return f"({', '.join(['N', *map(str, shape)])}{'' if shape else ','})"
 
 
+def _weights_of_products(net):
+    dense = layers.Affine, layers.MatMul, time_layers.TimeAffine
+    return [layer.params[0] for layer in lowering.leaves(net) if isinstance(layer, dense)]
+
+
 class _Frozen:
     """One result of a predictor for samples of one shape: scores or probabilities."""
 
@@ -303,7 +309,9 @@ class _Frozen:
         program = self._lower(results, shape, last, 1)
         sequences = any(op in _RECURRENT for op, _ in program.instructions)
         fewest = _FEWEST_SEQUENCES if sequences else FEWEST
-        self.block = max(fewest, min(_BLOCK, _CACHE_BYTES // max(program.arena_bytes, 1)))
+        large = max((W.nbytes for W in _weights_of_products(results.layers)), default=0)
+        most, space = (_LARGE_BLOCK, 2 * large) if large > _CACHE_BYTES else (_BLOCK, _CACHE_BYTES)
+        self.block = max(fewest, min(most, space // max(program.arena_bytes, 1)))
         self._program = self._lower(results, shape, last, max(self.block, 2 * FEWEST - 1))
         self._threshold = lowering.threshold(results.loss, results.layers[-1], self.shape)
         self.one_score = self.shape[-1:] in ((), (1,))  # whose class the largest does not say

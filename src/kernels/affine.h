@@ -72,14 +72,13 @@ template <class T, int kHalf> FASTNN_INLINE void fold(Simd<T>* v) {
   const auto low = [](idx o) { return o / (2 * kHalf) * 2 * kHalf + o % kHalf + o / kHalf % 2 * L; };
 #pragma GCC unroll 8
   for (int i = 0; i < kHalf; ++i)
-    v[i] = rearrange(v[i], v[i + kHalf], low) +
-           rearrange(v[i], v[i + kHalf], [=](idx o) { return low(o) + kHalf; });
+    v[i] = rearrange(v[i], v[i + kHalf], low) + rearrange(v[i], v[i + kHalf], [=](idx o) { return low(o) + kHalf; });
   if constexpr (kHalf > 1) fold<T, kHalf / 2>(v);
 }
 // sums[r * lanes + j]: the lanes of row r of a (R, K) times row j of w (J, K). Rows of w from `rows` on are not there;
 // the last one is read instead.
-template <class T, int R, int J> FASTNN_INLINE void dot_lanes(idx K, const T* a, idx as, const T* w, idx ws, idx rows,
-                                                              Simd<T>* sums) {
+template <class T, int R, int J>
+FASTNN_INLINE void dot_lanes(idx K, const T* a, idx as, const T* w, idx ws, idx rows, Simd<T>* sums) {
   constexpr idx L = lanes<T>;
   const T* b[J];
   Simd<T> acc[R][J] = {};

@@ -357,6 +357,10 @@ template <class T> constexpr bool many_rows(idx M, idx K) {
 template <class T> constexpr bool from_memory(idx M, idx N, idx K) {
   return M >= 3 * kMR && N >= 4 * kNR<T> && K >= kWholeRows / 4 && N * K * idx(sizeof(T)) >= 12 << 20;
 }
+// Few rows and a large B of long rows, `bs` apart.
+template <class T> constexpr bool streams_rows(idx M, idx N, idx K, idx bs) {
+  return M < 3 * kMR && bs * idx(sizeof(T)) >= 2048 && K * N * idx(sizeof(T)) >= 3 << 19;
+}
 template <class T> Blocks blocks_of(Mat<const T> A, Mat<const T> B, Mat<T> C, bool packed) {
   constexpr idx size = sizeof(T);
   const idx M = C.rows, N = C.cols, K = A.cols, line = B.rs * size;
@@ -379,7 +383,7 @@ template <class T> Blocks blocks_of(Mat<const T> A, Mat<const T> B, Mat<T> C, bo
   // float32: 198 us -> 81; rows 2500 bytes apart lose 14 % by it).
   if (bytes <= 32 << 10 && C.rs * size % 4096 == 0) {
     blocks.rows = kMR;
-  } else if (M < 3 * kMR && line >= 2048 && bytes >= 3 << 19) {
+  } else if (streams_rows<T>(M, N, K, B.rs)) {
     // B is read once to three times, a few of its rows side by side, so that the processor sees streams (8x4096x4096,
     // float32: 12.2 ms with panels of depth 800, 4.4 with 32; 8x784x625 112 us and 85 with 64).
     blocks.depth = line >= 8192 ? 32 : 64;
@@ -1017,7 +1021,8 @@ template <class T, int K = kTerms> void outer_terms(Mat<const T> A, Mat<const T>
 }
 template <class T> void outer(Mat<const T> A, Mat<const T> B, Mat<T> C, bool resume) {
   constexpr idx L = lanes<T>;
-  const idx K = A.cols, columns = (24 << 10) / (K * idx(sizeof(T))) / L * L, rows = K <= kTerms ? C.rows : 2 * kOuterRows;
+  const idx K = A.cols, columns = (24 << 10) / (K * idx(sizeof(T))) / L * L,
+            rows = K <= kTerms ? C.rows : 2 * kOuterRows;
   if (C.cols <= L) return outer_narrow<T, 1>(A, B, C, resume);
   if constexpr (kVecBytes == 64)
     if (C.cols <= 2 * L) return outer_narrow<T, 2>(A, B, C, resume);
@@ -1098,7 +1103,9 @@ template <class T> void gemm(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accu
       return;
     }
   }
-  const Parts<T> parts(A, B, C, accumulate, end, scratch, packed);
+  // So few rows stream through B as it is (8x650x10000, float32: 2.6 ms by packed panels, so 1.7).
+  const bool streams = M < 2 * kMR && B.cs == 1 && streams_rows<T>(M, N, A.cols, B.rs);
+  const Parts<T> parts(A, B, C, accumulate, end, scratch, streams ? Packed<T>{} : packed);
   parallel_for(parts.count, 2 * M * N * A.cols, [=](idx part) { parts.run(part); });
 }
 
