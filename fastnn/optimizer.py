@@ -18,7 +18,6 @@ import numpy as np
 
 from . import ops
 
-
 _ARRAYS = {np.ndarray}
 
 
