@@ -379,7 +379,7 @@ def test_the_readers_names_and_defaults_of_arguments_stay(as_printed, tmp_path):
 def test_names_are_decoded_as_dis_decodes_them():
     known = {"LOAD_GLOBAL", "LOAD_ATTR", "LOAD_METHOD", "LOAD_NAME", "STORE_ATTR"}
     known |= {"STORE_GLOBAL", "DELETE_GLOBAL", "IMPORT_NAME"}
-    many = "\n".join(f"def f{i}(x):\n    global g\n    g = x.a{i}.b(g{i})\n    x.c = g" for i in range(300))
+    many = "\n".join(f"def f{i}(x):\n    global g\n    g = x.a{i}.b(g{i})\n    x.c = g\ng{i}.a{i}" for i in range(300))
     modules = [SOURCE, many, *(Path(m.__file__).read_text(encoding="utf-8") for m in (recognise, printings, sources))]
     for text in modules:
         for code in sources.codes(compile(text, "<text>", "exec")):
