@@ -19,7 +19,6 @@ import numpy as np
 from . import ops
 from .described import described
 
-
 _ARRAYS = {np.ndarray}
 
 

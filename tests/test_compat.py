@@ -396,3 +396,22 @@ def test_small_things_of_book2():
     with pytest.raises(TypeError, match="to_cpu: x is a list"):
         book2.to_cpu([1])
     assert all(hasattr(book2, name) for name in book2.__all__)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("N", [63, 64, 200])
+def test_a_step_of_many_rows_is_that_of_few(N, dtype):
+    rng = np.random.default_rng(0)
+    x, h, Wx, Wh, b, dh = (rng.standard_normal(s).astype(dtype) for s in ((N, 5), (N, 7), (5, 7), (7, 7), (7,), (N, 7)))
+    layer = book2.RNN(Wx, Wh, b)
+    wanted = np.tanh(h @ Wh + x @ Wx + b)
+    kept = h.copy()
+    np.testing.assert_allclose(layer.forward(x, h), wanted, rtol=1e-4 if dtype == "f4" else 1e-11, atol=1e-6)
+    np.testing.assert_array_equal(h, kept)
+    dx, dh_prev = layer.backward(dh)
+    dt = dh * (1 - wanted**2)
+    for mine, theirs in zip(
+        (dx, dh_prev, *layer.grads), (dt @ Wx.T, dt @ Wh.T, x.T @ dt, h.T @ dt, dt.sum(0)), strict=True
+    ):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-3 if dtype == "f4" else 1e-9)
+    np.testing.assert_array_equal(layer.cache[2], layer.forward(x, h))

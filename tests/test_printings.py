@@ -1,6 +1,7 @@
 """Fingerprints: the same on every Python, whatever variables are called; what was printed is recognised by them."""
 
 import ast
+import dis
 import importlib
 import itertools
 import os
@@ -374,3 +375,14 @@ def test_the_readers_names_and_defaults_of_arguments_stay(as_printed, tmp_path):
     with pytest.raises(TypeError):
         layer.backward()
     assert (layer.backward(1) == [[-0.5, 0.5]]).all()
+
+
+def test_names_are_decoded_as_dis_decodes_them():
+    known = {"LOAD_GLOBAL", "LOAD_ATTR", "LOAD_METHOD", "LOAD_NAME", "STORE_ATTR"}
+    known |= {"STORE_GLOBAL", "DELETE_GLOBAL", "IMPORT_NAME"}
+    many = "\n".join(f"def f{i}(x):\n    global g\n    g = x.a{i}.b(g{i})\n    x.c = g\ng{i}.a{i}" for i in range(300))
+    modules = [SOURCE, many, *(Path(m.__file__).read_text(encoding="utf-8") for m in (recognise, printings, sources))]
+    for text in modules:
+        for code in sources.codes(compile(text, "<text>", "exec")):
+            wanted = [(i.opname, i.argval) for i in dis.get_instructions(code) if i.opname in known]
+            assert sources.named(code) == wanted
