@@ -4,6 +4,8 @@
 #include "table.h"
 #include "vmath.h"
 
+#include <algorithm>
+
 namespace FASTNN_NS {
 namespace {
 
@@ -12,6 +14,14 @@ template <class T> constexpr bool kFloat = sizeof(T) == 4;
 // coarse - n ln(2), but for the low bits of ln(2); exact if coarse has few bits
 template <class V> FASTNN_INLINE V nearest(V n, ElementOf<V> coarse) {
   return fma(n, V{} - MathConstants<ElementOf<V>>::ln2_high, V{} + coarse);
+}
+
+// f(std::true_type) where no |x| is beyond `high` and no dout is denormal, else f(std::false_type): for derivatives,
+// which are constant near 0.
+template <class V, class F> FASTNN_INLINE V plain_slope_or_not(V dout, V x, ElementOf<V> high, F f) {
+  if (!any(less(V{} + high, abs(x)), is_denormal(dout))) [[likely]]
+    return f(std::true_type{});
+  return f(std::false_type{});
 }
 
 // Where the derivative of swish, GELU or mish is 0: x = -a0, a0 = coarse + middle + a rest. coarse + middle is the
@@ -23,12 +33,13 @@ template <class T> struct Zero {
   T power, power_low;  // exp(-a0) rounded: it is exp(-(coarse + middle + power_low))
   // coarse + middle - a
   FASTNN_INLINE Simd<T> minus(Simd<T> a) const { return (coarse + middle) - a; }
-  // exp(-a) = power 2^n (1 + what this returns)
-  FASTNN_INLINE Simd<T> expm1(Simd<T> a, Simd<T>& n) const {
+  // exp(-a) = power 2^n (1 + what this returns); d = minus(a)
+  FASTNN_INLINE Simd<T> expm1(Simd<T> a, Simd<T>& n, Simd<T>& d) const {
     using V = Simd<T>;
     using C = MathConstants<T>;
-    n = round_product(coarse - a, C::log2e);
-    return expm1_of_reduced(((nearest(n, coarse) - a) + middle) + fma(n, V{} - C::ln2_low, V{} + power_low));
+    const V x = coarse - a;
+    n = round_product(x, C::log2e), d = minus(a);
+    return expm1_of_reduced((fma(n, V{} - C::ln2_high, x) + middle) + fma(n, V{} - C::ln2_low, V{} + power_low));
   }
 };
 
@@ -76,19 +87,28 @@ template <class T> struct Elu {  // scale * (x or alpha (exp(x) - 1)): SELU too
   static constexpr bool kLong = true;
   static constexpr T low = kFloat<T> ? T(-200) : T(-900);  // alpha exp(low) is 0
   T alpha, scale;
+  V factor(V x) const { return x > 0 ? V{} + scale : V{} + alpha * scale; }
   V forward(V x) const {
-    return plain_or_not(x, kPlainHigh<T>, [&](auto plain) {
-      constexpr bool kPlain = decltype(plain)::value;
-      if constexpr (kPlain) {
-        V e = expm1_of_negative<true>(at_most(x, T(-0.0)));
-        return x > 0 ? x * scale : e * (alpha * scale);
-      }
-      return product(x > 0 ? x : expm1_of_negative(at_most(x, 0)), x > 0 ? V{} + scale : V{} + alpha * scale);
-    });
+    return plain_or_not(
+        x, kPlainHigh<T>,
+        [&](auto plain, V x) {
+          if constexpr (decltype(plain)::value) {
+            const V e = expm1_of_negative<true>(x);  // whatever it is for x > 0
+            return x < 0 ? e * (alpha * scale) : x * scale;
+          }
+          return product(x > 0 ? x : expm1_of_negative(at_most(x, 0)), factor(x));
+        },
+        [&](V x) {
+          return std::max(alpha * scale, scale) < 2 ? tiny_times(x, factor(x)) : tiny_product(x, factor(x));
+        });
   }
   V backward(V dout, V x) const {
     const V c = V{} + alpha * scale;
     V n;
+    if (!any(less(x, V{} - kPlainHigh<T>), is_denormal(dout))) [[likely]] {
+      const V p = reduced_expm1(without_small(x), n);  // whatever it is for x > 0
+      return dout * (x > 0 ? V{} + scale : scale_by_power(fma(p, c, c), n));
+    }
     const V p = reduced_expm1(without_small(at_most(at_least(x, low), 0)), n);
     return product(dout, x > 0 ? V{} + scale : scaled(fma(p, c, c), n));
   }
@@ -97,7 +117,12 @@ template <class T> struct Softplus {
   using V = Simd<T>;
   static constexpr bool kLong = true;
   V forward(V x) const { return softplus(x); }
-  V backward(V dout, V x) const { return product(dout, sigmoid(x)); }
+  V backward(V dout, V x) const {
+    return plain_slope_or_not(dout, x, kSigmoidHigh<T>, [&](auto plain) {
+      if constexpr (decltype(plain)::value) return dout * sigmoid_of<true>(x);
+      return product(dout, sigmoid_of<false>(x));
+    });
+  }
 };
 template <class T> struct Softsign {
   using V = Simd<T>;
@@ -136,24 +161,44 @@ template <bool kPlain, class V> FASTNN_INLINE V times_logistic(V x, V m, V n, El
   if (!any(below | tiny)) [[likely]]
     return y;
   if (any(below)) y = choose(below, tiny_scaled(z * m, n), y);
-  if (any(tiny)) y = choose(tiny, tiny_product(x, V{} + T(0.5)), y);
+  if (any(tiny)) y = choose(tiny, tiny_times(x, V{} + T(0.5)), y);
   return y;
 }
-// dout times a derivative that is 2^n m for x < 0 and 1 - 2^n m for others, |m| < 4000.
+// dout times a derivative that is 2^n m for x < 0 and 1 - 2^n m for others.
 template <bool kPlain, class V> FASTNN_INLINE V times_slope(V dout, V x, V m, V n) {
-  if constexpr (kPlain) {
-    const V s = scale_by_power(m, n);
-    return product(dout, x < 0 ? s : 1 - s);
-  }
-  const auto deep = is_deep(n), tiny = is_denormal(dout);
-  const V power = scale_by_power(m, zero_where(deep, n)), s = zero_where(deep, power);
-  const V y = zero_where(tiny, dout) * (x < 0 ? s : 1 - s);
-  if (!any(deep | tiny)) [[likely]]
-    return y;
-  const V exact = choose(deep, tiny_scaled(m, n), s);
-  return product(dout, x < 0 ? exact : 1 - exact);
+  const auto deep = unless_plain<kPlain>(is_deep(n));
+  V s = scale_by_power(m, zero_where(deep, n));
+  if (any(deep)) s = choose(deep, tiny_scaled(m, n), s);
+  const V slope = x < 0 ? s : 1 - s;
+  return kPlain ? dout * slope : product(dout, slope);
 }
 
+// f(x, numerator, denominator) in double for each half of x, divided as float: within 2 ULP where the terms of float
+// cancel, and no power of e is denormal.
+template <class F> FASTNN_INLINE Simd<float> quotient_in_double(Simd<float> x, F f) {
+  using D = Simd<double>;
+#if defined(__AVX512F__)  // through registers: 16 ns a vector, not 20
+  D a[2], b[2];
+  f((D)_mm512_cvtps_pd(_mm512_castps512_ps256(x)), a[0], b[0]);
+  f((D)_mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)), a[1], b[1]);
+  const auto join = [](D low, D high) {
+    return (Simd<float>)_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
+  };
+  return join(a[0], a[1]) / join(b[0], b[1]);
+#else
+  typedef float Half __attribute__((vector_size(kVecBytes / 2)));
+  Half in[2], numerator[2], denominator[2];
+  std::memcpy(in, &x, sizeof in);
+  for (int i = 0; i < 2; ++i) {
+    D a, b;
+    f(__builtin_convertvector(in[i], D), a, b);
+    numerator[i] = __builtin_convertvector(a, Half), denominator[i] = __builtin_convertvector(b, Half);
+  }
+  Simd<float> above, below;
+  std::memcpy(&above, numerator, sizeof above), std::memcpy(&below, denominator, sizeof below);
+  return above / below;
+#endif
+}
 // e0 (1 + p) c / (1 + e)^2, e0 = zero.power; e0 goes below, where it costs no rounding.
 template <class T> FASTNN_INLINE Simd<T> logistic_slope(const Zero<T>& zero, Simd<T> p, Simd<T> c, Simd<T> e) {
   using V = Simd<T>;
@@ -165,12 +210,15 @@ template <class T> struct Swish {
   static constexpr bool kLong = true;
   static constexpr T high = 6 - MathConstants<T>::exp_low;  // high * exp(-high) is 0
   V forward(V x) const {
-    return plain_or_not(x, kPlainHigh<T>, [&](auto plain) {
-      constexpr bool kPlain = decltype(plain)::value;
-      V n;
-      const V p = reduced_expm1(kPlain ? -abs(x) : -at_most(without_small(abs(x)), high), n);
-      return times_logistic<kPlain>(x, p + 1, n, high);
-    });
+    return plain_or_not(
+        x, kPlainHigh<T>,
+        [](auto plain, V x) {
+          constexpr bool kPlain = decltype(plain)::value;
+          V n;
+          const V m = reduced_exp(kPlain ? -abs(x) : -at_most(without_small(abs(x)), high), n);
+          return times_logistic<kPlain>(x, m, n, high);
+        },
+        [](V x) { return tiny_times(x, V{} + T(0.5)); });
   }
   // The derivative at -a is e (1 + e - a) / (1 + e)^2, e = exp(-a), and 1 - that at a. Its zero is a0 = 1 + e0, so that
   // 1 + e - a = (a0 - a) + e0 (exp(a0 - a) - 1).
@@ -179,14 +227,22 @@ template <class T> struct Swish {
                 : Zero<T>{T(1.27734375), T(0.0011207927610736856), T(1.1102230246251565e-16), T(0.2784645427610738),
                           T(1.0389522622732797e-16)};
   V backward(V dout, V x) const {
-    return plain_or_not(x, kPlainHigh<T>, [&](auto plain) {
+    if constexpr (kFloat<T> && !kFused) {  // 4.1 ULP with float alone
+      const V s = quotient_in_double(at_most(abs(x), high), [](auto a, auto& numerator, auto& denominator) {
+        decltype(a) n;
+        const auto m = reduced_exp(-a, n), e = scale_by_power(m, n);
+        numerator = e * (e + 1 - a), denominator = fma(e, e + 2, decltype(a){} + 1);
+      });
+      return product(dout, x < 0 ? s : 1 - s);
+    }
+    return plain_slope_or_not(dout, x, kPlainHigh<T>, [&](auto plain) {
       constexpr bool kPlain = decltype(plain)::value;
-      const V a = at_most(abs(x), high);
-      V n;
-      const V p = zero.expm1(a, n);
+      const V a = kPlain ? abs(x) : at_most(abs(x), high);
+      V n, d;
+      const V p = zero.expm1(a, n, d);
       const auto deep = unless_plain<kPlain>(is_deep(n));
       const V e0 = V{} + zero.power, power = scale_by_power(e0, zero_where(deep, n)), t = zero_where(deep, power);
-      const V e = fma(t, p, t), c = zero.minus(a) + fma(t, p, (t - e0) + zero.low);
+      const V e = fma(t, p, t), c = d + fma(t, p, (t - e0) + zero.low);
       return times_slope<kPlain>(dout, x, logistic_slope(zero, p, c, e), n);
     });
   }
@@ -198,27 +254,31 @@ template <class T> struct Gelu {  // x times the normal distribution function, |
   static constexpr bool kLong = true;
   static constexpr T plain_high = kFloat<T> ? T(10) : T(33);
   V forward(V x) const {
-    return plain_or_not(x, plain_high, [&](auto plain) {
-      constexpr bool kPlain = decltype(plain)::value;
-      const auto tiny = unless_plain<kPlain>(is_denormal(x));
-      const V a = kPlain ? abs(x) : at_most(abs(zero_where(tiny, x)), C::normal_high), z = without_small<kPlain>(a);
-      V n;
-      const V half = z * T(-0.5), square = z * half;  // -a^2 / 2
-      const V p = reduced_expm1(square, product_error(z, half, square), n);
-      // with the opposite sign; its error hardly counts where a is large
-      const V N = fma(polynomial(z, C::mills_p), square, a * T(-0.5));
-      const V Q = fma(V{} + T(2.50662827463100050242), N, polynomial(z, C::mills_q));  // sqrt(2 pi)
-      const V q = with_sign(N / Q, x), m = fma(q, p, q);
-      const auto deep = unless_plain<kPlain>(is_deep(n));
-      const V power = scale_by_power(m, zero_where(deep, n)), s = zero_where(deep, power);
-      V y = x <= 0 ? s : zero_where(tiny, x) - s;
-      const auto below = deep & less(x, V{});
-      if (!any(below | tiny)) [[likely]]
-        return y;
-      if (any(below)) y = choose(below, tiny_scaled(m, n), y);
-      if (any(tiny)) y = choose(tiny, tiny_product(x, V{} + T(0.5)), y);
-      return y;
-    });
+    return plain_or_not(
+        x, plain_high,
+        [](auto plain, V x) {
+          constexpr bool kPlain = decltype(plain)::value;
+          const auto tiny = unless_plain<kPlain>(is_denormal(x));
+          const V a = kPlain ? abs(x) : at_most(abs(zero_where(tiny, x)), C::normal_high);
+          V n;
+          const V half = a * T(-0.5), square = a * half;  // -a^2 / 2
+          const V p = reduced_expm1(square, product_error(a, half, square), n);
+          // its error hardly counts where a is large
+          const V N = fma(polynomial(a, C::mills_p), square, half);
+          const V Q = fma(V{} + T(2.50662827463100050242), N, polynomial(a, C::mills_q));  // sqrt(2 pi)
+          const V q = N / Q, m = fma(q, p, q);
+          if constexpr (kPlain) return at_least(x, 0) - scale_by_power(m, n);
+          const auto deep = is_deep(n);
+          const V power = scale_by_power(m, zero_where(deep, n)), s = zero_where(deep, power);
+          V y = at_least(zero_where(tiny, x), 0) - s;
+          const auto below = deep & less(x, V{});
+          if (!any(below | tiny)) [[likely]]
+            return y;
+          if (any(below)) y = choose(below, -tiny_scaled(m, n), y);
+          if (any(tiny)) y = choose(tiny, tiny_times(x, V{} + T(0.5)), y);
+          return y;
+        },
+        [](V x) { return tiny_times(x, V{} + T(0.5)); });
   }
   // The derivative at -a is exp(-a^2 / 2) (R - a / sqrt(2 pi)), R = exp(a^2 / 2) erfc(a / sqrt(2)) / 2, and 1 - that at
   // a.
@@ -226,11 +286,11 @@ template <class T> struct Gelu {  // x times the normal distribution function, |
                                       ? Zero<T>{T(0.75), T(0.00179153681), T(-6.93438551e-09), 0, 0}
                                       : Zero<T>{T(0.75), T(0.0017915246935644724), T(-8.5613413143127523e-18), 0, 0};
   V backward(V dout, V x) const {
-    return plain_or_not(x, plain_high, [&](auto plain) {
+    return plain_slope_or_not(dout, x, plain_high, [&](auto plain) {
       constexpr bool kPlain = decltype(plain)::value;
-      const V a = without_small<kPlain>(at_most(abs(x), C::normal_high));
+      const V a = without_small(kPlain ? abs(x) : at_most(abs(x), C::normal_high));
       V n;
-      const V half = a * T(-0.5), minus_square = a * half,
+      const V half = a * T(-0.5), minus_square = fma(a, half, V{} - C::tiny),
               p = reduced_expm1(minus_square, product_error(a, half, minus_square), n),
               P = polynomial(a, a * a, C::gelu_p), Q = polynomial(a, a * a, C::gelu_q);
       const V d = zero.minus(a), q = fma(d, V{} + T(0.39894228040143267794), fma(d, P / Q, V{} + zero.low));
@@ -250,7 +310,7 @@ template <class T> struct GeluTanh {  // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u
   static constexpr T cube_rest = kFloat<T> ? T(cubic - double(T(cubic))) : T(-6.175149918155315e-19);
   // 2 u for x >= 0 and what is to be added to it
   FASTNN_INLINE static V argument(V x, V& rest) {
-    const V square = x * x, error = product_error(x, x, square);
+    const V square = square_of(x), error = product_error(x, x, square);
     const V scaled_square = square * cube,
             factor = kFused ? fma(square, V{} + cube, V{} + coarse) : scaled_square + coarse;
     V more;  // of factor
@@ -264,48 +324,62 @@ template <class T> struct GeluTanh {  // x / 2 (1 + tanh(u)) = x sigmoid(2 u), u
     return v;
   }
   V forward(V x) const {
-    return plain_or_not(x, plain_high, [&](auto plain) {
-      constexpr bool kPlain = decltype(plain)::value;
-      V rest, n;
-      const V v = argument(kPlain ? abs(x) : at_most(without_small(abs(x)), high), rest);
-      const V p = reduced_expm1(-v, -rest, n);
-      return times_logistic<kPlain>(x, p + 1, n, high);
-    });
+    return plain_or_not(
+        x, plain_high,
+        [](auto plain, V x) {
+          constexpr bool kPlain = decltype(plain)::value;
+          V rest, n;
+          const V v = argument(kPlain ? abs(x) : at_most(without_small(abs(x)), high), rest);
+          n = round_product(v, -MathConstants<T>::log2e);
+          const V m = exp_of_reduced(reduced(-v, -rest, n));
+          return times_logistic<kPlain>(x, m, n, high);
+        },
+        [](V x) { return tiny_times(x, V{} + T(0.5)); });
   }
   // The derivative at -a is e (1 + e - a w'(a)) / (1 + e)^2, w = 2 u, e = exp(-w(a)), and 1 - that at a. With its zero
   // a0 the middle factor is a0 w'(a0) - a w'(a) + e0 (exp(w(a0) - w(a)) - 1); the first difference has the factor a0 -
   // a.
-  static constexpr Zero<T> zero =
-      kFloat<T> ? Zero<T>{T(0.75390625), T(-0.00144481659), T(-3.13154658e-08), T(0.291955203), T(1.16885523e-08)}
-                : Zero<T>{T(0.75390625), T(-0.0014448279289837052), T(-6.2651758774358616e-17), T(0.29195521191476714),
-                          T(-9.1818558921674172e-17)};
+  // For float, double needs none of this.
+  static constexpr Zero<double> zero{0.75390625, -0.0014448279289837052, -6.2651758774358616e-17, 0.29195521191476714,
+                                     -9.1818558921674172e-17};
   // d (k0 + a (k1 + a k2)) + term with d = a0 - a: w(a0) - w(a) (factor 1), a0 w'(a0) - a w'(a) (factor 3)
   template <int factor> FASTNN_INLINE static V difference(V d, V a, V term) {
-    static constexpr T k[][3] = {{T(1.63617015), T(0.0536916889), T(0.0713548139)},
-                                 {T(1.71697199), T(0.161075264), T(0.214064449)},
-                                 {T(1.6361700895487292), T(0.053691746524096841), T(0.071354816272600249)},
+    static constexpr T k[][3] = {{T(1.6361700895487292), T(0.053691746524096841), T(0.071354816272600249)},
                                  {T(1.716972025434726), T(0.16107523957229072), T(0.21406444881780073)}};
-    const T(&c)[3] = k[(kFloat<T> ? 0 : 2) + (factor == 1 ? 0 : 1)];  // k1 knows of the rounding of k0
+    const T(&c)[3] = k[factor == 1 ? 0 : 1];  // k1 knows of the rounding of k0
     return fma(d, V{} + c[0], fma(d, a * fma(a, V{} + c[2], V{} + c[1]), term));
   }
   static constexpr T w0 = T(1.23046875);  // w(a0) to a few bits; here zero.power is exp(-w(a0)) rounded
-  static constexpr T w0_rest = kFloat<T> ? T(0.000686153478) : T(0.00068612233189875354);
+  static constexpr T w0_rest = T(0.00068612233189875354);
   V backward(V dout, V x) const {
-    return plain_or_not(x, plain_high, [&](auto plain) {
-      constexpr bool kPlain = decltype(plain)::value;
-      const V a = at_most(without_small<kPlain>(abs(x)), high);
-      V rest, n;
-      const V v = argument(a, rest);
-      const V d = zero.minus(a), s = w0 - v;
-      n = round_product(s, MathConstants<T>::log2e);
-      const V r = (nearest(n, w0) - v) + fma(n, V{} - MathConstants<T>::ln2_low, w0_rest - rest);
-      const V p = expm1_of_reduced(n == 0 ? difference<1>(d, a, V{} + zero.power_low) : r);
-      const auto deep = unless_plain<kPlain>(is_deep(n));
-      const V e0 = V{} + zero.power, power = scale_by_power(e0, zero_where(deep, n)), t = zero_where(deep, power);
-      const V e = fma(t, p, t);
-      const V c = difference<3>(d, a, fma(t, p, (t - e0) + zero.low));
-      return times_slope<kPlain>(dout, x, logistic_slope(zero, p, c, e), n);
-    });
+    if constexpr (kFloat<T>) {
+      const V s = quotient_in_double(at_most(abs(x), high), [](auto a, auto& numerator, auto& denominator) {
+        constexpr double linear = 1.5957691216057307;
+        using D = decltype(a);
+        const D square = a * a;
+        D n;
+        const D m = reduced_exp(-a * fma(square, D{} + cubic, D{} + linear), n), e = scale_by_power(m, n);
+        numerator = e * fma(-a, fma(square, D{} + 3 * cubic, D{} + linear), e + 1),
+        denominator = fma(e, e + 2, D{} + 1);
+      });
+      return product(dout, x < 0 ? s : 1 - s);
+    } else {
+      return plain_slope_or_not(dout, x, plain_high, [&](auto plain) {
+        constexpr bool kPlain = decltype(plain)::value;
+        const V a = without_small(kPlain ? abs(x) : at_most(abs(x), high));
+        V rest, n;
+        const V v = argument(a, rest);
+        const V d = zero.minus(a);
+        n = round_product(w0 - v, MathConstants<T>::log2e);
+        const V r = (nearest(n, w0) - v) + fma(n, V{} - MathConstants<T>::ln2_low, w0_rest - rest);
+        const V p = expm1_of_reduced(n == 0 ? difference<1>(d, a, V{} + zero.power_low) : r);
+        const auto deep = unless_plain<kPlain>(is_deep(n));
+        const V e0 = V{} + zero.power, power = scale_by_power(e0, zero_where(deep, n)), t = zero_where(deep, power);
+        const V e = fma(t, p, t);
+        const V c = difference<3>(d, a, fma(t, p, (t - e0) + zero.low));
+        return times_slope<kPlain>(dout, x, logistic_slope(zero, p, c, e), n);
+      });
+    }
   }
 };
 
@@ -314,49 +388,73 @@ template <class T> struct Mish {  // x H / (H + 1), H = w + w^2 / 2, w = exp(x)
   static constexpr bool kLong = true;
   static constexpr T high = 20, low = MathConstants<T>::exp_low - 6;  // the quotient is 1 above; low exp(low) is 0
   V forward(V x) const {
-    return plain_or_not(x, kPlainHigh<T>, [&](auto plain) {
-      constexpr bool kPlain = decltype(plain)::value;
-      const auto tiny = unless_plain<kPlain>(is_denormal(x));
-      V n;
-      const V low_x = kPlain ? x : at_least(x, low),
-              m = reduced_expm1(without_small<kPlain>(at_most(low_x, high)), n) + 1;
-      const auto deep = unless_plain<kPlain>(is_deep(n));
-      const V power = scale_by_power(m, zero_where(deep, n)), w = zero_where(deep, power), H = fma(w * T(0.5), w, w),
-              q = H / (H + 1);
-      const V z = kPlain ? x : at_least(zero_where(tiny, x), low);  // not infinity times 0
-      V y = z * (H < 1 ? fma(-q, H, H) : q);
-      if (!any(deep | tiny)) [[likely]]
-        return y;
-      if (any(deep)) y = choose(deep, tiny_scaled(z * m, n), y);
-      if (any(tiny)) y = choose(tiny, tiny_product(x, V{} + T(0.6)), y);
-      return y;
-    });
+    return plain_or_not(
+        x, kPlainHigh<T>,
+        [](auto plain, V x) {
+          constexpr bool kPlain = decltype(plain)::value;
+          const auto tiny = unless_plain<kPlain>(is_denormal(x));
+          V n;
+          const V low_x = kPlain ? x : without_small(at_least(x, low)), m = reduced_exp(at_most(low_x, high), n);
+          const auto deep = unless_plain<kPlain>(is_deep(n));
+          const V power = scale_by_power(m, zero_where(deep, n)), w = zero_where(deep, power),
+                  H = fma(w * T(0.5), w, w), q = H / (H + 1);
+          const V z = kPlain ? x : at_least(zero_where(tiny, x), low);  // not infinity times 0
+          V y = z * (H < 1 ? fma(-q, H, H) : q);
+          if (!any(deep | tiny)) [[likely]]
+            return y;
+          if (any(deep)) y = choose(deep, tiny_scaled(z * m, n), y);
+          if (any(tiny)) y = choose(tiny, tiny_times(x, V{} + T(0.6)), y);
+          return y;
+        },
+        [](V x) { return tiny_times(x, V{} + T(0.6)); });
   }
-  // With D = w^2 + 2 w + 2 the derivative is 1 - (2 - 4 x w (w + 1) / D) / D. Below -0.2 it is rather w f / D^2,
-  // f = 4 (x + 1) + w (4 x + 6) + 4 w^2 + w^3. With the zero -a0 of f, d = x + a0, w0 = exp(-a0) and v = w - w0,
-  // f = 4 d (1 + w0) + v (4 x + 6 + 4 w0 + w0^2 + w (4 + w0 + w)).
-  static constexpr Zero<T> zero =
-      kFloat<T> ? Zero<T>{T(1.19140625), T(0.00102496147), T(4.93192109e-09), T(0.303482533), T(1.2205283e-08)}
-                : Zero<T>{T(1.19140625), T(0.0010249645154951637), T(-4.3554682927464664e-17), T(0.30348253528152885),
-                          T(2.9667810894077469e-16)};
+  // With w = exp(x), D = w^2 + 2 w + 2 and f = 4 (x + 1) + w (4 x + 6) + 4 w^2 + w^3 the derivative is w f / D^2 (the
+  // better one far below 0) and 1 + (4 x w (w + 1) / D - 2) / D (far above); from -3/4 to 0, where neither is within
+  // 4 ULP, it is a polynomial in x + 3/8. With the zero -a0 of f, d = x + a0, w0 = exp(-a0) and v = w - w0,
+  // f = 4 d (1 + w) + v (6 - 4 a0 + 4 w0 + w0^2 + w (4 + w0 + w)).
+  // For float, double needs none of this.
+  static constexpr Zero<double> zero{1.19140625, 0.0010249645154951637, -3.3414090138e-17, 0.30348253528152885,
+                                     2.9667810894077469e-16};
+  static constexpr T w0 = zero.power;
+  static constexpr T constant = T(2.5363069322850393);
+  // 9.04e-19 of the derivative
+  static constexpr double middle[] = {0.36256622356981055,    0.60319482208702202,    0.13518763881202739,
+                                      -0.12663069037893243,   -0.063315861225324108,  0.014221463026875167,
+                                      0.017710938249261621,   0.0014982411919424719,  -0.0033027761327021638,
+                                      -0.0011607455763041382, 0.00035974158065775637, 0.00032099800595257672,
+                                      1.2571203370717814e-05, -5.832167555844029e-05, -1.7106781522437306e-05,
+                                      6.5634089225763522e-06, 4.368109433533477e-06};
   V backward(V dout, V x) const {
-    constexpr T w0 = zero.power;
-    const V z = without_small(at_most(at_least(x, low), high));
-    V n;
-    const V p = zero.expm1(-z, n);
-    const auto deep = is_deep(n);
-    const V power = scale_by_power(V{} + w0, zero_where(deep, n)), t = zero_where(deep, power), w = fma(t, p, t);
-    const V v = fma(t, p, t - w0), D = fma(w, w, w + w) + 2;
-    const V factor = fma(w, w + (4 + w0), fma(z, V{} + 4, V{} + (6 + 4 * w0 + w0 * w0)));
-    const V d = zero.minus(-z), f = fma(d, V{} + 4, fma(d, V{} + 4 * w0, fma(v, factor, V{} + zero.low)));
-    const auto below = x < T(-0.2);
-    constexpr T unit = 1 / w0;  // as in logistic_slope
-    const V D_squared =
-        fma(w, fma(w, fma(w, fma(w, V{} + unit, V{} + 4 * unit), V{} + 8 * unit), V{} + 8 * unit), V{} + 4 * unit);
-    const V q = (below ? fma(f, p, f) : V{} + 1) / (below ? D_squared : D);
-    const V above = fma(fma(fma(w, w, w) * (z * 4), q, V{} - 2), q, V{} + 1);
-    const V slope = scaled(below ? q : V{} + 1, below ? n : V{});
-    return product(dout, below ? slope : above);
+    if constexpr (kFloat<T>) {
+      const V s = quotient_in_double(at_most(at_least(x, low), high), [](auto x, auto& numerator, auto& denominator) {
+        using D = decltype(x);
+        D n;
+        const D m = reduced_exp(x, n), w = scale_by_power(m, n), x4 = x * 4, H = w * (w + 2);
+        numerator = w * fma(w, fma(w, w + 4, x4 + 6), x4 + 4), denominator = fma(H, H + 4, D{} + 4);
+      });
+      return product(dout, s);
+    } else {
+      return plain_slope_or_not(dout, x, kPlainHigh<T>, [&](auto plain) {
+        constexpr bool kPlain = decltype(plain)::value;
+        const V z = without_small(at_most(kPlain ? x : at_least(x, low), high));
+        V n, d;
+        const V p = zero.expm1(-z, n, d);
+        const auto deep = unless_plain<kPlain>(is_deep(n));
+        const V power = scale_by_power(V{} + w0, zero_where(deep, n)), t = zero_where(deep, power), w = fma(t, p, t);
+        const V d4 = fma(d, V{} + 4, V{} + zero.low);
+        const V f = fma(fma(t, p, t - w0), fma(w, w + (4 + w0), V{} + constant), fma(d4, w, d4));
+        constexpr T unit = 1 / w0;  // as in logistic_slope
+        const V H = w * (w + 2), m = x + T(0.375);
+        const auto below = less(m, V{});
+        const V D_squared = fma(H, fma(H, V{} + unit, V{} + 4 * unit), V{} + 4 * unit);
+        const V q = choose(below, fma(f, p, f), V{} + 1) / choose(below, D_squared, H + 2);
+        const V above = fma(fma(fma(w, w, w) * (z * 4), q, V{} - 2), q, V{} + 1);
+        V s = scale_by_power(q, zero_where(deep, n));
+        if (any(deep)) s = choose(deep, tiny_scaled(q, n), s);
+        const V slope = choose(less(V{} + T(0.375), abs(m)), choose(below, s, above), polynomial(m, middle));
+        return kPlain ? dout * slope : product(dout, slope);
+      });
+    }
   }
 };
 

@@ -402,6 +402,8 @@ FASTNN_INLINE Simd<double> choose(__mmask8 m, Simd<double> a, Simd<double> b) { 
 FASTNN_INLINE Simd<float> zero_where(__mmask16 m, Simd<float> a) { return _mm512_mask_blend_ps(m, a, Simd<float>{}); }
 FASTNN_INLINE Simd<double> zero_where(__mmask8 m, Simd<double> a) { return _mm512_mask_blend_pd(m, a, Simd<double>{}); }
 template <class M> FASTNN_INLINE bool any(M m) { return m != 0; }
+FASTNN_INLINE bool any(__mmask16 a, __mmask16 b) { return !_kortestz_mask16_u8(a, b); }
+FASTNN_INLINE bool any(__mmask8 a, __mmask8 b) { return !_kortestz_mask8_u8(a, b); }
 #else
 template <class T> using Lanes = SimdMask<T>;
 template <class V> FASTNN_INLINE auto less(V a, V b) { return a < b; }
@@ -415,6 +417,7 @@ template <class V> FASTNN_INLINE auto is_denormal(V x) {  // 0 < |bits| < those 
 template <class M, class V> FASTNN_INLINE V choose(M m, V a, V b) { return m ? a : b; }
 template <class M, class V> FASTNN_INLINE V zero_where(M m, V a) { return m ? V{} : a; }
 template <class M> FASTNN_INLINE bool any(M m) { return to_bits(m) != 0; }
+template <class M> FASTNN_INLINE bool any(M a, M b) { return any(a | b); }
 #endif
 
 // Lanes of integers (0 ... 255) as bytes at p, the first n of them (n > lanes: all), and back; beyond n come zeros.

@@ -30,7 +30,9 @@ template <> struct MathConstants<float> {
   // (2^r - 1) / r, |r| <= 1/2: 5e-9 of 2^r
   static constexpr float exp2[] = {0.693147188f,   0.240226508f,   0.0555035711f,
                                    0.00961808256f, 0.00133908639f, 0.000154531629f};
-  static constexpr float small = 0x1p-40f;  // below, f(x) is f(0) + f'(0) x, and squares would be denormal
+  static constexpr float small = 0x1p-40f;  // below, f(x) is f(0) + f'(0) x
+  static constexpr float tiny = 0x1p-100f;  // see without_small
+  static constexpr float cube = 0x1p-95f;   // see reduced_log
   // exp(a^2 / 2) erfc(a / sqrt(2)) / 2 = 1 / (sqrt(2 pi) a - Q(a) / (1/2 + a P(a) / 2)), 0 <= a <= normal_high: 7e-10
   static constexpr float normal_high = 14.8f;  // a times it is 0 from there on
   static constexpr float mills_p[] = {1.08586001, 0.566202044, 0.170916304, 0.0298720971, 0.00249754544};
@@ -64,6 +66,8 @@ template <> struct MathConstants<double> {
                                     1.525273382982163e-05, 1.321544258792169e-06, 1.0178062451641066e-07,
                                     7.072585949269223e-09, 4.454959755234878e-10};
   static constexpr double small = 0x1p-200;
+  static constexpr double tiny = 0x1p-900;
+  static constexpr double cube = 0x1p-560;
   // 4e-18
   static constexpr double normal_high = 39.1;
   static constexpr double mills_p[] = {1.6938464206845605,    1.4190835226348679,    0.76128215542327016,
@@ -112,24 +116,25 @@ template <class V> FASTNN_INLINE V with_sign(V x, V sign) {
   using I = SimdMask<ElementOf<V>>;
   return (V)((I)x | ((I)sign & (I)(-V{})));
 }
-// Most vectors hold neither small numbers nor far ones; what follows with kPlain is for them and leaves out the tests
-// of single lanes. f(std::true_type) where small <= |x| <= high in every lane (NaN may be there), else
-// f(std::false_type).
-template <class V, class F> FASTNN_INLINE V plain_or_not(V x, ElementOf<V> high, F f) {
-  const V a = abs(x);
-  if (!any(less(a, V{} + MathConstants<ElementOf<V>>::small) | less(V{} + high, a))) [[likely]]
-    return f(std::true_type{});
-  return f(std::false_type{});
+// Most vectors hold neither denormal numbers nor far ones. What follows with kPlain is for them and leaves out the
+// tests of single lanes. f(std::true_type, x) where no lane is denormal nor beyond `high` (NaN may be there); where
+// only denormal numbers are in the way, f gets zeros instead of them and their results are tiny(x); else
+// f(std::false_type, x).
+template <class V, class F, class G> FASTNN_INLINE V plain_or_not(V x, ElementOf<V> high, F f, G tiny) {
+  const auto far = less(V{} + high, abs(x)), denormal = is_denormal(x);
+  if (!any(far, denormal)) [[likely]]
+    return f(std::true_type{}, x);
+  if (!any(far)) return choose(denormal, tiny(x), f(std::true_type{}, zero_where(denormal, x)));
+  return f(std::false_type{}, x);
 }
 // From here down to -high a power of e is not denormal, nor a product of it and a number of plain_or_not.
 template <class T> constexpr T kPlainHigh = sizeof(T) == 4 ? T(58) : T(560);
 template <bool kPlain, class M> FASTNN_INLINE M unless_plain(M mask) { return kPlain ? M{} : mask; }
 
-// x, or 0 where that makes no difference to 1 + x, and x * x would be denormal.
-template <bool kPlain = false, class V> FASTNN_INLINE V without_small(V x) {
-  if constexpr (kPlain) return x;
-  return zero_where(less(abs(x), V{} + MathConstants<ElementOf<V>>::small), x);
-}
+// x, or x + tiny where x is so small that 1 + x is 1: never denormal.
+template <class V> FASTNN_INLINE V without_small(V x) { return x + MathConstants<ElementOf<V>>::tiny; }
+// x^2, which is never denormal either; tiny^2 makes no difference to what is added to 1.
+template <class V> FASTNN_INLINE V square_of(V x) { return fma(x, x, V{} + MathConstants<ElementOf<V>>::tiny); }
 
 // c[0] + c[1] x + ... + c[N-1] x^(N-1)
 template <class V, class T, int N> FASTNN_INLINE V polynomial(V x, const T (&c)[N]) {
@@ -223,6 +228,17 @@ template <class V> FASTNN_INLINE V product(V a, V b) {
   return choose(tiny, tiny_product(a, b), zero_where(tiny_a, a) * zero_where(tiny_b, b));
 }
 
+// x * c where x is denormal and 0 < c < 2. Adding 2^bits to a whole number of the smallest denormal ones rounds it;
+// where c is above 1, x is added to x * (c - 1), so that nothing goes beyond the low bits.
+template <class V> FASTNN_INLINE V tiny_times(V x, V c) {
+  using T = ElementOf<V>;
+  using I = SimdMask<T>;
+  constexpr T carrier = T(idx(1) << MathConstants<T>::bits);
+  const V whole = (V)((I)abs(x) | (I)(V{} + carrier)) - carrier;
+  const I part = (I)fma(whole, c > 1 ? c - 1 : c, V{} + carrier) - (I)(V{} + carrier);
+  return with_sign((V)(c > 1 ? part + (I)abs(x) : part), x);
+}
+
 // ---- exp and log ----------------------------------------------------------------------------------------------------
 
 // The whole number nearest to x * y, for |x y| < 2^(bits - 1).
@@ -232,21 +248,27 @@ template <class V> FASTNN_INLINE V round_product(V x, ElementOf<V> y) {
   return fma(x, V{} + y, V{} + magic) - magic;
 }
 
-// exp(r) - 1, |r| <= ln(2)/2
+// exp(r) - 1, |r| <= ln(2)/2. The products in this order are denormal only where r is.
 template <class V> FASTNN_INLINE V expm1_of_reduced(V r) {
-  return fma(r * r, polynomial(r, MathConstants<ElementOf<V>>::exp), r);
+  return fma(r * polynomial(r, MathConstants<ElementOf<V>>::exp), r, r);
+}
+// exp(r): an addition less than 1 + expm1
+template <class V> FASTNN_INLINE V exp_of_reduced(V r) {
+  return fma(fma(polynomial(r, MathConstants<ElementOf<V>>::exp), r, V{} + 1), r, V{} + 1);
 }
 // x - n ln(2) + rest
 template <class V> FASTNN_INLINE V reduced(V x, V rest, V n) {
   using C = MathConstants<ElementOf<V>>;
   return fma(n, V{} - C::ln2_high, x) + fma(n, V{} - C::ln2_low, rest);
 }
-// x = n ln(2) + r with |r| <= ln(2)/2; returns exp(r) - 1.
-template <class V> FASTNN_INLINE V reduced_expm1(V x, V& n) {
+// x = n ln(2) + r with |r| <= ln(2)/2: returns r, exp(r) - 1 and exp(r).
+template <class V> FASTNN_INLINE V reduced(V x, V& n) {
   using C = MathConstants<ElementOf<V>>;
   n = round_product(x, C::log2e);
-  return expm1_of_reduced(fma(n, V{} - C::ln2_low, fma(n, V{} - C::ln2_high, x)));
+  return fma(n, V{} - C::ln2_low, fma(n, V{} - C::ln2_high, x));
 }
+template <class V> FASTNN_INLINE V reduced_expm1(V x, V& n) { return expm1_of_reduced(reduced(x, n)); }
+template <class V> FASTNN_INLINE V reduced_exp(V x, V& n) { return exp_of_reduced(reduced(x, n)); }
 // The same for x + rest, rest being small.
 template <class V> FASTNN_INLINE V reduced_expm1(V x, V rest, V& n) {
   n = round_product(x, MathConstants<ElementOf<V>>::log2e);
@@ -257,34 +279,35 @@ template <class V> FASTNN_INLINE V reduced_expm1(V x, V rest, V& n) {
 template <class V> FASTNN_INLINE V exp(V x) {
   using C = MathConstants<ElementOf<V>>;
   V n;
-  const V p = reduced_expm1(without_small(at_most(at_least(x, C::exp_low), C::exp_high)), n);
-  return scaled(p + 1, n);
+  const V m = reduced_exp(without_small(at_most(at_least(x, C::exp_low), C::exp_high)), n);
+  return scaled(m, n);
 }
 // exp for x <= 0, 1.1 ULP. kPlain: x is 0 or as plain_or_not has it.
 template <bool kPlain = false, class V> FASTNN_INLINE V exp_of_negative(V x) {
   V n;
   if constexpr (kPlain) {
-    const V p = reduced_expm1(x, n);
-    return scale_by_power(p + 1, n);
+    const V m = reduced_exp(x, n);
+    return scale_by_power(m, n);
   }
-  const V p = reduced_expm1(without_small(at_least(x, MathConstants<ElementOf<V>>::exp_low)), n);
-  return scaled(p + 1, n);
+  const V m = reduced_exp(without_small(at_least(x, MathConstants<ElementOf<V>>::exp_low)), n);
+  return scaled(m, n);
 }
 // exp(x) - 1 for x <= 0, 1.2 ULP; x itself where it is small.
 template <bool kPlain = false, class V> FASTNN_INLINE V expm1_of_negative(V x) {
   using T = ElementOf<V>;
   V n;
-  const V p = reduced_expm1(without_small<kPlain>(kPlain ? x : at_least(x, T(-60))), n);
+  const V p = reduced_expm1(kPlain ? x : without_small(at_least(x, T(-60))), n);
   const V t = scale_by_power(V{} + 1, n);
   if constexpr (kPlain) return fma(t, p, t - 1);
   return abs(x) < MathConstants<T>::small ? x : fma(t, p, t - 1);
 }
 
 // log(1 + f) + e ln(2), sqrt(1/2) <= 1 + f <= sqrt(2): s = f / (2 + f), log(1 + f) = f - f^2/2 + s (f^2/2 + R(s^2)).
+// `cube` makes no difference, but that the cube of a small f is not denormal.
 template <class V> FASTNN_INLINE V reduced_log(V f, V e) {
   using C = MathConstants<ElementOf<V>>;
   const V s = f / (f + 2), z = s * s, h = f * f / 2, R = z * polynomial(z, C::log);
-  return fma(e, V{} + C::ln2_high, f - (h - fma(s, h + R, e * C::ln2_low)));
+  return fma(e, V{} + C::ln2_high, f - (h - fma(s, h + R, fma(e, V{} + C::ln2_low, V{} + C::cube))));
 }
 
 // 0.9 ULP; log(0) = -inf, NaN below 0.
@@ -316,39 +339,41 @@ template <class V> FASTNN_INLINE V log1p_of_unit(V u) {
 // log(1 + exp(x)), 1.7 ULP.
 template <class V> FASTNN_INLINE V softplus(V x) {
   constexpr ElementOf<V> high = sizeof(x[0]) == 4 ? 40 : 300;  // squares of exp(-high) are not denormal
-  return plain_or_not(x, high, [&](auto plain) {
-    constexpr bool kPlain = decltype(plain)::value;
-    const V u = exp_of_negative<kPlain>(-abs(x));
-    if constexpr (kPlain) return at_least(x, 0) + log1p_of_unit(u);
-    const V rest = without_small(u);
-    return (x > 0 ? x : rest == 0 ? u : x != x ? x : V{}) + log1p_of_unit(rest);
-  });
+  const V a = abs(x);
+  if (!any(less(V{} + high, a))) [[likely]]
+    return at_least(x, 0) + log1p_of_unit(exp_of_negative<true>(-without_small(a)));
+  const V u = exp_of_negative(-a);
+  const auto small = less(u, V{} + MathConstants<ElementOf<V>>::small);
+  const V head = x > 0 ? x : choose(small, u, x != x ? x : V{});
+  return choose(small, head, head + log1p_of_unit(zero_where(small, u)));
 }
 
 // ---- sigmoid and tanh -----------------------------------------------------------------------------------------------
 
-// 1 / (1 + exp(-x)), 1.9 ULP. exp(-x) = 2^n (1 + r p). 2^n + 1 is exact for |x| up to `high`; far below, 1 is added
-// first to what is smaller than 2^n.
-template <class V> FASTNN_INLINE V sigmoid(V x) {
+// 1 / (1 + exp(-x)), 1.9 ULP. exp(-x) = 2^n (1 + r p). 2^n + 1 is exact for |x| up to
+// kSigmoidHigh (kPlain); far below, 1 is added first to what is smaller than 2^n.
+template <bool kPlain, class V> FASTNN_INLINE V sigmoid_of(V x) {
   using T = ElementOf<V>;
   using C = MathConstants<T>;
-  constexpr T high = sizeof(T) == 4 ? 16 : 36;
-  return plain_or_not(x, high, [&](auto plain) {
-    constexpr bool kPlain = decltype(plain)::value;
-    const V z = kPlain ? x : without_small(at_most(at_least(x, C::exp_low), 40));  // exactly 1 from there on
-    const V n = round_product(z, -C::log2e);
-    const V r = kFused ? fma(z, V{} - C::log2e_low, fma(z, V{} - C::log2e, -n))
-                       : fma(n, V{} - C::ln2_low, fma(n, V{} - C::ln2_high, -z)) * C::log2e;  // n * ln2_high is exact
-    const V p = polynomial(r, C::exp2);
-    const auto deep = unless_plain<kPlain>(less(V{} + T(C::bias - 3), n));
-    const V power = scale_by_power(V{} + 1, zero_where(deep, n));
-    V e = fma(power * r, p, power + 1);  // exp(-x) + 1
-    if constexpr (!kPlain) e = n > C::bits ? fma(power * r, p, V{} + 1) + power : e;
-    const V y = 1 / e;
-    if (!any(deep)) [[likely]]
-      return y;
-    return choose(deep, tiny_scaled(1 / fma(r, p, V{} + 1), -n), y);
-  });
+  const V z = without_small(kPlain ? x : at_most(at_least(x, C::exp_low), 40));  // exactly 1 from there on
+  const V n = round_product(z, -C::log2e);
+  const V r = kFused ? fma(z, V{} - C::log2e_low, fma(z, V{} - C::log2e, -n))
+                     : fma(n, V{} - C::ln2_low, fma(n, V{} - C::ln2_high, -z)) * C::log2e;  // n * ln2_high is exact
+  const V p = polynomial(r, C::exp2);
+  if constexpr (kPlain) {
+    const V power = scale_by_power(V{} + 1, n);
+    return 1 / fma(power * r, p, power + 1);
+  }
+  const auto deep = less(V{} + T(C::bias - 3), n);
+  const V power = scale_by_power(V{} + 1, zero_where(deep, n));
+  const V y = 1 / (n > C::bits ? fma(power * r, p, V{} + 1) + power : fma(power * r, p, power + 1));
+  if (!any(deep)) [[likely]]
+    return y;
+  return choose(deep, tiny_scaled(1 / fma(r, p, V{} + 1), -n), y);
+}
+template <class T> constexpr T kSigmoidHigh = sizeof(T) == 4 ? 16 : 36;
+template <class V> FASTNN_INLINE V sigmoid(V x) {
+  return any(less(V{} + kSigmoidHigh<ElementOf<V>>, abs(x))) ? sigmoid_of<false>(x) : sigmoid_of<true>(x);
 }
 
 // num / (num + 1), num = 2^n p + (2^n - 1) / 2, where exp(2 |x|) = 2^n (1 + 2 p). The same number is
@@ -356,18 +381,17 @@ template <class V> FASTNN_INLINE V sigmoid(V x) {
 template <class V> FASTNN_INLINE V tanh(V x) {
   using T = ElementOf<V>;
   using C = MathConstants<T>;
-  const V a = abs(x);
-  const auto small = less(a, V{} + C::small);
-  const auto compute = [&](auto plain) {
-    const V z = at_most(decltype(plain)::value ? a : zero_where(small, a), 20);  // exactly 1 from there on
+  const auto compute = [](V x) {
+    const V z = at_most(abs(x), 20);  // exactly 1 from there on
     const V n = round_product(z, 2 * C::log2e), h = fma(n, V{} - C::ln2_low / 2, fma(n, V{} - C::ln2_high / 2, z));
-    const V p = fma(h * h, polynomial(h, C::half_expm1), h), half = scale_by_power(V{} + T(0.5), n);
+    const V p = fma(h * polynomial(h, C::half_expm1), h, h), half = scale_by_power(V{} + T(0.5), n);
     const V num = fma(half + half, p, half - T(0.5)), quotient = num / (num + 1);
     return with_sign(n <= 1 ? fma(-quotient, num, num) : quotient, x);
   };
-  if (!any(small)) [[likely]]
-    return compute(std::true_type{});
-  return choose(small, x, compute(std::false_type{}));
+  const auto denormal = is_denormal(x);
+  if (!any(denormal)) [[likely]]
+    return compute(x);
+  return choose(denormal, x, compute(zero_where(denormal, x)));
 }
 
 }  // namespace
