@@ -272,9 +272,9 @@ template <class T> struct Loop {
 template <class T> inline Simd<T> seen_by(Simd<T> gradient, Simd<T> state) {
   return ((gradient == 0) & (abs(state) == T(__builtin_inf()))) ? Simd<T>{} : state;
 }
-// x, or 0 where it is so small that products of it would be denormal. Gradients fade from step to step but never reach 0,
-// because the smallest denormal number times 0.7 is rounded to itself, and denormal operands take 90 cycles (backward of
-// an LSTM by one thread, N 8, T 1,000, H 64, a gradient at one end only: 469 ms, with this 17).
+// x, or 0 where it is so small that products of it would be denormal. Gradients fade from step to step but never reach
+// 0, because the smallest denormal number times 0.7 is rounded to itself, and denormal operands take 90 cycles
+// (backward of an LSTM by one thread, N 8, T 1,000, H 64, a gradient at one end only: 469 ms, with this 17).
 template <class T> inline Simd<T> unless_faded(Simd<T> x) {
   constexpr T least = MathConstants<T>::min_normal * T(int64_t(2) << MathConstants<T>::bits);
   return zero_where(less(abs(x), Simd<T>{} + least), x);
