@@ -20,6 +20,9 @@ from . import ops
 from .described import described
 
 
+_ARRAYS = {np.ndarray}
+
+
 class Optimizer:
     """What all optimizers share. A subclass names its state arrays and makes the one call in `_step`."""
 
@@ -41,22 +44,36 @@ class Optimizer:
     def update(self, params, grads):
         """One step. Raises KeyError or ValueError if gradients or state do not match the parameters."""
         if isinstance(params, dict):
-            keys: Any = list(params)
-            p, g = list(params.values()), [grads[k] for k in keys]
+            p, g = list(params.values()), list(map(grads.__getitem__, params))
         else:
-            keys, p, g = range(len(params)), list(params), list(grads)
+            p, g = list(params), list(grads)
+        tail = self.weight_decay, self.clip_norm, self.clip_value
+        if {*map(type, p)} != _ARRAYS:
+            self._update_numbers(params, p, g, tail)
+        elif self.state_names:
+            self._update_state(params, p, g, tail)
+        else:
+            self._step(p, g, *tail)
+
+    def _update_numbers(self, params, p, g, tail):
+        """The same where some parameters are not arrays."""
         numbers = [i for i, value in enumerate(p) if not isinstance(value, np.ndarray)]
         for i in numbers:
             p[i], g[i] = np.array(p[i], np.float64), np.asarray(g[i], np.float64)
+        self._update_state(params, p, g, tail)
+        keys: Any = list(params) if isinstance(params, dict) else range(len(params))
+        for i in numbers:
+            params[keys[i]] = p[i][()]
+
+    def _update_state(self, params, p, g, tail):
+        """A step, and the state made before the first one."""
         first = bool(self.state_names) and getattr(self, self.state_names[0]) is None
         try:
-            self._step(p, g, *self._state(params, p), self.weight_decay, self.clip_norm, self.clip_value)
+            self._step(p, g, *self._state(params, p), *tail)
         except BaseException:
             for name in self.state_names if first else ():  # a state of parameters that were not updated
                 setattr(self, name, None)
             raise
-        for i in numbers:
-            params[keys[i]] = p[i][()]
 
     def _state(self, params, p):
         """The state arrays, a list for each name of `state_names`, in the order of the parameters."""
@@ -68,7 +85,7 @@ class Optimizer:
                 if isinstance(params, dict):
                     arrays = dict(zip(params, arrays, strict=True))
                 setattr(self, name, arrays)
-            state.append([arrays[k] for k in params] if isinstance(params, dict) else arrays)
+            state.append(list(map(arrays.__getitem__, params)) if isinstance(params, dict) else arrays)
         return state
 
     def _step(self, params, grads, *state_and_tail):

@@ -61,8 +61,8 @@ def history(
 
     history: what `Network.fit` returns, {"loss": [...], "val_loss": [...], "accuracy": [...], ...}; a network, or one
     of the books' trainers, that has been trained; or several of these by name, {"SGD": ..., "Adam": ...}, which are
-    compared. Names that begin with val_ or test_ are of validation data, those with train_ of training data. Raises
-    TypeError for anything else, ValueError where there is nothing to draw.
+    compared. Names that begin with val_ or test_ are of validation or test data, those with train_ of training data.
+    Raises TypeError for anything else, ValueError where there is nothing to draw.
     """
     runs = _runs(history)
     measures = list(dict.fromkeys(_measure(name)[0] for run in runs.values() for name in run))
@@ -75,7 +75,7 @@ def history(
                 if what != measure:
                     continue
                 color = COLORS[(held_out if alone else i) % len(COLORS)]
-                kind = "validation" if held_out else "training"
+                kind = "test" if name.startswith("test_") else "validation" if held_out else "training"
                 label = f"{kind} (last: {values[-1]:.4g})" if alone else f"{run}, {kind}" if _both(runs, what) else run
                 each.plot(
                     range(1, len(values) + 1), values, label=label, color=color, linestyle="--" if held_out else "-",

@@ -24,10 +24,12 @@ def preprocess(text):
 def create_contexts_target(corpus, window_size=1):
     """(contexts (n - 2w, 2w), target (n - 2w,)) of every word that has w neighbours on both sides. Book 2 ch. 3."""
     corpus, window_size = np.asarray(corpus), _window("create_contexts_target", window_size)
-    if len(corpus) <= 2 * window_size:
-        return np.empty((0, 2 * window_size), corpus.dtype), np.empty(0, corpus.dtype)
-    windows = np.lib.stride_tricks.sliding_window_view(corpus, 2 * window_size + 1)
-    return np.delete(windows, window_size, axis=1), windows[:, window_size].copy()
+    n = max(0, len(corpus) - 2 * window_size)
+    contexts = np.empty((n, 2 * window_size), corpus.dtype)
+    for k in range(2 * window_size if n else 0):
+        start = k + (k >= window_size)
+        contexts[:, k] = corpus[start : start + n]
+    return contexts, corpus[window_size : window_size + n].copy()
 
 
 def _window(function, window_size):
@@ -43,7 +45,10 @@ def convert_one_hot(corpus, vocab_size):
     """int32 one-hot of ids: (N,) -> (N, V), (N, C) -> (N, C, V). Book 2 ch. 3."""
     corpus = np.asarray(corpus)
     one_hot = np.zeros((*corpus.shape, vocab_size), np.int32)
-    np.put_along_axis(one_hot, corpus[..., np.newaxis], 1, axis=-1)
+    if corpus.dtype.kind in "iu":  # as below; 6 words in a third of the time
+        one_hot.reshape(corpus.size, vocab_size)[np.arange(corpus.size), corpus.reshape(-1)] = 1
+    else:
+        np.put_along_axis(one_hot, corpus[..., np.newaxis], 1, axis=-1)
     return one_hot
 
 
@@ -64,6 +69,10 @@ def create_co_matrix(corpus, vocab_size, window_size=1):
     C = np.zeros((vocab_size, vocab_size), np.int32)
     for distance in range(1, window_size + 1):
         left, right = corpus[:-distance], corpus[distance:]
+        if len(left) <= 100:  # sooner than the sort of np.unique
+            np.add.at(C, (left, right), 1)
+            np.add.at(C, (right, left), 1)
+            continue
         pairs, counts = np.unique(left * vocab_size + right, return_counts=True)
         i, j = np.divmod(pairs, vocab_size)
         C[i, j] += counts.astype(np.int32)

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 from dropin.altered import ALTERED, SAME
-from test_dropin import READERS, clean  # noqa: F401 (a fixture)
+from readers import READERS
+from readers import clean as clean
 
 from fastnn.dropin import recognise
 

@@ -84,7 +84,8 @@ def test_attention_explains_bad_input(rng):
         forward(q[0], k, v)
     for offset, error, text in (
         (1.0, TypeError, "offset is 1.0"), (2**31, ValueError, "offset is 2147483648; it must lie in"),
-        (-(2**80), ValueError, "it must lie in"), (q, TypeError, "it must be a whole number"),
+        (-(2**63), ValueError, "it must lie in"), (-(2**80), ValueError, "it must lie in"),
+        (q, TypeError, "it must be a whole number"),
     ):  # fmt: skip
         with pytest.raises(error, match=text):
             forward(q, k, v, None, True, offset)
@@ -112,6 +113,36 @@ def test_multi_head_attention(rng, masked, causal):
     check(lambda: np.sum(dout * layer.forward(x, context, mask)), (x, dx), (context, dcontext))
     with pytest.raises(ValueError, match="heads is 3"):
         MultiHeadAttention(*params, heads=3)
+
+
+def test_multi_head_attention_explains_bad_input(rng):
+    layer = MultiHeadAttention(*(rng.standard_normal(s) for _ in range(4) for s in ((D, D), (D,))), heads=2)
+    x, context = rng.standard_normal((B, T, D)), rng.standard_normal((B, S, D))
+    fits = np.ones((B, S), np.bool_)
+    for bad in fits[:, 1:], fits[:1], fits[..., np.newaxis], np.ones((B, T), np.bool_), np.True_:
+        with pytest.raises(ValueError, match=rf"mask is \(.*\) but what is looked at is \({B}, {S}, {D}\)"):
+            layer.forward(x, context, bad)
+    with pytest.raises(ValueError, match=rf"mask is \({B}, {S}\) but what is looked at is \({B}, {T}, {D}\)"):
+        layer.forward(x, mask=fits)
+    with pytest.raises(TypeError, match="mask has dtype float64; it must be bool"):
+        layer.forward(x, context, fits.astype(float))
+    with pytest.raises(ValueError, match=rf"x is \({T}, {D}\); it must be \(N, steps, {D}\)"):
+        layer.forward(x[0])
+    with pytest.raises(ValueError, match=rf"context is \({B}, {S}, {D - 1}\); it must be"):
+        layer.forward(x, context[:, :, 1:])
+    np.testing.assert_array_equal(layer.forward(x.tolist(), context.tolist(), fits.tolist()), layer.forward(x, context))
+
+
+def test_a_mask_is_of_keys_alone(rng):
+    """Padded steps of x are no keys, but queries as the others: their results are for the caller to leave out."""
+    layer = MultiHeadAttention(*(rng.standard_normal(s) for _ in range(4) for s in ((D, D), (D,))), heads=2)
+    x, mask = rng.standard_normal((B, T, D)), np.ones((B, T), np.bool_)
+    mask[0, 2:] = False
+    alone = layer.forward(x[:1, :2])
+    np.testing.assert_allclose(layer.forward(x, mask=mask)[:1, :2], alone, 1e-12)
+    x[0, 3] = np.nan
+    out = layer.forward(x, mask=mask)
+    assert np.isnan(out[0, 3]).all() and np.isnan(out).sum() == D
 
 
 # ---- generative models ---------------------------------------------------------------------------------------------

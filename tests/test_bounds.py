@@ -185,6 +185,31 @@ def test_nesterov():
     assert optimizer.Nesterov().lookahead
 
 
+@on_every_backend
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("cls", [layers.BatchNormalization, layers.BatchNorm2d])
+def test_momentum_of_running_statistics(cls, dtype):
+    """Alone as in a network: out of range is refused before anything changes; a statistic that counts 0 is not read."""
+    x = np.random.default_rng(0).standard_normal((5, 3) if cls is layers.BatchNormalization else (5, 3, 2, 2))
+    for momentum in -0.1, 1.1, math.nan, math.inf:
+        layer = cls(np.ones(3, dtype), np.zeros(3, dtype), momentum)
+        with pytest.raises(ValueError, match=f"moving_average: momentum is {momentum}"):
+            layer.forward(x)
+        assert layer._saved is None and not np.any(layer.running_mean)
+    with pytest.raises(TypeError, match="momentum is '1'"):
+        cls(np.ones(3, dtype), np.zeros(3, dtype), "1").forward(x)
+    for momentum, running in (0, np.inf), (1, 2.0), (0.25, np.float32([1, 2, 3])), (0.5, 7):
+        given = running if np.ndim(running) else np.full(3, running)
+        layer = cls(np.ones(3, dtype), np.zeros(3, dtype), momentum, running, given.copy())
+        layer.forward(x)
+        mean = x.mean(axis=tuple(i for i in range(x.ndim) if i != 1))
+        wanted = momentum * given + (1 - momentum) * mean if momentum else mean
+        np.testing.assert_allclose(layer.running_mean, wanted, 1e-3 if dtype is np.float16 else 1e-6)
+        assert layer.running_mean.dtype == dtype and np.isfinite(layer.running_var).all()
+    with pytest.raises(ValueError, match=r"running_mean is \(2,\) but x has 3 of them"):
+        cls(np.ones(3, dtype), np.zeros(3, dtype), running_mean=np.zeros(2), running_var=np.ones(3)).forward(x)
+
+
 def with_ratio(layer, ratio):
     layer.dropout_ratio = ratio
     return layer

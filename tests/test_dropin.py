@@ -14,16 +14,16 @@ import subprocess
 import sys
 import textwrap
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
+from readers import READERS
+from readers import clean as clean
 
 import fastnn
 from fastnn import dropin
 from fastnn.dropin import session
 
-READERS = Path(__file__).parent / "dropin"
 MULTI_LAYER = "multi_layer_net", "multi_layer_net_extend"
 LOADED = {
     "book1": [
@@ -38,18 +38,6 @@ LOADED = {
     ],
     "book2": ["functions", "util", "layers", "time_layers", "optimizer", "trainer", "base_model"],
 }
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch):
-    """No `common` from before or after; the drop-in off after each test."""
-    before = set(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    dropin.unpatch()
-    for name in set(sys.modules) - before:
-        if name.split(".")[0] in ("common", "dataset", "my_deep_learning"):
-            del sys.modules[name]
 
 
 def load(book, *names):

@@ -6,24 +6,12 @@ import sys
 import numpy as np
 import pytest
 import test_dropin_pickles as layers_of_books
+from readers import READERS
+from readers import clean as clean
 
 import fastnn
-from fastnn import dropin, gradient
+from fastnn import gradient
 from fastnn.dropin import session
-
-READERS = layers_of_books.READERS
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch):
-    """No `common` from before or after; the drop-in off after each test."""
-    before = set(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    dropin.unpatch()
-    for name in set(sys.modules) - before:
-        if name.split(".")[0] == "common":
-            del sys.modules[name]
 
 
 @pytest.mark.parametrize("book", ["book1", "book2"])

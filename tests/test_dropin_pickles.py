@@ -10,23 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from readers import READERS
+from readers import clean as clean
 
 import fastnn
 from fastnn import dropin
-
-READERS = Path(__file__).parent / "dropin"
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch):
-    """No `common` from before or after; the drop-in off after each test."""
-    before = set(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    dropin.unpatch()
-    for name in set(sys.modules) - before:
-        if name.split(".")[0] == "common":
-            del sys.modules[name]
 
 
 def made(book):

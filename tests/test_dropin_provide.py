@@ -10,32 +10,16 @@ import textwrap
 import urllib.error
 import urllib.request
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from readers import READERS
+from readers import clean as clean
 
 import fastnn
 from fastnn import dropin
 from fastnn.dataset import _search, mnist, ptb, sequence
 from fastnn.dropin import provide, session
-
-READERS = Path(__file__).parent / "dropin"
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch):
-    """No packages of the books from before or after; the drop-in off after each test."""
-    for name in [name for name in sys.modules if "common" in name.split(".")]:
-        monkeypatch.delitem(sys.modules, name)
-    before = set(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    dropin.unpatch()
-    for name in set(sys.modules) - before:
-        if name.split(".")[0] in ("common", "dataset"):
-            del sys.modules[name]
-
 
 # ---- packages of the reader's own that are not on the path ---------------------------------------------------------
 

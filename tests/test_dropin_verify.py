@@ -6,31 +6,16 @@ import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
+from readers import READERS
+from readers import clean as clean
 
 import fastnn
 from fastnn import dropin, ops
 from fastnn.dropin import session, verify
 from fastnn.dropin.report import Recorder
-
-READERS = Path(__file__).parent / "dropin"
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch):
-    """No `common` from before or after; the drop-in off after each test."""
-    for name in [name for name in sys.modules if "common" in name.split(".")]:
-        monkeypatch.delitem(sys.modules, name)
-    before = set(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    dropin.unpatch()
-    for name in set(sys.modules) - before:
-        if name.split(".")[0] == "common":
-            del sys.modules[name]
 
 
 def load(book, name):

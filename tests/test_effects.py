@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from test_dropin import clean, load, variation  # noqa: F401 (a fixture)
+from readers import clean as clean
+from test_dropin import load, variation
 
 import fastnn
 from fastnn.compat import book1, book2

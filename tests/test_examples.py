@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastnn import examples
+from fastnn import examples, plots
 from fastnn.cli import main
 from fastnn.examples import EXAMPLES, Run, table
 
@@ -69,6 +69,16 @@ def test_without_matplotlib_there_are_numbers_and_one_sentence(tmp_path, monkeyp
     printed = capsys.readouterr().out
     assert printed.count("matplotlib is not installed") == 1
     assert "quantity" in printed
+
+
+def test_without_graphviz_graphs_are_dot_files_and_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    run = Run("network_graph", out=tmp_path)
+    for _ in range(2):
+        run.graph("net", plots.graph([2, 3, 2]))
+    assert (tmp_path / "net.dot").read_text(encoding="utf-8").startswith("digraph")
+    assert not run.pictures and not (tmp_path / "net.png").exists()
+    assert capsys.readouterr().out.count("`dot` is not installed") == 1
 
 
 def test_missing_data_is_said_and_replaced(tmp_path, capsys):

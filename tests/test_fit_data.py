@@ -209,6 +209,8 @@ def test_a_checkpoint_of_weights_goes_on(tmp_path):
         ([(X, T[1:])], {}, ValueError, r"batch 1 of x is \(50, 5\), \(49,\); all must have as many samples"),
         ([(X[:0], T[:0])], {}, ValueError, r"batch 1 of x is \(0, 5\), \(0,\)"),
         ([], {}, ValueError, "x gives no batches in epoch 1"),
+        ([(X[:2], T[:2], [1, -1])], {}, ValueError, "negative or not finite"),
+        ([(X[:2], T[:2], [[1, 1], [1, 1]])], {}, ValueError, r"the weights are \(2, 2\) but the losses are \(2,\)"),
     ],
 )
 def test_bad_batches(source, options, kind, text):

@@ -5,7 +5,9 @@ import warnings
 import cases
 import numpy as np
 import pytest
-from cases import CASES, TARGETS
+from cases import CASES
+from every_target import dtypes, targets
+from every_target import table as table
 
 from fastnn import ops
 from fastnn.backends import numpy_backend
@@ -13,17 +15,6 @@ from fastnn.backends import numpy_backend
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # of the reference's inf - inf
 
 
-@pytest.fixture
-def table(target):
-    reason = cases.why_not(target)
-    if reason:
-        pytest.skip(reason)
-    with cases.target(target):
-        yield
-
-
-targets = pytest.mark.parametrize("target", TARGETS)
-dtypes = pytest.mark.parametrize("dtype", cases.DTYPES, ids=lambda d: d.__name__)
 values = pytest.mark.parametrize("value", [np.inf, np.nan], ids=str)
 
 

@@ -6,7 +6,8 @@ from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
-from test_dropin import clean, load  # noqa: F401 (a fixture)
+from readers import clean as clean
+from test_dropin import load
 
 import fastnn
 from fastnn.compat import book1 as compat1

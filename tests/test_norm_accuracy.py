@@ -1,26 +1,13 @@
 """How exact the moments of all normalisations are: constants, large offsets, a first number far from the rest, numbers
 whose squares overflow; in every kernel, dtype, backend and instruction set."""
 
-import cases
 import numpy as np
 import pytest
-from cases import TARGETS
+from every_target import dtypes, targets
+from every_target import table as table
 
 from fastnn import ops
 from fastnn.backends import numpy_backend
-
-
-@pytest.fixture
-def table(target):
-    reason = cases.why_not(target)
-    if reason:
-        pytest.skip(reason)
-    with cases.target(target):
-        yield
-
-
-targets = pytest.mark.parametrize("target", TARGETS)
-dtypes = pytest.mark.parametrize("dtype", cases.DTYPES, ids=lambda d: d.__name__)
 
 # One vector, several, rows in blocks of 1,024; one tile of channels, and tiles of some images; S = 1; rows and groups
 # longer than the blocks of 4,096.

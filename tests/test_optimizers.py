@@ -219,3 +219,41 @@ def test_errors():
     frozen.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
         optimizer.SGD().update([frozen], [np.zeros(2)])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("large", [1.0, 1e25])
+@rules
+def test_denormal_states_decay_as_the_rule_says(cls, options, rule, large, dtype):
+    """States of parameters without a gradient; `large` numbers beside them in the same vector, and none (zeros)."""
+    info = np.finfo(dtype)
+    rng = np.random.default_rng(0)
+    n = 75  # several vectors of every width, and a part of one
+    start = {name: rng.uniform(-1, 1, n) * info.smallest_normal for name in "vhm"}
+    start["h"] = np.abs(start["h"])
+    if rule in (adam, adamw):
+        start["v"] = np.abs(start["v"])
+    g, p = np.zeros(n), rng.standard_normal(n)
+    g[::7], p[::11], p[::13] = rng.standard_normal(len(g[::7])), 0, large
+    start["m"][::5] = 0
+    g, p = g.astype(dtype), p.astype(dtype)
+    start = {name: s.astype(dtype) for name, s in start.items()}
+    opt, params = cls(**options), {"a": p.copy()}
+    opt.update(params, {"a": np.zeros(n, dtype)})
+    for name in cls.state_names:
+        getattr(opt, name)["a"][...] = start[name]
+    params["a"][...] = p
+    opt.update(params, {"a": g})
+    state = {name: s.astype(np.longdouble) for name, s in start.items()} | {"iter": 1}
+    true = rule(
+        p.astype(np.longdouble),
+        g.astype(np.longdouble),
+        state,
+        **{k: v for k, v in options.items() if k != "lookahead"},
+    )
+    np.testing.assert_allclose(params["a"], true.astype(dtype), rtol=20 * info.eps, atol=2 * info.eps)
+    for name in cls.state_names:
+        np.testing.assert_allclose(
+            getattr(opt, name)["a"], state[name].astype(dtype), rtol=4 * info.eps, atol=4 * info.smallest_subnormal
+        )
+        assert (getattr(opt, name)["a"] != 0).sum() > n // 2

@@ -109,6 +109,28 @@ def test_a_training_step_has_the_bits_of_its_operations(dtype):
                 assert a.tobytes() == copies[name].tobytes(), name
 
 
+def test_a_plan_that_is_called_while_its_numbers_are_made():
+    """The inner call would change the inputs of the outer one."""
+    rng = np.random.default_rng(0)
+    p, arrays = two_layers(np.float32, 5, rng)
+    plan, before, x = p.plan(), arrays["W1"].copy(), make(rng, (5, 20), np.float32)
+
+    def numbers(interruptible):
+        with pytest.raises(RuntimeError, match="the plan is running"):
+            plan.run(5, (np.zeros_like(x), np.zeros(5, int)), (0.1,))
+        assert (arrays["W1"] == before).all()
+        return (0.0,)
+
+    assert plan.run(5, (x, np.arange(5)), numbers) == p.plan().run(5, (x, np.arange(5)), (0.0,))
+
+    def fails(interruptible):
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        plan.run(5, (x, np.arange(5)), fails)
+    plan.run(5, (x, np.arange(5)), (0.0,))
+
+
 def test_nothing_is_updated_after_a_loss_that_is_not_finite():
     p, arrays = two_layers(np.float32, 5, np.random.default_rng(0))
     plan, before = p.plan(), arrays["W1"].copy()

@@ -104,6 +104,8 @@ def test_histories_are_compared():
     }  # fmt: skip
     colors = [line.get_color() for line in ax.lines]
     assert colors[0] != colors[1] == colors[2]
+    tested = plots.history({"train_acc": [0.5, 0.75], "test_acc": [0.5, 0.7]})
+    assert list(lines(tested.axes[0])) == ["training (last: 0.75)", "test (last: 0.7)"]
     assert list(lines(plots.history({"a": {"loss": [1.0]}, "b": {"loss": [2.0]}}).axes[0])) == ["a", "b"]
 
 

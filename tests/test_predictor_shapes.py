@@ -136,9 +136,9 @@ def test_a_method_kept_alone(shape, python):
     net = Network([layers.Affine(normal(4, 3), normal(3)), *([Doubled()] if python else [])], layers.SoftmaxWithLoss())
     x = normal(5, 4)
     expected = fastnn.compile(net)
-    for name in NAMES:
-        method = getattr(fastnn.compile(net, input_shape=shape), name)
-        gc.collect()
+    methods = {name: getattr(fastnn.compile(net, input_shape=shape), name) for name in NAMES}
+    gc.collect()
+    for name, method in methods.items():
         for given in (x, x.astype("f8"), x[:, ::-1][:, ::-1], x.reshape(5, 2, 2)):
             np.testing.assert_allclose(method(given), getattr(expected, name)(x), 1e-6)
         with pytest.raises(ValueError, match="Predictor: x is"):

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dropin import printed
-from test_dropin import LOADED, READERS, clean, load, variation  # noqa: F401 (a fixture)
+from readers import clean as clean
+from test_dropin import LOADED, load, variation
 
 import fastnn
 from fastnn.dropin import printings, recognise, session, sources
@@ -102,11 +103,16 @@ def test_fingerprints_are_the_same_on_every_python():
 
 def test_parts_of_a_class():
     nodes = {node.name: node for node in ast.parse(SOURCE).body}
-    assert printings.parts(nodes["D"]) == (
+
+    def parts(name):
+        found = printings.Parts(nodes[name])
+        return found.skeleton, found.methods()
+
+    assert parts("D") == (
         "8737e406caa8ceff",
         {"__init__": "3ac97f04a420b647", "run": "a9b2e90b33e56bab", "shape": "27fdff0e94d2c3a4"},
     )
-    assert printings.parts(nodes["E"]) == (
+    assert parts("E") == (
         "04dd871b11652caa",
         {"__init__": "0ae60da3ccfc604b", "update": "3d5c045867f69a07"},
     )

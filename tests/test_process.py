@@ -30,6 +30,10 @@ INSIDE = {
         a = [[np.ones(2_000_000, np.float32)] for _ in range(4)]
         def work(): o.adam_update(*a, 0.1, 0.9, 0.999, 1e-7, 1)
         """,
+    "product": """
+        a = np.ones((3000, 3000), np.float32)  # over 50 ms: in blocks, with a look for Ctrl-C after each
+        def work(): o.matmul(a, a)
+        """,
     "lstm": """
         x, Wx, Wh = np.ones((30, 20, 40), np.float32), np.ones((40, 400), np.float32), np.ones((100, 400), np.float32)
         def work(): o.lstm_forward(x, Wx, Wh, None, None, None)

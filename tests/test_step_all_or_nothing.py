@@ -198,6 +198,13 @@ def test_layers_in_python_that_raise(kind, rule, when, error):
     assert not same(before["params"], observed(net, rule)["params"])
 
 
+def test_a_generator_of_the_system_has_no_state():
+    loss = FailingLoss()
+    loss.system = random.SystemRandom()
+    net = Network([layers.Affine(normal(4, 3), normal(3))], loss)
+    assert math.isfinite(net.step(normal(2, 4), np.array([0, 1]), optimizer.SGD()))
+
+
 @pytest.mark.parametrize("rule", ["adam", "mine"])
 @pytest.mark.parametrize("when", ["loss", "loss backward"])
 def test_losses_in_python_that_raise(rule, when):

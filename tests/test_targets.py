@@ -201,7 +201,7 @@ def test_classes_of_one_output():
     p = fastnn.compile(one_output(None, layers.Sigmoid()))
     np.testing.assert_array_equal(p.predict_classes(X), p.predict(X)[:, 0] > 0.5)
     for net in one_output(layers.MeanSquaredError()), one_output(None), one_output(layers.SoftmaxWithLoss()):
-        with pytest.raises(ValueError, match=r"Predictor.predict_classes: the scores are \('N', 1\); they must be"):
+        with pytest.raises(ValueError, match=r"Predictor.predict_classes: the scores are \(N, 1\); they must be"):
             fastnn.compile(net).predict_classes(X)
         with pytest.raises(ValueError, match="several classes"):
             net.accuracy(X, found)

@@ -1,12 +1,12 @@
 """Book 1: the classes of its `common` package (dense chapters), with its fresh gradients, its draws and its dtypes."""
 
 import ctypes
-import sys
+import importlib
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import functions, layers, models, ops, optimizer, trainer
+from .. import functions, layers, ops, optimizer, trainer
 from ..functions import (
     BOOK_EPSILON,
     col2im,
@@ -25,13 +25,16 @@ from ..gradient import numerical_gradient, numerical_gradient_2d
 from ..layers import AddLayer, MulLayer
 from ..layers.base import pack_mask, unpack_mask
 from ..optimizer import SGD, AdaGrad, Adam, Momentum, RMSprop
-from ..targets import labels_or_targets, targets
+from ..targets import targets
 from ..util import conv_output_size, smooth_curve
-from ..weights import load_weights
 from .kept import Kept
 from .notice import casts, notice
 
+# Imported when they are asked for: what they build on takes as long to import as all the rest.
+_NETWORKS = "DeepConvNet", "MultiLayerNet", "MultiLayerNetExtend", "SimpleConvNet", "TwoLayerNet"
+
 __all__ = [
+    *_NETWORKS,
     "SGD",
     "AdaGrad",
     "Adam",
@@ -39,21 +42,16 @@ __all__ = [
     "Affine",
     "BatchNormalization",
     "Convolution",
-    "DeepConvNet",
     "Dropout",
     "Momentum",
     "MulLayer",
-    "MultiLayerNet",
-    "MultiLayerNetExtend",
     "Nesterov",
     "Pooling",
     "RMSprop",
     "Relu",
     "Sigmoid",
-    "SimpleConvNet",
     "SoftmaxWithLoss",
     "Trainer",
-    "TwoLayerNet",
     "col2im",
     "conv_output_size",
     "cross_entropy_error",
@@ -448,50 +446,7 @@ class Trainer(trainer.Trainer):
         return self.current_iter % self.iter_per_epoch == 0
 
 
-# ---- networks ------------------------------------------------------------------------------------------------------
-
-
-class _BookNetwork:
-    # float64 parameters drawn from NumPy's global generator, and the layers of this module.
-    layer_types = sys.modules[__name__]
-
-    def _normal(self, *shape):
-        return np.random.randn(*shape)
-
-    def _dropout(self, ratio):
-        return Dropout(ratio)
-
-    def _right(self, x, t):
-        # A label that is none of the classes is not refused.
-        scores = self.predict(x)
-        t = labels_or_targets(t, scores.shape, type(self).__name__)
-        return int(np.sum(scores.argmax(axis=1) == (t if t.ndim == 1 else t.argmax(axis=1)))), len(scores)
-
-
-class TwoLayerNet(_BookNetwork, models.TwoLayerNet):
-    def __init__(self, input_size, hidden_size, output_size, weight_init_std=0.01):
-        super().__init__(input_size, hidden_size, output_size, weight_init_std, "float64")
-
-
-class MultiLayerNet(_BookNetwork, models.MultiLayerNet):
-    def __init__(
-        self, input_size, hidden_size_list, output_size, activation="relu", weight_init_std="relu",
-        weight_decay_lambda=0,
-    ):  # fmt: skip
-        super().__init__(
-            input_size, hidden_size_list, output_size, activation, weight_init_std, weight_decay_lambda, "float64"
-        )
-
-
-class MultiLayerNetExtend(_BookNetwork, models.MultiLayerNetExtend):
-    def __init__(
-        self, input_size, hidden_size_list, output_size, activation="relu", weight_init_std="relu",
-        weight_decay_lambda=0, use_dropout=False, dropout_ration=0.5, use_batchnorm=False,
-    ):  # fmt: skip
-        super().__init__(
-            input_size, hidden_size_list, output_size, activation, weight_init_std,
-            weight_decay_lambda, use_dropout, dropout_ration, use_batchnorm, "float64",
-        )  # fmt: skip
+# ---- networks: of the reader's own, loss and gradient ----------------------------------------------------------------
 
 
 class DecayingNet:
@@ -544,30 +499,7 @@ def _backward(net, weights, decay, use_batchnorm):
     return grads
 
 
-class _BookConvNet(_BookNetwork):
-    # Accuracy leaves out what does not fill a batch, but divides by all. Weights are pickled; reading them rebinds the
-    # parameters of the network and of its layers.
-    def accuracy(self, x, t, batch_size=100):
-        whole = len(x) - len(x) % batch_size
-        return self._correct(x[:whole], t[:whole], batch_size) / len(x)
-
-    def save_params(self, file_name="params.pkl"):
-        super().save_params(file_name)
-
-    def load_params(self, file_name="params.pkl"):
-        self.params.update(load_weights(file_name))
-        for name, (layer, attribute) in self._gradients.items():
-            setattr(layer, attribute.removeprefix("d"), self.params[name])
-
-
-class SimpleConvNet(_BookConvNet, models.SimpleConvNet):
-    def __init__(
-        self, input_dim=(1, 28, 28), conv_param=models.SimpleConvNet.conv_param, hidden_size=100, output_size=10,
-        weight_init_std=0.01,
-    ):  # fmt: skip
-        super().__init__(input_dim, conv_param, hidden_size, output_size, weight_init_std, "float64")
-
-
-class DeepConvNet(_BookConvNet, models.DeepConvNet):
-    def __init__(self, *args, **named):
-        super().__init__(*args, dtype="float64", **named)
+def __getattr__(name):
+    if name in _NETWORKS:
+        return getattr(importlib.import_module("fastnn.compat.networks"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,14 +1,13 @@
 """Book 2: the classes of its `common` package and ch. 1, with its draws, dtypes and kept labels."""
 
-import sys
+import importlib
 import types
 
 import numpy as np
 
-from .. import backends, functions, layers, models, ops, text, time_layers, trainer
+from .. import backends, functions, layers, ops, text, time_layers, trainer
 from ..functions import BOOK_EPSILON, relu, sigmoid
 from ..layers.base import unpack_mask
-from ..models import BaseModel
 from ..optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
 from ..targets import like, rows, targets
 from ..text import (
@@ -36,7 +35,11 @@ from .book1 import cross_entropy_error, of_labels
 from .kept import Kept
 from .notice import casts, notice
 
+# Imported when they are asked for, as in book 1: name -> where it is.
+_MODELS = {"BaseModel": "fastnn.models.BaseModel", "TwoLayerNet": "fastnn.compat.networks.SpiralNet"}
+
 __all__ = [
+    *_MODELS,
     "GRU",
     "LSTM",
     "RNN",
@@ -46,7 +49,6 @@ __all__ = [
     "Affine",
     "Attention",
     "AttentionWeight",
-    "BaseModel",
     "Dropout",
     "Embedding",
     "MatMul",
@@ -71,7 +73,6 @@ __all__ = [
     "TimeSigmoidWithLoss",
     "TimeSoftmaxWithLoss",
     "Trainer",
-    "TwoLayerNet",
     "UnigramSampler",
     "WeightSum",
     "analogy",
@@ -120,8 +121,7 @@ class MatMul(layers.MatMul):
     def backward(self, dout):
         x, W, dW = self.x, self.params[0], self.grads[0]
         if ((dout.dtype == dW.dtype and x.dtype == dW.dtype) or casts(dout, x, dW)) and dout.ndim == 2:
-            ops.matmul(x.T, dout, dW)
-            return ops.matmul(dout, W.T)
+            return ops.affine_backward(dout, x, W, dW)[0]
         notice("NumPy multiplies dout and x", (dout, x))
         dW[...] = x.T.dot(dout)
         return dout.dot(W.T)
@@ -751,15 +751,11 @@ class Trainer(trainer.ModelTrainer):
         return np.random.permutation(np.arange(n))
 
 
-# ---- ch. 1 ---------------------------------------------------------------------------------------------------------
+# ---- models --------------------------------------------------------------------------------------------------------
 
 
-class TwoLayerNet(models.SpiralNet):
-    # float64 parameters drawn from NumPy's global generator.
-    layer_types = sys.modules[__name__]
-
-    def __init__(self, input_size, hidden_size, output_size):
-        super().__init__(input_size, hidden_size, output_size, "float64")
-
-    def _normal(self, *shape):
-        return np.random.randn(*shape)
+def __getattr__(name):
+    if name in _MODELS:
+        module, _, attribute = _MODELS[name].rpartition(".")
+        return getattr(importlib.import_module(module), attribute)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

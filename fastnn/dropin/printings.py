@@ -9,6 +9,7 @@ repositories ever had; tools/pack_printings.py writes it.
 """
 
 import ast
+import functools
 import hashlib
 import re
 from collections.abc import Iterable
@@ -27,11 +28,33 @@ def fingerprint(definition, dead: Iterable[str] = ()) -> str:
     return _digest(_class_text(definition, parts) if isinstance(definition, ast.ClassDef) else parts)
 
 
-def parts(definition: ast.ClassDef, dead: Iterable[str] = ()) -> tuple[str, dict[str, str]]:
-    """(fingerprint of a class without its methods, {method: its fingerprint})."""
-    found = _Writer(definition, dead).definition(definition)
-    methods = {name: _digest(text) for name, text in found if name}
-    return _digest(_class_text(definition, [(name, text) for name, text in found if not name])), methods
+class Parts:
+    """Fingerprints of a class in parts. Each is made when it is asked for: unknown code rarely needs more than one.
+
+    `skeleton` is that of the class without its methods. dead: as for `fingerprint`.
+    """
+
+    def __init__(self, definition: ast.ClassDef, dead: Iterable[str] = ()) -> None:
+        self._definition = definition
+        self._writer = _Writer(definition, dead)
+        self._body = body_of(definition)
+        self._nodes = {node.name: node for node in self._body if isinstance(node, ast.FunctionDef)}
+        self._found: dict[str, str] = {}
+
+    @functools.cached_property
+    def skeleton(self) -> str:
+        only_methods = self._body and all(isinstance(node, ast.FunctionDef) for node in self._body)
+        found = [] if only_methods else self._writer.definition(self._definition)
+        return _digest(_class_text(self._definition, [(name, text) for name, text in found if not name]))
+
+    def method(self, name: str) -> str | None:
+        """None if there is none of that name."""
+        if name not in self._found and name in self._nodes:
+            self._found[name] = _digest(self._writer.method(self._nodes[name]))
+        return self._found.get(name)
+
+    def methods(self) -> dict[str, str | None]:
+        return {name: self.method(name) for name in self._nodes}
 
 
 def _digest(text) -> str:
@@ -159,14 +182,17 @@ class _Writer(_Plain):
         found = []
         for statement in body_of(node):
             method = isinstance(statement, ast.FunctionDef)
-            if method:  # knows nothing of the names around it
-                scopes, self.scopes, self.count = self.scopes, [], 0
-            text = self.text(statement)
-            if method:
-                self.scopes = scopes
+            text = self.method(statement) if method else self.text(statement)
             if text:
                 found.append((statement.name if method else "", text))
         return found or [("", _PASS)]
+
+    def method(self, node):
+        """It knows nothing of the names around it."""
+        scopes, self.scopes, self.count = self.scopes, [], 0
+        text = self.text(node)
+        self.scopes = scopes
+        return text
 
     # ---- names ----
 
@@ -286,24 +312,25 @@ def _arguments(a):
 
 def _assigned(node, assigned, kept, dead):
     """Names that a function's code binds, nested functions not looked into; kept: those that a text binds."""
-    if isinstance(node, list):
+    kind = type(node)
+    if kind is list:
         for one in alive(node, dead):
             _assigned(one, assigned, kept, dead)
-    elif isinstance(node, ast.Name):
-        if not isinstance(node.ctx, ast.Load):
+    elif kind is ast.Name:
+        if type(node.ctx) is not ast.Load:
             assigned.add(node.id)
-    elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+    elif kind is ast.FunctionDef or kind is ast.ClassDef:
         assigned.add(node.name)
-    elif isinstance(node, ast.Global):
+    elif kind is ast.Global:
         kept.update(node.names)
-    elif isinstance(node, ast.alias):
+    elif kind is ast.alias:
         kept.add((node.asname or node.name).partition(".")[0])
-    elif isinstance(node, ast.AST) and not isinstance(node, ast.Lambda):
-        if isinstance(node, ast.ExceptHandler) and node.name:
+    elif kind is not ast.Lambda and kind not in _LEAVES and isinstance(node, ast.AST):
+        if kind is ast.ExceptHandler and node.name:
             assigned.add(node.name)
         for field in node._fields:
             value = getattr(node, field, None)
-            if isinstance(value, ast.AST | list):
+            if type(value) is list or isinstance(value, ast.AST):
                 _assigned(value, assigned, kept, dead)
 
 
@@ -316,6 +343,7 @@ _SIGNS = {
     "In": "in", "NotIn": "not in", "Not": "not", "And": "and", "Or": "or",
 }  # fmt: skip
 KINDS = "attributes", "calls", "constants", "keywords", "operators", "statements", "texts"
+_WORDLESS = {ast.Name, ast.Load, ast.Store, ast.Del}
 # Statements that only name what is computed anyway.
 _NAMING = {"Assign Name", "Assign Tuple", "Assign List", "ClassDef", "FunctionDef", "Pass", "Return"}
 
@@ -342,11 +370,12 @@ def foreign_word(function, known: dict[str, set], dead: Iterable[str] = ()) -> s
     stack: list = list(reversed(alive(body_of(function), dead)))
     while stack:
         node = stack.pop()
-        if id(node) in printed and isinstance(getattr(node, "value", None), str):
+        kind = type(node)
+        if kind in _WORDLESS or (kind is ast.Constant and isinstance(node.value, str) and id(node) in printed):
             continue
         if word := _foreign(node, known):
             return word
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
+        if kind is ast.Call and getattr(node.func, "id", "") == "print":
             printed |= set(map(id, ast.walk(node)))
         below: list = []
         for field in node._fields:
@@ -370,24 +399,30 @@ def _dotted(node):
 
 
 def _foreign(node, known):
-    if isinstance(node, ast.Attribute):
+    kind = type(node)
+    if kind is ast.Attribute:
         if node.attr not in known["attributes"]:
             return _dotted(node)
-    elif isinstance(node, ast.Constant):
+    elif kind is ast.Constant:
         if isinstance(node.value, str):
             return "" if text_word(node.value) in known["texts"] else repr(node.value)
         return "" if number_word(repr(node.value)) in known["constants"] else repr(node.value)
-    elif isinstance(node, ast.operator | ast.unaryop | ast.cmpop | ast.boolop):
-        name = type(node).__name__
-        return "" if name in known["operators"] else f"the operator {_SIGNS.get(name, name)}"
-    elif isinstance(node, ast.keyword):
+    elif kind.__name__ in _SIGNS:
+        return "" if kind.__name__ in known["operators"] else f"the operator {_SIGNS[kind.__name__]}"
+    elif kind is ast.keyword:
         return "" if node.arg is None or node.arg in known["keywords"] else f"the keyword {node.arg}"
-    elif isinstance(node, ast.Call):
-        if called_word(ast.unparse(node.func)) not in known["calls"]:
+    elif kind is ast.Call:
+        if _called(node.func) not in known["calls"]:
             return f"{_dotted(node.func)}()"
     elif isinstance(node, ast.stmt):
         return _foreign_statement(node, known["statements"])
     return ""
+
+
+def _called(callee):
+    """`called_word` of a node."""
+    kind = type(callee)
+    return callee.attr if kind is ast.Attribute else callee.id if kind is ast.Name else called_word(ast.unparse(callee))
 
 
 def called_word(callee: str) -> str:

@@ -8,10 +8,8 @@ and what happens to the arguments must agree. The trial leaves no trace: the sta
 restored, output is captured.
 """
 
-import ast
 import builtins
 import contextlib
-import dis
 import functools
 import inspect
 import io
@@ -403,19 +401,17 @@ def _printing(value, candidate) -> str:
             return ""
         found = _digest_of(value, node)
         return found if any(found == p[0] for p in mine) else ""
-    methods = source.methods(value)
-    if type(value) is not type or methods is None:
+    if type(value) is not type or source.methods(value) is None:
         return ""
     live = [f for f in vars(value).values() if isinstance(f, types.FunctionType)]
     switched = [sources.dead_names(f) for f in live if "GPU" in f.__code__.co_names]
     for dead in ((), *switched[:1]):
-        skeleton, digests = sources.class_parts(source, value, dead)
-        for fingerprint, skeleton_of_printing, digests_of_printing in mine:
-            constructors = {p[2].get("__init__") for p in known}
+        parts = sources.class_parts(source, value, dead)
+        for fingerprint, skeleton, methods in mine:
             if (
-                skeleton == skeleton_of_printing
-                and digests.get("__init__") in constructors
-                and _same_methods(value, candidate, digests, digests_of_printing)
+                _same_methods(value, candidate, parts, methods)
+                and parts.skeleton == skeleton
+                and parts.method("__init__") in {p[2].get("__init__") for p in known}
             ):
                 return fingerprint
     return ""
@@ -431,7 +427,7 @@ def _as_printed(node):
     return any(digest == p[0] for book in facts().values() for p in book.get(node.name, {}).get("printings", ()))
 
 
-def _same_methods(cls, candidate, digests, printed) -> bool:
+def _same_methods(cls, candidate, parts, printed) -> bool:
     """Are those that would be replaced, and the private ones that they call, as they were printed?"""
     needed = [name for name in printed if name in members(candidate.ours)]
     functions = [vars(cls).get(name) for name in needed]
@@ -439,7 +435,7 @@ def _same_methods(cls, candidate, digests, printed) -> bool:
     needed += [sources.unmangled(name, cls) for name in more]
     functions += [vars(cls)[name] for name in more]
     return (
-        all(digests.get(name) == printed.get(name) is not None for name in needed)
+        all(parts.method(name) == printed.get(name) is not None for name in needed)
         and all(isinstance(f, types.FunctionType) and _uses_only(f, candidate.uses) for f in functions)
         and not _collides(cls, candidate)
     )
@@ -590,10 +586,9 @@ def _distance(original, candidate):
     """How many of the words of a class or function the printings of the candidate's book lack: by it they are tried."""
     known = _words(candidate.book, original.__name__)
     source = _source(original)
-    node = source and source.definitions.get(original.__name__)
-    if not known or node is None:
+    if not known or source is None:
         return 0
-    return sum(isinstance(n, ast.Attribute) and n.attr not in known["attributes"] for n in ast.walk(node))
+    return sum(name not in known["attributes"] for name in source.attributes(original.__name__))
 
 
 # ---- by its code ---------------------------------------------------------------------------------------------------
@@ -643,33 +638,31 @@ def _signature_differs(theirs, ours) -> str:
 def _foreign(function, candidate, cls=None, seen=frozenset()) -> str:
     """The first name that the book's code does not use, and whose effect would be lost; also in what it calls."""
     dead = _dead_only(function, cls)
-    for code in _codes(function.__code__):
-        for instruction in dis.get_instructions(code):
-            name = instruction.argval
-            if name in dead:
-                continue
-            if instruction.opname in ("STORE_GLOBAL", "DELETE_GLOBAL", "IMPORT_NAME"):
-                return f"{function.__name__} {'imports' if 'IMPORT' in instruction.opname else 'changes'} {name}"
-            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                value = function.__globals__.get(name, getattr(builtins, name, None))
-                if not (
-                    value is np
-                    or name in candidate.allowed
-                    or name in ("GPU", "_fastnn_scalar")
-                    or (name in _HARMLESS and value is _HARMLESS[name])
-                    or (name in _BOOK_FUNCTIONS and isinstance(value, type | types.FunctionType))
-                ):
-                    return f"{function.__name__} uses {name}, unlike the book's"
-                if name in _BOOK_FUNCTIONS and value not in seen:
-                    for used in _functions_of(value):
-                        if why := _foreign(used, candidate, None, {*seen, value}):
-                            return f"{function.__name__} uses {name}: {why}"
-            if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-                if name in _NUMPY_WITH_EFFECTS:
-                    return f"{function.__name__} uses {name}, unlike the book's"
-                known = name in CALLED or name in _attributes_of(getattr(candidate.ours, function.__name__, None))
-                if cls is not None and name in vars(cls) and not known and not _private(cls, name):
-                    return f"{function.__name__} uses {name} of its class, which a subclass may change"
+    for instruction, name in (pair for code in _codes(function.__code__) for pair in sources.named(code)):
+        if name in dead:
+            continue
+        if instruction in ("STORE_GLOBAL", "DELETE_GLOBAL", "IMPORT_NAME"):
+            return f"{function.__name__} {'imports' if 'IMPORT' in instruction else 'changes'} {name}"
+        if instruction in ("LOAD_GLOBAL", "LOAD_NAME"):
+            value = function.__globals__.get(name, getattr(builtins, name, None))
+            if not (
+                value is np
+                or name in candidate.allowed
+                or name in ("GPU", "_fastnn_scalar")
+                or (name in _HARMLESS and value is _HARMLESS[name])
+                or (name in _BOOK_FUNCTIONS and isinstance(value, type | types.FunctionType))
+            ):
+                return f"{function.__name__} uses {name}, unlike the book's"
+            if name in _BOOK_FUNCTIONS and value not in seen:
+                for used in _functions_of(value):
+                    if why := _foreign(used, candidate, None, {*seen, value}):
+                        return f"{function.__name__} uses {name}: {why}"
+        if instruction in ("LOAD_ATTR", "LOAD_METHOD"):
+            if name in _NUMPY_WITH_EFFECTS:
+                return f"{function.__name__} uses {name}, unlike the book's"
+            known = name in CALLED or name in _attributes_of(getattr(candidate.ours, function.__name__, None))
+            if cls is not None and name in vars(cls) and not known and not _private(cls, name):
+                return f"{function.__name__} uses {name} of its class, which a subclass may change"
     return ""
 
 
@@ -707,40 +700,49 @@ def _unlike_by_trial(original, candidate) -> str:
         ours = _called_as(original, ours)
     states = np.random.get_state(), random.getstate()
     try:
-        runs = []
-        for subject in (original, ours):
-            np.random.seed(1984)
-            out = io.StringIO()
-            with (
-                warnings.catch_warnings(),
-                np.errstate(all="ignore"),
-                contextlib.redirect_stdout(out),
-                contextlib.redirect_stderr(out),
-            ):
-                warnings.simplefilter("ignore")
-                try:
-                    values = [
-                        (what, _snapshot(value))
-                        for inputs in trials.inputs(candidate.trial)
-                        for what, value in candidate.trial(subject, inputs)
-                    ]
-                except Exception as error:
-                    if subject is not original:
-                        return f"it accepts what fastnn's refuses ({type(error).__name__}: {error})"
-                    return f"{_NOT_TRIED} ({type(error).__name__}: {error})"
-            runs.append([*values, ("what is printed", out.getvalue()), ("random draws", _draws())])
-        seen: list[set] = []
-        for (what, theirs), (_, mine) in zip(*runs, strict=True):
-            if why := differs(theirs, mine):
-                return f"{what}: {why}"
-            if isinstance(theirs, _Attributes) and theirs.keys() not in seen:
-                seen.append(set(theirs))
-                if why := _reads_more(original, candidate.ours, theirs):
-                    return why
-        return ""
+        theirs: list = []
+        try:
+            theirs += ((what, _snapshot(value)) for what, value in _run(original, candidate))
+        except Exception as error:
+            return f"{_NOT_TRIED} ({type(error).__name__}: {error})"
+        try:
+            with contextlib.closing(_run(ours, candidate)) as run:
+                return _unlike_a_run(theirs, run, original, candidate)
+        except Exception as error:
+            return f"it accepts what fastnn's refuses ({type(error).__name__}: {error})"
     finally:
         np.random.set_state(states[0])
         random.setstate(states[1])
+
+
+def _run(subject, candidate):
+    """Everything that the trial gives, what is printed and how the generator is left; in silence."""
+    np.random.seed(1984)
+    out = io.StringIO()
+    with (
+        warnings.catch_warnings(),
+        np.errstate(all="ignore"),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(out),
+    ):
+        warnings.simplefilter("ignore")
+        for inputs in trials.inputs(candidate.trial):
+            yield from candidate.trial(subject, inputs)
+    yield "what is printed", out.getvalue()
+    yield "random draws", float(np.random.rand())
+
+
+def _unlike_a_run(theirs, ours, original, candidate) -> str:
+    """How ours differs from what the original gave; it is compared as it comes."""
+    seen: list[set] = []
+    for (what, value), (_, mine) in zip(theirs, ours, strict=True):
+        if why := differs(value, mine if isinstance(mine, _PLAIN) else _Attributes(mine)):
+            return f"{what}: {why}"
+        if isinstance(value, _Attributes) and value.keys() not in seen:
+            seen.append(set(value))
+            if why := _reads_more(original, candidate.ours, value):
+                return why
+    return ""
 
 
 def _reads_more(original, ours, attributes) -> str:
@@ -760,10 +762,6 @@ def _attributes_of(function):
     return [] if code is None else [name for code in _codes(code) for name in code.co_names]
 
 
-def _draws():
-    return [float(np.random.rand())]
-
-
 _NOT_TRIED = "it could not be tried"
 _FREE = {"layers"}  # attributes that the books fill and nobody reads
 _PLAIN = (np.ndarray, np.generic, int, float, str, tuple, list, dict, type(None))
@@ -773,14 +771,18 @@ class _Attributes(dict):
     """Attributes of an object of the reader's class, as they are now."""
 
     def __init__(self, layer):
-        names = [*vars(layer), *(n for n, v in vars(type(layer)).items() if isinstance(v, Kept))]
         super().__init__()
-        for name in names:
+        for name in [*vars(layer), *_kept_of(type(layer))]:
             if name not in _FREE and name != "_saved":
                 with contextlib.suppress(AttributeError):
                     value = getattr(layer, name)
                     if isinstance(value, _PLAIN):
                         self[name] = _copy(value)
+
+
+@functools.lru_cache(100)
+def _kept_of(cls):
+    return [name for name, value in vars(cls).items() if isinstance(value, Kept)]
 
 
 def _snapshot(value):
@@ -801,6 +803,8 @@ def _copy(value):
 
 def differs(a, b, tolerance=1e-8) -> str:
     """How b (ours) differs from a, as a clause; "" if it does not but for rounding."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return _arrays_differ(a, b, tolerance)
     if isinstance(a, str) and a == trials.REFUSED:
         return ""
     if isinstance(a, trials.Called):
@@ -827,10 +831,16 @@ def differs(a, b, tolerance=1e-8) -> str:
     if a is None or b is None or isinstance(a, str):
         same = a is b or (isinstance(a, str) and isinstance(b, str) and a == b)
         return "" if same else f"{_short(a)}, fastnn's {_short(b)}"
-    x, y = np.asarray(a), np.asarray(b)
+    return _arrays_differ(np.asarray(a), np.asarray(b), tolerance)
+
+
+def _arrays_differ(x, y, tolerance):
     if x.shape != y.shape:
         return f"shape {x.shape}, fastnn's {y.shape}"
-    if x.dtype.kind == "f" and x.dtype != y.dtype:
+    if x.dtype == y.dtype:
+        if x.tobytes() == y.tobytes():
+            return ""
+    elif x.dtype.kind == "f":
         return f"{x.dtype}, fastnn's {y.dtype}"
     error = largest_error(x, y)
     limit = 1e-4 if x.dtype == np.float32 else tolerance

@@ -31,6 +31,8 @@ class Inputs:
     def _next(self, values, shape):
         n = math.prod(shape)
         self.at += n + 1
+        if self.at + n <= len(values):
+            return values[self.at : self.at + n].reshape(shape).copy()
         return np.take(values, np.arange(self.at, self.at + n), mode="wrap").reshape(shape)
 
     def __call__(self, *shape):
@@ -83,33 +85,34 @@ class Called(NamedTuple):
     ties: list[str]
 
 
+_shares = np.may_share_memory
+
+
 def call(function, *args) -> Called:
     before = [_leaves(a) for a in args]
     result = function(*args)
-    ties = []
-    for r in _leaves(result):
-        for leaves in before:
-            for a in leaves:
-                if r is a:
-                    ties.append("returns its argument itself")
-                elif isinstance(r, np.ndarray) and isinstance(a, np.ndarray) and np.may_share_memory(r, a):
-                    ties.append("returns a view of its argument")
-                else:
-                    ties.append("")
+    ties = [
+        "returns its argument itself" if r is a else "returns a view of its argument" if _shares(r, a) else ""
+        for r in _leaves(result)
+        for leaves in before
+        for a in leaves
+    ]
     for was, a in zip(before, args, strict=True):
         now = _leaves(a)
         if len(was) != len(now):
             ties.append("changes the length of its argument")
-        ties += ["" if x is y or not isinstance(x, np.ndarray) else "rebinds" for x, y in zip(was, now, strict=False)]
+        ties += ["" if x is y else "rebinds" for x, y in zip(was, now, strict=False)]
     return Called(result, args, ties)
 
 
 def _leaves(value):
+    if isinstance(value, np.ndarray):
+        return [value]
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple):
         return [leaf for v in value for leaf in _leaves(v)]
-    return [value] if isinstance(value, np.ndarray) else []
+    return []
 
 
 # ---- layers of both books ------------------------------------------------------------------------------------------

@@ -5,9 +5,21 @@ import numpy as np
 from fastnn import Network
 from fastnn.examples import Run, start, subplots
 from fastnn.layers import Affine, MeanSquaredError, Relu, Sigmoid
+from fastnn.models import SimpleConvNet
+from fastnn.network import LearningRate, cosine_decay
 from fastnn.optimizer import Adam
 
 hidden_size, code_size, batch_size = 256, 16, 100
+
+
+def classifier(run, train, test):
+    """A convolutional network that says which digit an image is, and its accuracy on the test digits."""
+    net = SimpleConvNet(rng=0)
+    images, labels = train[0].reshape(-1, 1, 28, 28), train[1]
+    epochs = 2 if run.quick else 8
+    decay = [LearningRate(cosine_decay(0.002, epochs))]
+    net.network.fit(images, labels, epochs, batch_size, Adam(), callbacks=decay, rng=0, progress=False)
+    return net, net.accuracy(test[0].reshape(-1, 1, 28, 28), test[1])
 
 
 def draw(rows, names):
@@ -21,7 +33,8 @@ def draw(rows, names):
 
 
 def main(run: Run) -> None:
-    (x_train, _), (x_test, _) = run.mnist()
+    train, test = run.mnist()
+    (x_train, _), (x_test, t_test) = train, test
     epochs = 2 if run.quick else 20
     rng = np.random.default_rng(0)
     encoder = [Affine.create(784, hidden_size, rng=rng), Relu(), Affine.create(hidden_size, code_size, rng=rng)]
@@ -45,6 +58,9 @@ def main(run: Run) -> None:
     run.row("squared error of a pixel, test digits", None, error)
     run.row(f"of the best linear code of {code_size} numbers", None, float(np.mean((linear - x_test) ** 2)))
     run.row("of the mean digit for every one", None, mean)
+    judge, accuracy = classifier(run, train, test)
+    run.row("accuracy of the classifier that judges", None, accuracy)
+    run.row("reconstructions that it recognises", None, judge.accuracy(again.reshape(-1, 1, 28, 28), t_test))
     noisy = (x_test[:10] + rng.normal(0, 0.3, (10, 784))).clip(0, 1).astype(np.float32)
     rows = [x_test[:10], again[:10], linear[:10], noisy, net.predict(noisy)]
     names = ["digit", f"{code_size} numbers", "linear", "with noise", "from noise"]

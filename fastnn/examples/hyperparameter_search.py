@@ -46,7 +46,7 @@ def main(run: Run) -> None:
     validation_num = int(x_train.shape[0] * 0.20)
     x_val, t_val = x_train[:validation_num], t_train[:validation_num]
     data = x_train[validation_num:], t_train[validation_num:], x_val, t_val
-    trials, epochs = (20, 15) if run.quick else (100, 50)
+    trials, epochs = (20, 12) if run.quick else (100, 50)
     rng = np.random.default_rng(2)
     results = []
     with run.clock() as clock:

@@ -11,7 +11,7 @@ BATCH_SIZES = (10, 100, 1000)
 
 def draw(losses, whole):
     figure, ax = subplots(size=(4.8, 3.2))
-    ax.boxplot(list(losses.values()), tick_labels=[f"{n:,}" for n in losses], whis=(0, 100))
+    ax.boxplot(list(losses.values()), tick_labels=[f"{n:,}" for n in losses])
     ax.axhline(whole, color="#D55E00", linestyle="--", label=f"all training data: {whole:.3f}")
     ax.set(xlabel="size of the mini-batch", ylabel="loss", title="losses of 200 mini-batches")
     ax.legend()

@@ -22,7 +22,7 @@ def main(run: Run) -> None:
     run.row("its shape after reshape(28, 28)", (28, 28), img.shape)
     run.picture("first", plots.images, img[None], [f"label {label}"])
     title = "the first 20 training images and their labels"
-    run.picture("digits", plots.images, x_train[:20], t_train[:20], title=title)
+    run.picture("digits", plots.images, x_train[:20], t_train[:20], columns=5, title=title)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main(run: Run) -> None:
         "RMSprop": RMSprop(lr=0.001), "Adam": Adam(),
     }  # fmt: skip
     networks = {key: MultiLayerNet(784, [100, 100, 100, 100], 10, rng=0) for key in optimizers}
-    train_loss = {key: [] for key in optimizers}
+    train_loss: dict[str, list[float]] = {key: [] for key in optimizers}
     seconds = dict.fromkeys(optimizers, 0.0)
     rng = np.random.default_rng(1)
     for _ in run.progress(max_iterations):

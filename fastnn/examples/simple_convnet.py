@@ -8,7 +8,7 @@ from fastnn.trainer import Trainer
 
 def main(run: Run) -> None:
     (x_train, t_train), (x_test, t_test) = run.mnist(flatten=False)
-    max_epochs = 1 if run.quick else 20
+    max_epochs = 2 if run.quick else 20
     network = SimpleConvNet(
         input_dim=(1, 28, 28), conv_param={"filter_num": 30, "filter_size": 5, "pad": 0, "stride": 1},
         hidden_size=100, output_size=10, weight_init_std=0.01, rng=0,
@@ -27,8 +27,8 @@ def main(run: Run) -> None:
     run.picture("filters_before", plots.visualize_filter, before, columns=10)
     run.picture("filters_after", plots.visualize_filter, network.params["W1"], columns=10)
     run.picture("seen_by_filters", plots.apply_filter, x_test[0], network.params["W1"], network.params["b1"], columns=8)
-    history = {"train_accuracy": trainer.train_acc_list, "test_accuracy": trainer.test_acc_list}
-    run.picture("accuracy", plots.history, history, xlabel="epoch (accuracy of 1,000 digits)")
+    history = {"train_accuracy": trainer.train_acc_list[1:], "test_accuracy": trainer.test_acc_list[1:]}
+    run.picture("accuracy", plots.history, history, xlabel="epochs (accuracy on 1,000 digits)")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,9 @@
 import numpy as np
 
 from fastnn.examples import Run, start
-from fastnn.examples.autoencoder import draw
+from fastnn.examples.autoencoder import classifier, draw
 from fastnn.functions import sigmoid
 from fastnn.layers import Affine, GaussianKL, Relu, Reparameterize, SigmoidWithLoss
-from fastnn.models import SimpleConvNet
-from fastnn.network import LearningRate, cosine_decay
 from fastnn.optimizer import Adam
 
 hidden_size, code_size, batch_size = 400, 20, 100
@@ -49,16 +47,6 @@ class VAE:
         dout = self.mu.backward(dmu) + self.log_var.backward(dlog_var)
         for layer in reversed(self.encoder):
             dout = layer.backward(dout)
-
-
-def classifier(run, train, test):
-    """A convolutional network that says which digit an image is, and its accuracy on the test digits."""
-    net = SimpleConvNet(rng=0)
-    images, labels = train[0].reshape(-1, 1, 28, 28), train[1]
-    epochs = 2 if run.quick else 8
-    decay = [LearningRate(cosine_decay(0.002, epochs))]
-    net.network.fit(images, labels, epochs, batch_size, Adam(), callbacks=decay, rng=0, progress=False)
-    return net, net.accuracy(test[0].reshape(-1, 1, 28, 28), test[1])
 
 
 def main(run: Run) -> None:

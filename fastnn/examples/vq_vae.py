@@ -3,8 +3,7 @@
 import numpy as np
 
 from fastnn.examples import Run, start
-from fastnn.examples.autoencoder import draw
-from fastnn.examples.vae import classifier
+from fastnn.examples.autoencoder import classifier, draw
 from fastnn.layers import Affine, MeanSquaredError, Relu, VectorQuantizer
 from fastnn.optimizer import Adam
 

@@ -27,11 +27,10 @@ def main(run: Run) -> None:
     max_iterations = 200 if run.quick else 2000
     weight_init_types = {"std=0.01": 0.01, "Xavier": "sigmoid", "He": "relu"}
     optimizer = SGD(lr=0.01)
-    networks, train_loss = {}, {}
+    networks = {}
     for key, weight_type in weight_init_types.items():
         networks[key] = MultiLayerNet(784, [100, 100, 100, 100], 10, weight_init_std=weight_type, rng=0)
-        train_loss[key] = []
-
+    train_loss: dict[str, list[float]] = {key: [] for key in networks}
     rng = np.random.default_rng(1)
     with run.clock() as clock:
         for _ in run.progress(max_iterations):

@@ -101,10 +101,9 @@ class MatMul(Layer):
         W, dW = self.params[0], self.grads[0]
         x, dy = rows(self.x), rows(dout)
         if dy.dtype == dW.dtype and x.dtype == dW.dtype:
-            ops.matmul(x.T, dy, dW)
+            dx = ops.affine_backward(dy, x, W, dW)[0]
         else:  # a wider operand: computed in the promoted dtype, then cast
-            dW[...] = ops.matmul(x.T, dy)
-        dx = ops.matmul(dy, W.T)
+            dx, dW[...], _ = ops.affine_backward(dy, x, W)
         return dx if x is self.x else dx.reshape(np.shape(self.x))
 
 

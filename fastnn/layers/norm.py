@@ -28,6 +28,16 @@ def ones_and_zeros(cls, shape, dtype):
     return np.ones(shape, dtype), np.zeros(shape, dtype)
 
 
+def _moved(layer, name, batch, factor=1.0):
+    """The running statistic `name` after a batch: a new array in gamma's dtype, by the operation that plans use."""
+    running, dtype = getattr(layer, name), gradient_dtype(layer.params[0])
+    if np.shape(running) not in (batch.shape, ()):
+        raise ValueError(f"{type(layer).__name__}: {name} is {np.shape(running)} but x has {batch.size} of them")
+    now = np.full(batch.shape, running, dtype if dtype.itemsize >= 4 else np.float32)
+    ops.moving_average([now], [batch], layer.momentum, factor)
+    return now.astype(dtype, copy=False)
+
+
 class BatchNormalization(Scaled):
     """Batch normalisation of x (N, D), or of (N, ...) flattened to it: per element position, as the book. Book 1 ch. 6.
 
@@ -81,11 +91,10 @@ class BatchNormalization(Scaled):
             self.running_var = np.zeros(x_rows.shape[1], self._statistics_dtype())
         if train_flg:
             out, mean, var = ops.batch_norm_forward(x_rows, gamma, beta, self.epsilon)
-            self._saved, self.batch_size = (x_rows, mean, var), len(x_rows)
             if len(x_rows):
-                momentum = self.momentum
-                self.running_mean = momentum * self.running_mean + (1 - momentum) * mean
-                self.running_var = momentum * self.running_var + (1 - momentum) * var
+                moved = _moved(self, "running_mean", mean), _moved(self, "running_var", var)
+                self.running_mean, self.running_var = moved
+            self._saved, self.batch_size = (x_rows, mean, var), len(x_rows)
         else:
             out = ops.batch_norm_inference(x_rows, gamma, beta, self.running_mean, self.running_var, self.epsilon)
         return out if x_rows is x else out.reshape(self.input_shape)
@@ -136,16 +145,12 @@ class BatchNorm2d(Scaled):
         if not train_flg:
             return ops.batch_norm_inference(x, gamma, beta, self.running_mean, self.running_var, self.epsilon)
         out, mean, var = ops.batch_norm_forward(x, gamma, beta, self.epsilon)
-        self._saved = x, mean, var
         n = out.size // max(mean.size, 1)
         if n:
-            self.running_mean = self._running(self.running_mean, mean)
-            self.running_var = self._running(self.running_var, var * (n / max(n - 1, 1)))
+            moved = _moved(self, "running_mean", mean), _moved(self, "running_var", var, n / max(n - 1, 1))
+            self.running_mean, self.running_var = moved
+        self._saved = x, mean, var
         return out
-
-    def _running(self, old, new):
-        mixed = self.momentum * old + (1 - self.momentum) * new
-        return mixed.astype(gradient_dtype(self.params[0]), copy=False)
 
     def backward(self, dout):
         if self._saved is None:

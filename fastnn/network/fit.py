@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..layers import Embedding
 from ..layers.weighted import WeightedLoss, spread, takes_weights
 from ..targets import check_targets, ignored_label
 from ..weights import load_weights
@@ -126,11 +127,11 @@ class Fit:
         if self._class_weights is not None and isinstance(self._data, Stream):
             weight = together(weight, self._class_weights.of(t, self._shape_of_scores(self._weighting, x)))
         if weight is not None:
-            net, total = self._weighting, float(np.sum(weight))
-            net.loss_layer.weight = weight
-            if total == 0:  # nothing counts
+            if not np.any(weight):
                 self.loss = 0.0
                 return 0.0
+            net, total = self._weighting, float(np.sum(weight))
+            net.loss_layer.weight = weight
         self.loss = net.step(x, t, self.optimizer)
         if not math.isfinite(self.loss):
             self._diverged(net, x, t)
@@ -177,7 +178,8 @@ class Fit:
         if self._class_weights is not None:
             data.weight = together(data.weight, self._class_weights.of(data.t, shape))
         if weighs:
-            data.weight = _checked_weight(self.network, data.weight, shape, "sample_weight")
+            name = "sample_weight" if self._class_weights is None else "class_weight"
+            data.weight = _checked_weight(self.network, data.weight, shape, name)
         self._measured(data.x[first], data.t[first], self._metrics)
 
     def _check_validation(self, x, t, weight):
@@ -410,9 +412,10 @@ def _plain(value):
 
 
 def _check_indices(net, x):
-    """IndexError for indices that the first layer's table does not have."""
-    if net.input_dtype is None:
-        ops.embedding_forward(net.layers[0].params[0][:, :0], x)  # the look-up, of rows without elements
+    """IndexError for indices that the first layer's table does not have; where there are several, the pass looks."""
+    tables = [layer.params[0] for layer in net.leaves() if isinstance(layer, Embedding)]
+    if net.input_dtype is None and len({len(table) for table in tables}) == 1:
+        ops.embedding_forward(tables[0][:, :0], x)  # the look-up, of rows without elements
 
 
 def _check_labels(net, t, shape):

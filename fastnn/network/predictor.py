@@ -128,7 +128,9 @@ class Predictor:
         """The class of the largest score: x (N, ..., V) -> int64 (N, ...).
 
         One output of a network with a sigmoid's loss, or of a last Sigmoid, has the classes 1, where the probability is
-        above 0.5, and 0: x (N, ..., 1) -> int64 (N, ...). ValueError for one output of any other network.
+        above 0.5, and 0: x (N, ..., 1) -> int64 (N, ...). ValueError for one output of any other network. Several
+        outputs give the most probable one, whatever the loss; where each is a yes or no of its own, use
+        `predict_proba(x) > 0.5`.
         """
         return self._results.find(_SCORES, x).run(True, x, out)
 
@@ -196,9 +198,9 @@ class _Results:
             first = self.first[_SCORES]
             if first is None:
                 raise
-            takes = ", ".join(["N", *map(str, first.input_shape)]) + ("" if first.input_shape else ",")
+            takes = _of_any(first.input_shape)
             hint = "; one sample is x[None]" if array.shape == first.input_shape else ""
-            raise ValueError(f"Predictor: x is {array.shape} but the network takes ({takes}){hint}. {error}") from None
+            raise ValueError(f"Predictor: x is {array.shape} but the network takes {takes}{hint}. {error}") from None
 
     def get(self, which, shape, dtype):
         """The `_Frozen` for samples of a shape, planned if there is none."""
@@ -285,6 +287,11 @@ def _samples(x, indices):
     return x if indices or x.ndim > 1 else x.reshape(1, -1)
 
 
+def _of_any(shape):
+    """The shape of N samples, in words."""
+    return f"({', '.join(['N', *map(str, shape)])}{'' if shape else ','})"
+
+
 class _Frozen:
     """One result of a predictor for samples of one shape: scores or probabilities."""
 
@@ -341,7 +348,7 @@ class _Frozen:
     def classes(self, x, out=None):
         if self.one_score:
             if self._threshold is None:
-                raise ValueError(f"Predictor.predict_classes: {one_class(('N', *self.shape))}")
+                raise ValueError(f"Predictor.predict_classes: {one_class(_of_any(self.shape))}")
             found = classes(self(x), self._threshold)
             if out is None:
                 return found

@@ -66,7 +66,8 @@ class Saved:
         elif isinstance(value, _GENERATORS):
             self.add_generator(value)
         elif isinstance(value, random.Random):
-            self._generators[id(value)] = value, value.getstate()
+            if not isinstance(value, random.SystemRandom):  # which has no state
+                self._generators[id(value)] = value, value.getstate()
         elif type(value) in (list, dict, set, tuple):
             if type(value) is not tuple:
                 self._containers.append((value, value.copy()))

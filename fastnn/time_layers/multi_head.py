@@ -15,8 +15,9 @@ class MultiHeadAttention(Layer):
 
     Wq, Wk, Wv, Wo (D, D) and their biases (D,); D is a multiple of heads. `forward(x, context, mask, offset)`: context
     (N, S, D) is what is looked at (None: x itself), mask (N, S) is False at steps of it that are not looked at, which
-    are never read. causal: step t looks at the steps up to t + offset; offset is S - T where x is the end of context.
-    Memory is linear in T and S.
+    are never read as keys and values. As queries all steps of x are read: without a context padded steps get results
+    too, which the caller leaves out. causal: step t looks at the steps up to t + offset; offset is S - T where x is the
+    end of context. Memory is linear in T and S. Raises ValueError for arrays and masks that do not fit.
     """
 
     size_names = ("D",)
@@ -44,9 +45,11 @@ class MultiHeadAttention(Layer):
 
     def forward(self, x, context=None, mask=None, offset=0):
         itself = context is None
-        context = x if itself else context
+        x = self._steps("x", x)
+        context = x if itself else self._steps("context", context)
         if mask is not None:
-            context = _looked_at(context, np.asarray(mask))
+            mask = np.asarray(mask)
+            context = self._looked_at(context, mask)
         q, k, v = (
             self._split(layer.forward(a)) for layer, a in zip(self.projections[:3], (x, context, context), strict=True)
         )
@@ -62,15 +65,27 @@ class MultiHeadAttention(Layer):
         dx, *dcontext = (layer.backward(_join(g)) for layer, g in zip(self.projections[:3], grads, strict=True))
         return dx + dcontext[0] + dcontext[1] if itself else (dx, dcontext[0] + dcontext[1])
 
+    def _steps(self, name, x):
+        x, D = np.asarray(x), len(self.params[0])
+        if x.ndim != 3 or x.shape[2] != D:
+            raise ValueError(f"MultiHeadAttention: {name} is {x.shape}; it must be (N, steps, {D})")
+        return x
+
+    def _looked_at(self, context, mask):
+        """The context with 0 at the steps that are not looked at: 0 times a NaN there would reach dWk and dWv."""
+        if mask.shape != context.shape[:2]:
+            raise ValueError(
+                f"MultiHeadAttention: mask is {mask.shape} but what is looked at is {context.shape}; the mask of its "
+                f"steps must be {context.shape[:2]}"
+            )
+        if mask.dtype.kind not in "biu":
+            raise TypeError(f"MultiHeadAttention: mask has dtype {mask.dtype}; it must be bool, False at padding")
+        return np.where(mask.astype(np.bool_)[:, :, np.newaxis], context, context.dtype.type(0))
+
     def _split(self, x):
         """(N, T, D) as (N, T, heads, D / heads)"""
         N, T, D = x.shape
         return x.reshape(N, T, self.heads, D // self.heads)
-
-
-def _looked_at(context, mask):
-    """The context with 0 at the steps that are not looked at: 0 times a NaN there would reach dWk and dWv."""
-    return np.where(mask.astype(np.bool_)[:, :, np.newaxis], context, context.dtype.type(0))
 
 
 def _join(x):

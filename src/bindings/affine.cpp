@@ -29,7 +29,7 @@ template <class F> void run_product(idx M, idx N, idx K, F&& f) {
     i1 = M - i0 < down + kMultiple ? M : i0 + down;
     for (idx j0 = 0; j0 < N; j0 += across) {
       {
-        py::gil_scoped_release release;
+        const WithoutGil without;
         f(i0, i1, j0, std::min(j0 + across, N));
       }
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();

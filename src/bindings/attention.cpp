@@ -286,7 +286,7 @@ struct Call : Arguments {
     if (!PyLong_CheckExact(h.ptr())) return false;
     int overflow;
     a.offset = PyLong_AsLongLongAndOverflow(h.ptr(), &overflow);
-    return !overflow && std::abs(a.offset) <= kMost && (a.causal || !a.offset);
+    return !overflow && -kMost <= a.offset && a.offset <= kMost && (a.causal || !a.offset);
   }
   const void* read(py::handle h, idx steps, idx width) {
     return split ? in(h, {a.N, steps, a.heads, width}) : in(h, {a.N, steps, width});

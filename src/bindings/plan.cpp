@@ -105,6 +105,12 @@ class Plan {
     for (idx i = begin; i < end; ++i)
       if (!instructions_[size_t(i)].operation)
         throw py::value_error("Plan.run: instruction " + std::to_string(i) + " is None");
+    // Before the caller's functions run: they may call the plan again, and other threads have the GIL meanwhile.
+    busy_ = here;
+    const struct Busy {
+      unsigned& flag;
+      ~Busy() { flag = 0; }
+    } guard{busy_};
     read_inputs(own_, n, inputs);
     prepare(own_, n);
     const bool given = PyTuple_Check(scalars.ptr());
@@ -117,11 +123,6 @@ class Plan {
       read_scalars(own_, py::tuple(drawn));
     }
     if (begin == 0) own_.loss = 0;
-    busy_ = here;
-    const struct Busy {
-      unsigned& flag;
-      ~Busy() { flag = 0; }
-    } guard{busy_};
     execute(own_, size_t(begin), size_t(end));
     ended_ = end == count || !has_gaps_;
     return has_loss_ ? py::object(py::float_(own_.loss)) : py::none();

@@ -3,9 +3,7 @@
 #pragma once
 #include <math.h>
 
-#include "loops.h"
-#include "table.h"
-#include "vmath.h"
+#include "softmax.h"
 
 namespace FASTNN_NS {
 namespace {
@@ -16,10 +14,10 @@ template <class T> void scale_row(T* x, idx n, T factor) {
 template <class T> void clear(T* x, idx n) { std::memset(x, 0, size_t(n) * sizeof(T)); }
 inline idx cut(idx n, idx most) { return n < 0 ? 0 : n > most ? most : n; }
 
-// x becomes exp((x - shift) scale), 0 where `open` is 0 -> the sum.
-template <class T> FASTNN_ONCE T exp_row(T* x, idx n, const T* open, T shift, T scale) {
+// x becomes exp((x - shift) scale), 0 where `open` is 0 -> the sum. kPlain: as exp_of_negative has it.
+template <bool kPlain, class T> FASTNN_ONCE T exp_row(T* x, idx n, const T* open, T shift, T scale) {
   return sum_vectors<T, 1>(0, n, [=](auto at) {
-    const Simd<T> e = exp_of_negative((at(x) - shift) * scale), p = open ? (at(open) != 0 ? e : Simd<T>{}) : e;
+    const Simd<T> e = exp_of_negative<kPlain>((at(x) - shift) * scale), p = open ? (at(open) != 0 ? e : Simd<T>{}) : e;
     at.put(x, p);
     return p;
   })[0];
@@ -32,17 +30,20 @@ template <class T> void attention_weights(Mat<T> x, idx allowed, const T* open, 
   for (idx i = 0; i < x.rows; ++i) {
     T* const row = x.row(i);
     const idx n = cut(allowed + i, x.cols);
-    Simd<T> most = broadcast(top[i]);
-    for_vectors_long<T>(0, n, [&](auto at) {
+    Simd<T> most = broadcast(top[i]), least = Simd<T>{} - low;
+    for_vectors<T>(0, n, [&](auto at) {
       const Simd<T> v = at.keep(at(row), low);
       most = larger(most, open ? (at(open) != 0 ? v : Simd<T>{} + low) : v);
+      least = smaller(least, at.keep(v, -low));
     });
     T factor = top[i];
     top[i] = max_of_lanes<T>(most)[0];
-    const T shift = top[i] == low ? T(0) : top[i], total = exp_row(row, n, open, shift, scale);
+    const T shift = top[i] == low ? T(0) : top[i];
+    const auto fill = is_plain<T>(broadcast(shift), least, scale) ? exp_row<true, T> : exp_row<false, T>;
+    const T total = fill(row, n, open, shift, scale);
     clear(row + n, x.cols - n);
     if (out.data && factor != top[i]) {
-      exp_row<T>(&factor, 1, nullptr, shift, scale);
+      exp_row<false, T>(&factor, 1, nullptr, shift, scale);
       sum[i] *= factor;
       scale_row(out.row(i), out.cols, factor);
     }

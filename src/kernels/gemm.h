@@ -57,6 +57,7 @@ template <class T> struct Epilogue {
   void (*activate)(int kind, T alpha, T* y, idx n) = nullptr;
   int kind = 0;
   T alpha = 0;
+  bool plain() const { return !bias && !relu && !activate; }
 };
 template <class T> inline Simd<T> finished(Simd<T> y, Simd<T> bias, Simd<T> floor) {
   y += bias;
@@ -889,6 +890,150 @@ template <class T> bool gemm_row(Mat<const T> A, Mat<const T> B, Mat<T> C, bool 
   return true;
 }
 
+// Whether few rows and few terms have kernels of their own; processors without AVX2 go by the tiles.
+constexpr bool kFewKernels = kVecBytes >= 32;
+// Two rows of C: many columns at a time, because B is read once and the accumulators of kNR
+// columns are too few to hide the FMA's latency. The order of sums is that of the tiles.
+constexpr int kPairNV = kVecBytes == 64 ? 8 : 4;
+template <class T, int NV> void row_pair(const Tile<T>& t) {
+  constexpr idx L = lanes<T>, kRowsAhead = 4;
+  const T *a = t.a, *b = t.b;
+  const idx as = t.as, ak = t.ak, bs = t.bs, last = t.last;
+  Simd<T> acc[2][NV];
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v)
+      acc[i][v] = t.resume ? load_partial(t.c + i * t.cs + v * L, v < NV - 1 ? L : last) : Simd<T>{};
+  for (idx k = 0; k < t.K; ++k, a += ak, b += bs) {
+    const Simd<T> s0 = broadcast<T>(a[0]), s1 = broadcast<T>(a[as]);
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) {
+      __builtin_prefetch(b + v * L + kRowsAhead * bs);
+      const Simd<T> bv = plain(kMaskedTiles && v == NV - 1 ? load_partial(b + v * L, last) : load(b + v * L));
+      acc[0][v] = fma(s0, bv, acc[0][v]);
+      acc[1][v] = fma(s1, bv, acc[1][v]);
+    }
+  }
+  const Simd<T> floor = broadcast(t.floor);
+#pragma GCC unroll 8
+  for (int v = 0; v < NV; ++v) {
+    const idx n = v < NV - 1 ? L : last;
+    const Simd<T> bias = t.bias ? load_partial(t.bias + v * L, n) : broadcast(T(-0.0));
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) store_partial(t.c + i * t.cs + v * L, finished<T>(acc[i][v], bias, floor), n);
+  }
+}
+template <class T, int NV = kPairNV> TileFunction<T> pick_pair(idx vectors) {
+  if constexpr (NV > 1)
+    if (vectors < NV) return pick_pair<T, NV - 1>(vectors);
+  return row_pair<T, NV>;
+}
+template <class T> bool gemm_pair(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accumulate, const Epilogue<T>& end) {
+  constexpr idx L = lanes<T>;
+  const idx N = C.cols, K = A.cols, vectors = (N + L - 1) / L, strips = (vectors + kPairNV - 1) / kPairNV;
+  if (B.cs != 1 || C.cs != 1 || (!kMaskedTiles && N % L != 0) || K * N * idx(sizeof(T)) >= kLong) return false;
+  parallel_for(strips, 4 * N * K, [=](idx strip) {
+    const idx v = vectors * strip / strips, count = vectors * (strip + 1) / strips - v, j = v * L,
+              n = min_of(count * L, N - j);
+    Tile<T> t{};
+    t.K = K, t.rows = 2, t.last = n - (count - 1) * L;
+    t.a = A.data, t.as = A.rs, t.ak = A.cs;
+    t.b = B.data + j, t.bs = B.rs, t.c = C.data + j, t.cs = C.rs;
+    t.bias = end.bias ? end.bias + j : nullptr, t.floor = end.relu ? T(0) : -T(INFINITY);
+    t.resume = accumulate;
+    pick_pair<T>(count)(t);
+    for (idx i = 0; end.activate && i < 2; ++i) end.activate(end.kind, end.alpha, C.row(i) + j, n);
+  });
+  return true;
+}
+
+// A product of few terms, C = A @ B (+ C) with K of at most kFewTerms and a C that fits in L2: tiles would spend their
+// time on beginnings and ends (two rows, dW 512x512, float32: 33 us, so 18; 1000x10 2.0 us, so 0.7). The same order of
+// sums. kTerms at a time, because then their factors for kOuterRows rows of C stay in registers.
+constexpr idx kFewTerms = 8;
+constexpr int kTerms = 4, kOuterRows = kVecBytes == 64 ? 4 : 2;
+template <class T> constexpr bool by_outer(idx M, idx N, idx K) {
+  return K > 0 && K <= kFewTerms && M * N * idx(sizeof(T)) < kLong &&
+         (K <= kTerms || N <= lanes<T> || N >= 8 * lanes<T>);
+}
+template <class T, int K, int R> void outer_rows(Mat<const T> A, Mat<const T> B, Mat<T> C, idx i, bool resume) {
+  constexpr idx L = lanes<T>;
+  const T *const b = B.data, *const a = A.row(i);
+  T* const c = C.row(i);
+  const idx N = C.cols, bs = B.rs, cs = C.rs, as = A.rs, ak = A.cs;
+  Simd<T> s[R][K];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int k = 0; k < K; ++k) s[r][k] = plain(broadcast<T>(a[r * as + k * ak]));
+  const auto columns = [&](idx j, auto get, auto put) {
+    Simd<T> acc[R];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) acc[r] = resume ? get(c + r * cs + j) : Simd<T>{};
+#pragma GCC unroll 8
+    for (int k = 0; k < K; ++k) {
+      const Simd<T> bv = plain(get(b + k * bs + j));
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) acc[r] = fma(s[r][k], bv, acc[r]);
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) put(c + r * cs + j, acc[r]);
+  };
+  idx j = 0;
+  for (; j + L <= N; j += L) columns(j, [](const T* p) { return load(p); }, [](T* p, Simd<T> v) { store(p, v); });
+  if (const idx n = N - j; n > 0)
+    columns(j, [=](const T* p) { return load_partial(p, n); }, [=](T* p, Simd<T> v) { store_partial(p, v, n); });
+}
+// Rows of NV vectors: B stays in registers.
+template <class T, int NV, int K = kFewTerms> void outer_narrow(Mat<const T> A, Mat<const T> B, Mat<T> C, bool resume) {
+  if constexpr (K > 1)
+    if (A.cols < K) return outer_narrow<T, NV, K - 1>(A, B, C, resume);
+  constexpr idx L = lanes<T>;
+  const idx last = C.cols - (NV - 1) * L;
+  Simd<T> b[NV][K];
+#pragma GCC unroll 2
+  for (int v = 0; v < NV; ++v)
+#pragma GCC unroll 8
+    for (int k = 0; k < K; ++k) b[v][k] = plain(load_partial(B.row(k) + v * L, v < NV - 1 ? L : last));
+#pragma GCC unroll 2
+  for (idx i = 0; i < C.rows; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v) {
+      const idx n = v < NV - 1 ? L : last;
+      T* const c = C.row(i) + v * L;
+      Simd<T> sum = resume ? load_partial(c, n) : Simd<T>{};
+#pragma GCC unroll 8
+      for (int k = 0; k < K; ++k) sum = fma(broadcast<T>(A.data[i * A.rs + k * A.cs]), b[v][k], sum);
+      store_partial(c, sum, n);
+    }
+}
+template <class T, int K = kTerms> void outer_terms(Mat<const T> A, Mat<const T> B, Mat<T> C, bool resume) {
+  if constexpr (K > 1)
+    if (A.cols < K) return outer_terms<T, K - 1>(A, B, C, resume);
+  idx i = 0;
+  for (; i + kOuterRows <= C.rows; i += kOuterRows) outer_rows<T, K, kOuterRows>(A, B, C, i, resume);
+  for (; i < C.rows; ++i) outer_rows<T, K, 1>(A, B, C, i, resume);
+}
+template <class T> void outer(Mat<const T> A, Mat<const T> B, Mat<T> C, bool resume) {
+  constexpr idx L = lanes<T>;
+  const idx K = A.cols, columns = (24 << 10) / (K * idx(sizeof(T))) / L * L, rows = K <= kTerms ? C.rows : 2 * kOuterRows;
+  if (C.cols <= L) return outer_narrow<T, 1>(A, B, C, resume);
+  if constexpr (kVecBytes == 64)
+    if (C.cols <= 2 * L) return outer_narrow<T, 2>(A, B, C, resume);
+  for (idx j = 0, n; j < C.cols; j += n) {  // these columns of B, and some rows of C, stay in L1
+    n = min_of(C.cols - j, columns);
+    for (idx i = 0, m; i < C.rows; i += m) {
+      m = min_of(C.rows - i, rows);
+      for (idx k = 0; k < K; k += kTerms) {
+        const idx terms = min_of(K - k, kTerms);
+        outer_terms<T>({A.row(i) + k * A.cs, m, terms, A.rs, A.cs}, {B.row(k) + j, terms, n, B.rs, 1},
+                       {C.row(i) + j, m, n, C.rs, 1}, resume || k > 0);
+      }
+    }
+  }
+}
+
 constexpr idx kSharedBytes = 512 << 10;  // of B that each thread may read for itself
 // A product that is cut into parts, one for each thread: along the rows of C, so that a thread writes the same rows in
 // every operation on a batch; along the columns where that reads less, B being large, and each part keeps two panels.
@@ -942,6 +1087,17 @@ template <class T> void gemm(Mat<const T> A, Mat<const T> B, Mat<T> C, bool accu
   const idx M = C.rows, N = C.cols;
   if (M == 0 || N == 0 || (M == 1 && gemm_row(A, B, C, accumulate, end, static_cast<T*>(scratch), packed, skip_zeros)))
     return;
+  if constexpr (kFewKernels) {
+    if (M == 2 && gemm_pair(A, B, C, accumulate, end)) return;
+    if (const idx K = A.cols; by_outer<T>(M, N, K) && B.cs == 1 && C.cs == 1 && end.plain()) {
+      const idx parts = min_of(team(2 * M * N * K), (M + kMR - 1) / kMR);
+      parallel_for(parts, 2 * M * N * K, [=](idx part) {
+        const idx i0 = M * part / parts, i1 = M * (part + 1) / parts;
+        outer<T>({A.row(i0), i1 - i0, K, A.rs, A.cs}, B, {C.row(i0), i1 - i0, N, C.rs, 1}, accumulate);
+      });
+      return;
+    }
+  }
   const Parts<T> parts(A, B, C, accumulate, end, scratch, packed);
   parallel_for(parts.count, 2 * M * N * A.cols, [=](idx part) { parts.run(part); });
 }

@@ -1,7 +1,6 @@
 // Optimizer updates in place over all parameters of a network at once, cut into blocks by size alone.
 #pragma once
-#include "parallel.h"
-#include "simd.h"
+#include "loops.h"
 #include "table.h"
 
 namespace FASTNN_NS {
@@ -59,15 +58,38 @@ template <class T> struct Share {
   Simd<T> of(Simd<T> v, Simd<T> rest) const { return counts ? fma(factor, v, rest) : rest; }
 };
 
-// One rule each: step() changes the parameter p and the states s and t, given the gradient g.
+// States that decay without a gradient end as denormal numbers, where they stay (0.9 times 4 units is 4 units again),
+// and every product of one takes a hundred cycles. So vectors with such a state are computed with everything times
+// `lift` (squares: its square) and put back, rounded once. What is quick on denormal numbers (Intel): sums that are not
+// denormal, and integers; so the smallest normal number of the same sign is added, and taken off again.
+template <class T> struct Denormal {
+  using V = Simd<T>;
+  using I = SimdMask<T>;
+  static constexpr bool kSingle = sizeof(T) == 4;
+  static constexpr T normal = T(kSingle ? 0x1p-126 : 0x1p-1022);
+  static constexpr T lift = T(kSingle ? 0x1p40 : 0x1p300), most = T(kSingle ? 0x1p20 : 0x1p100);  // of what is lifted
+  static FASTNN_INLINE V magnitude(V x) { return (V)((I)x & ~(I)(-V{})); }
+  static FASTNN_INLINE V with_sign(V x, V sign) { return (V)((I)x | ((I)sign & (I)(-V{}))); }
+  static FASTNN_INLINE V lifted(V x, T by) {
+    const V c = with_sign(choose(is_denormal(x), V{} + normal, V{}), x);
+    return fma(x + c, V{} + by, -c * by);
+  }
+  static FASTNN_INLINE V lowered(V x, T by) {
+    const V c = choose(less(magnitude(x), V{} + normal * by), V{} + normal, V{});
+    return (V)((I)fma(x, V{} + 1 / by, with_sign(c, x)) - (I)c);
+  }
+};
+
+// One rule each: step() changes the parameter p and the states s and t, given the gradient g. kStates of them, the last
+// kSquares of squares, whose root is beside epsilon in the quotient that lr is multiplied with.
 template <class T> struct Sgd {
-  static constexpr int kStates = 0;
+  static constexpr int kStates = 0, kSquares = 0;
   Simd<T> lr;
   explicit Sgd(const OptimSettings& o) : lr(broadcast(T(o.lr))) {}
   void step(Simd<T>& p, Simd<T> g, Simd<T>&, Simd<T>&) const { p = fma(-lr, g, p); }
 };
 template <class T> struct Momentum {
-  static constexpr int kStates = 1;
+  static constexpr int kStates = 1, kSquares = 0;
   Simd<T> lr;
   Share<T> momentum;
   explicit Momentum(const OptimSettings& o) : lr(broadcast(T(o.lr))), momentum(o.first) {}
@@ -77,7 +99,7 @@ template <class T> struct Momentum {
   }
 };
 template <class T, bool lookahead> struct Nesterov {
-  static constexpr int kStates = 1;
+  static constexpr int kStates = 1, kSquares = 0;
   Simd<T> lr, momentum, square, ahead;
   explicit Nesterov(const OptimSettings& o)
       : lr(broadcast(T(o.lr))),
@@ -91,7 +113,7 @@ template <class T, bool lookahead> struct Nesterov {
   }
 };
 template <class T> struct AdaGrad {
-  static constexpr int kStates = 1;
+  static constexpr int kStates = 1, kSquares = 1;
   Simd<T> lr, epsilon;
   explicit AdaGrad(const OptimSettings& o) : lr(broadcast(T(o.lr))), epsilon(broadcast(T(o.epsilon))) {}
   void step(Simd<T>& p, Simd<T> g, Simd<T>& h, Simd<T>&) const {
@@ -100,7 +122,7 @@ template <class T> struct AdaGrad {
   }
 };
 template <class T> struct RmsProp {
-  static constexpr int kStates = 1;
+  static constexpr int kStates = 1, kSquares = 1;
   Simd<T> lr;
   Share<T> decay;
   Simd<T> rest, epsilon;
@@ -113,7 +135,7 @@ template <class T> struct RmsProp {
 };
 template <class T>
 struct Adam {  // lr is the bias-corrected step size; decay = 0, or learning rate * weight decay (AdamW)
-  static constexpr int kStates = 2;
+  static constexpr int kStates = 2, kSquares = 1;
   Simd<T> lr, rest1, rest2, epsilon;
   Share<T> keep;
   bool averages1, averages2;  // false: beta is 0
@@ -151,25 +173,83 @@ template <class T> struct Modifier {
   }
 };
 
+// Rule and what comes before it, for one call.
+template <class T, class Rule> struct OptimStep {
+  Rule rule, lifted;  // the latter: for lifted numbers
+  Modifier<T> modifier;
+  OptimStep(const Rule& given, const OptimSettings& o) : rule(given), lifted(given), modifier(o) {
+    if constexpr (Rule::kSquares > 0) lifted.lr *= Denormal<T>::lift, lifted.epsilon *= Denormal<T>::lift;
+  }
+};
+template <class Rule, class T> FASTNN_INLINE bool has_denormal(Simd<T> s, Simd<T> t) {
+  if constexpr (Rule::kStates == 0) return false;
+  if constexpr (Rule::kStates == 1) return any(is_denormal(s));
+  return any(is_denormal(s) | is_denormal(t));
+}
+
+// A vector of ordinary states; false, and nothing is done, where one is denormal.
 template <class T, class Rule>
-inline void optim_vector(const OptimArray<T>& a, idx i, idx n, const Rule& rule, const Modifier<T>& modifier) {
-  const auto get = [=](const T* from) { return n >= lanes<T> ? load(from + i) : load_partial(from + i, n); };
-  const auto put = [=](T* to, Simd<T> v) { n >= lanes<T> ? store(to + i, v) : store_partial(to + i, v, n); };
-  Simd<T> p = get(a.p), g = get(a.g), s{}, t{};
-  if constexpr (Rule::kStates >= 1) s = get(a.s);
-  if constexpr (Rule::kStates >= 2) t = get(a.t);
-  if (modifier.any) g = modifier(g, p);
-  rule.step(p, g, s, t);
-  put(a.p, p);
-  if constexpr (Rule::kStates >= 1) put(a.s, s);
-  if constexpr (Rule::kStates >= 2) put(a.t, t);
+FASTNN_INLINE bool ordinary_vector(const OptimArray<T>& a, idx i, const OptimStep<T, Rule>& o) {
+  const Whole<T> at{i};
+  Simd<T> s{}, t{};
+  if constexpr (Rule::kStates >= 1) s = at(a.s);
+  if constexpr (Rule::kStates >= 2) t = at(a.t);
+  if (has_denormal<Rule, T>(s, t)) [[unlikely]]
+    return false;
+  Simd<T> p = at(a.p), g = at(a.g);
+  if (o.modifier.any) g = o.modifier(g, p);
+  o.rule.step(p, g, s, t);
+  at.put(a.p, p);
+  if constexpr (Rule::kStates >= 1) at.put(a.s, s);
+  if constexpr (Rule::kStates >= 2) at.put(a.t, t);
+  return true;
+}
+
+// A vector of any states. Out of the loop of ordinary ones, whose constants so stay in registers. Beside a denormal
+// state, numbers that are too large to be lifted take the long way.
+template <class T, class Rule>
+FASTNN_INLINE void any_vector(const OptimArray<T>& a, Partial<T> at, const OptimStep<T, Rule>& o, const Rule& lifted) {
+  using D = Denormal<T>;
+  constexpr T lift = D::lift, of_s = Rule::kStates == Rule::kSquares ? lift * lift : lift, of_t = lift * lift;
+  Simd<T> p = at(a.p), g = at(a.g), s{}, t{};
+  if constexpr (Rule::kStates >= 1) s = at(a.s);
+  if constexpr (Rule::kStates >= 2) t = at(a.t);
+  if (o.modifier.any) g = o.modifier(g, p);
+  const Simd<T> largest = larger(larger(D::magnitude(p), D::magnitude(g)), larger(D::magnitude(s), t));
+  if (has_denormal<Rule, T>(s, t) && !any(less(Simd<T>{} + D::most, largest)) && o.rule.lr[0] <= 256) {
+    p *= lift, g *= lift, s = D::lifted(s, of_s);
+    if constexpr (Rule::kStates == 2) t = D::lifted(t, of_t);
+    lifted.step(p, g, s, t);
+    p *= 1 / lift, s = D::lowered(s, of_s);
+    if constexpr (Rule::kStates == 2) t = D::lowered(t, of_t);
+  } else {
+    o.rule.step(p, g, s, t);
+  }
+  at.put(a.p, p);
+  if constexpr (Rule::kStates >= 1) at.put(a.s, s);
+  if constexpr (Rule::kStates >= 2) at.put(a.t, t);
+}
+// As many of them as follow each other -> where the next one begins.
+template <class T, class Rule>
+FASTNN_ONCE idx any_vectors(const OptimArray<T>& a, idx i, idx end, const OptimStep<T, Rule>& o) {
+  const Rule lifted = o.lifted;
+  do {
+    any_vector(a, Partial<T>{i, end - i < lanes<T> ? end - i : lanes<T>}, o, lifted);
+    i += lanes<T>;
+  } while (Rule::kStates > 0 && i + lanes<T> <= end &&
+           has_denormal<Rule, T>(load(a.s + i), Rule::kStates == 2 ? load(a.t + i) : Simd<T>{}));
+  return i;
 }
 
 template <class T, class Rule>
-void optim_update(const OptimArray<T>* arrays, idx count, const Rule& rule, const OptimSettings& o) {
-  const Modifier<T> modifier(o);
-  for_blocks(arrays, count, 8, [=](const OptimArray<T>& a, idx begin, idx end, idx) {
-    for (idx i = begin; i < end; i += lanes<T>) optim_vector(a, i, end - i, rule, modifier);
+void optim_update(const OptimArray<T>* arrays, idx count, const Rule& rule, const OptimSettings& settings) {
+  const OptimStep<T, Rule> o(rule, settings);
+  for_blocks(arrays, count, 8, [&o](const OptimArray<T>& a, idx begin, idx end, idx) {
+    const OptimStep<T, Rule> own = o;  // not what the stores may change
+    for (idx i = begin; i < end;) {
+      while (i + lanes<T> <= end && ordinary_vector(a, i, own)) i += lanes<T>;
+      if (i < end) i = any_vectors(a, i, end, o);
+    }
   });
 }
 

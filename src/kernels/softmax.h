@@ -31,28 +31,39 @@ template <class T, class F> inline void for_rows(idx N, idx V, F f) {
   });
 }
 
-// The largest and the smallest of x[0, n) in every lane; what NaN does to them does not matter, since exp(NaN) follows.
+// The largest of x[0, n) in every lane, and the smallest of each lane's elements; what NaN does to them does not
+// matter, since exp(NaN) follows.
 template <class T> struct RowEnds {
   Simd<T> top, bottom;
 };
 template <class T> inline RowEnds<T> ends_of_row(const T* x, idx n) {
   constexpr idx L = lanes<T>;
   constexpr T inf = T(__builtin_inf());
-  Simd<T> high[4], low[4];
-  for (idx k = 0; k < 4; ++k) high[k] = Simd<T>{} - inf, low[k] = Simd<T>{} + inf;
+  Simd<T> top = Simd<T>{} - inf, bottom = Simd<T>{} + inf;
   idx i = 0;
-  for (; i + 4 * L <= n; i += 4 * L)
-    for (idx k = 0; k < 4; ++k) {
-      const Simd<T> v = load(x + i + k * L);
-      high[k] = larger(high[k], v), low[k] = smaller(low[k], v);
-    }
-  for_vectors<T>(i, n, [&](auto at) {
-    high[0] = larger(high[0], at.keep(at(x), -inf)), low[0] = smaller(low[0], at.keep(at(x), inf));
-  });
-  return {max_of_lanes<T>(larger(larger(high[0], high[1]), larger(high[2], high[3]))),
-          -max_of_lanes<T>(-smaller(smaller(low[0], low[1]), smaller(low[2], low[3])))};
+  if (n >= 4 * L) {
+    Simd<T> high[4], low[4];
+    for (idx k = 0; k < 4; ++k) high[k] = top, low[k] = bottom;
+    for (; i + 4 * L <= n; i += 4 * L)
+      for (idx k = 0; k < 4; ++k) {
+        const Simd<T> v = load(x + i + k * L);
+        high[k] = larger(high[k], v), low[k] = smaller(low[k], v);
+      }
+    top = larger(larger(high[0], high[1]), larger(high[2], high[3]));
+    bottom = smaller(smaller(low[0], low[1]), smaller(low[2], low[3]));
+  }
+  for_vectors<T>(
+      i, n, [&](auto at) { top = larger(top, at.keep(at(x), -inf)), bottom = smaller(bottom, at.keep(at(x), inf)); });
+  return {max_of_lanes<T>(top), bottom};
 }
 template <class T> inline Simd<T> max_of_row(const T* x, idx n) { return ends_of_row(x, n).top; }
+
+// Whether exp_of_negative<true> takes every (x - top) * scale of a row: none is far below, and next to `top` a
+// difference is 0 or not small. A comparison of lanes, since the smallest of all lanes would take as long as an exp.
+template <class T> inline bool is_plain(Simd<T> top, Simd<T> bottom, T scale = 1) {
+  constexpr T least = MathConstants<T>::small * T(idx(1) << (MathConstants<T>::bits + 2));
+  return std::abs(top[0]) > least / scale && !any(less(bottom, top - kPlainHigh<T> / scale));
+}
 
 // Place of the first largest element of each row, of the first NaN where there is one (np.argmax).
 template <class T> void argmax(Mat<const T> x, int64_t* out) {
@@ -81,38 +92,77 @@ template <class T> struct RowSums {
   Simd<T> top, sum;  // largest element; sum of exp(x - top): the same in every lane
 };
 
-// Whether every x - top is what the quick exp_of_negative takes: next to `top` a difference is 0 or not small.
-template <class T> inline bool is_plain(const RowEnds<T>& row) {
-  constexpr T least = MathConstants<T>::small * T(idx(1) << (MathConstants<T>::bits + 2));
-  return std::abs(row.top[0]) > least && row.top[0] - row.bottom[0] < kPlainHigh<T>;
+// Of rows that are not plain, all powers of e are multiplied by `lift`, so that none is denormal.
+template <class T> struct Lift;
+template <> struct Lift<float> {
+  static constexpr float power = 64, lift = 0x1p64f, drop = 0x1p-64f, to_unit = 0x1p85f;  // unit: 2^-149
+};
+template <> struct Lift<double> {
+  static constexpr double power = 600, lift = 0x1p600, drop = 0x1p-600, to_unit = 0x1p474;  // unit: 2^-1074
+};
+// exp(x), x <= 0, of a plain row; else exp(x) lift.
+template <bool kPlain, class V> FASTNN_INLINE V row_exp(V x) {
+  using T = ElementOf<V>;
+  if constexpr (kPlain) return exp_of_negative<true>(x);
+  V n;
+  x = zero_where(less(V{} - MathConstants<T>::small, x), at_least(x, MathConstants<T>::exp_low));
+  const V p = reduced_expm1(x, n);
+  return scale_by_power(p + 1, n + Lift<T>::power);
+}
+// y, not negative, of a plain row; else y / lift, rounded once. A denormal number is a whole number of the smallest
+// ones, so that adding 2^bits rounds it and leaves it in the low bits.
+template <bool kPlain, class V> FASTNN_INLINE V row_result(V y) {
+  using T = ElementOf<V>;
+  using C = MathConstants<T>;
+  using I = SimdMask<T>;
+  if constexpr (kPlain) return y;
+  constexpr T carrier = T(idx(1) << C::bits), normal = C::min_normal * Lift<T>::lift;
+  const auto tiny = less(y, V{} + normal);
+  const V whole = (V)((I)fma(y, V{} + Lift<T>::to_unit, V{} + carrier) - (I)(V{} + carrier));
+  return choose(tiny, whole, at_least(y, normal) * Lift<T>::drop);
+}
+// f(std::true_type) for plain rows, else f(std::false_type).
+template <class F> FASTNN_INLINE auto plain_row(bool plain, F f) {
+  return plain ? f(std::true_type{}) : f(std::false_type{});
+}
+
+// A row that fits a vector: f(top, x - top, is it plain?).
+template <class T, class F> FASTNN_INLINE auto short_row(Partial<T> at, const T* x, F f) {
+  constexpr T inf = T(__builtin_inf());
+  const Simd<T> v = at(x), top = max_of_lanes<T>(at.keep(v, -inf)), z = at.keep(v - top, 0);  // exp(0) is quick
+  return plain_row(is_plain<T>(top, at.keep(v, inf)), [=](auto plain) { return f(top, z, plain); });
+}
+// The sum of exp(x) in every lane, from that of row_exp(x).
+template <bool kPlain, class T> FASTNN_INLINE Simd<T> row_sum(Simd<T> sum) {
+  return kPlain ? sum : sum * Lift<T>::drop;
 }
 
 // y = softmax of one row; y may be x: before(top) is called when it has not been written yet.
 template <class T, class F> inline RowSums<T> softmax_row(const T* x, idx V, T* y, F before) {
-  if (V <= lanes<T>) {  // one partial vector: all in registers
+  if (V <= lanes<T>) {  // all in registers
     const Partial<T> at{0, V};
-    const Simd<T> v = at.keep(at(x), -T(__builtin_inf())), top = max_of_lanes<T>(v), e = exp_of_negative(v - top);
-    const Simd<T> sum = sum_of_lanes<T>(e);  // beyond the end e is 0
-    before(top);
-    at.put(y, e / sum);
-    return {top, sum};
+    return short_row(at, x, [=](Simd<T> top, Simd<T> z, auto plain) {
+      constexpr bool kPlain = decltype(plain)::value;
+      const Simd<T> e = row_exp<kPlain>(z), sum = row_sum<kPlain, T>(sum_of_lanes<T>(at.keep(e, 0)));
+      before(top);
+      at.put(y, row_result<kPlain>(e / sum));
+      return RowSums<T>{top, sum};
+    });
   }
   const RowEnds<T> ends = ends_of_row(x, V);
   const Simd<T> top = ends.top;
   before(top);
-  Simd<T> sum;
-  const auto fill = [&, x, y](auto plain) {
+  return plain_row(is_plain<T>(top, ends.bottom), [=](auto plain) {
     constexpr bool kPlain = decltype(plain)::value;
-    sum = sum_vectors<T, 1>(0, V, [=](auto at) {
-      const Simd<T> e = exp_of_negative<kPlain>(at(x) - top);
+    const Simd<T> lifted = sum_vectors<T, 1>(0, V, [=](auto at) {
+      const Simd<T> e = row_exp<kPlain>(at(x) - top);
       at.put(y, e);
       return e;
     });
-    const Simd<T> inverse = 1 / sum;
-    for_vectors<T>(0, V, [=](auto at) { at.put(y, kPlain ? at(y) * inverse : product(at(y), inverse)); });
-  };
-  is_plain(ends) ? fill(std::true_type{}) : fill(std::false_type{});
-  return {top, sum};
+    const Simd<T> sum = row_sum<kPlain, T>(lifted), inverse = 1 / sum;
+    for_vectors<T>(0, V, [=](auto at) { at.put(y, row_result<kPlain>(at(y) * inverse)); });
+    return RowSums<T>{top, sum};
+  });
 }
 
 template <class T> void softmax_forward(Mat<const T> x, T* out) {
@@ -134,12 +184,20 @@ template <class T> void log_softmax_forward(Mat<const T> x, T* out) {
   const idx V = x.cols;
   for_rows<T>(x.rows, V, [=](idx i) {
     const T* const r = x.row(i);
+    if (V <= lanes<T>) {
+      const Partial<T> at{0, V};
+      return short_row(at, r, [=](Simd<T>, Simd<T> z, auto plain) {
+        constexpr bool kPlain = decltype(plain)::value;
+        at.put(out + i * V, z - log(row_sum<kPlain, T>(sum_of_lanes<T>(at.keep(row_exp<kPlain>(z), 0)))));
+      });
+    }
     const RowEnds<T> ends = ends_of_row(r, V);
-    const Simd<T> top = ends.top;
-    const auto sum = [=](auto plain) {
-      return sum_vectors<T, 1>(0, V, [=](auto at) { return exp_of_negative<decltype(plain)::value>(at(r) - top); });
-    };
-    const Simd<T> shift = log(is_plain(ends) ? sum(std::true_type{}) : sum(std::false_type{}));
+    const Simd<T> top = ends.top, sum = plain_row(is_plain<T>(top, ends.bottom), [=](auto plain) {
+                                    constexpr bool kPlain = decltype(plain)::value;
+                                    return row_sum<kPlain, T>(
+                                        sum_vectors<T, 1>(0, V, [=](auto at) { return row_exp<kPlain>(at(r) - top); }));
+                                  });
+    const Simd<T> shift = log(sum);
     for_vectors<T>(0, V, [=](auto at) { at.put(out + i * V, at(r) - top - shift); });
   });
 }

@@ -158,3 +158,11 @@ def run(function, op, args, **outputs):
 def expected(op, args):
     """What the reference says, computed in float64."""
     return run(getattr(numpy_backend, op), op, in_float64(args))
+
+
+def compile_all():
+    """One call of every operation in both dtypes under Numba, whose cache on disk then has the kernels."""
+    with target("numba") as table:
+        for op in CASES:
+            for dtype in DTYPES:
+                run(getattr(table, op), op, make(op, "tiny", dtype))

@@ -19,7 +19,8 @@ def as_printed(book):
                 continue
             newest = _newest(book, node.name, entry)
             if isinstance(node, ast.ClassDef):
-                newest[1:] = printings.parts(node)
+                parts = printings.Parts(node)
+                newest[1:] = parts.skeleton, parts.methods()
             else:
                 functions[printings.fingerprint(node)] = newest[0]
     return facts, functions
