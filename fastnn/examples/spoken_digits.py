@@ -47,8 +47,8 @@ def long_memory(model, T, rng):
 
 def train(run, name, model, x, t, valid, epochs, batch_size, lr, rng):
     """-> history, median seconds of a step; the rate rises to lr and falls to 0, or is Adam's own (None)."""
-    net, optimizer, train = model.network, Adam(clip_value=0.5), np.flatnonzero(~valid)
-    history, seconds = {"loss": [], "val_accuracy": []}, []
+    net, optimizer = model.network, Adam(clip_value=0.5)
+    history, seconds, train = {"loss": [], "val_accuracy": []}, [], np.flatnonzero(~valid)
     for epoch in run.progress(epochs, name):
         losses = []
         for i, batch in enumerate(batches := np.array_split(rng.permutation(train), len(train) // batch_size)):
@@ -64,10 +64,8 @@ def train(run, name, model, x, t, valid, epochs, batch_size, lr, rng):
 
 def main(run: Run) -> None:
     rng = np.random.default_rng(0)
-    (x, t, valid), T = (
-        run.load(recordings, lambda: tones(rng), "generated tones"),
-        100 if run.quick else NUM_DATA_POINTS,
-    )
+    x, t, valid = run.load(recordings, lambda: tones(rng), "generated tones")
+    T = 100 if run.quick else NUM_DATA_POINTS
     for what, scale in (("as integers", 1 << 15), ("in [-1, 1)", 1)):  # the document's, and as they are loaded here
         model = BiLSTMClassifier(1, HIDDEN, 10, rng=rng)
         history, seconds = train(run, what, model, scale * samples(x)[:, :T], t, valid, 1, 8, None, rng)
@@ -76,8 +74,7 @@ def main(run: Run) -> None:
     run.row("parameters", 35082, sum(p.size for p in model.params))
     curves, inputs = {}, {"first 1,000 samples": (samples, 10), "whole word": (bands, 5)}
     for name, (of, epochs) in inputs.items():
-        rng = np.random.default_rng(1)
-        epochs, steps = 2 if run.quick else epochs, of(x)[:, :T]
+        rng, epochs, steps = np.random.default_rng(1), 2 if run.quick else epochs, of(x)[:, :T]
         steps = (steps - steps.mean(axis=(0, 1))) / steps.std(axis=(0, 1))
         model = BiLSTMClassifier(steps.shape[2], HIDDEN, 10, rng=rng)
         long_memory(model, T, rng)
