@@ -6,7 +6,7 @@ from fastnn import layers
 from fastnn.examples import Run, start, subplots
 from fastnn.functions import softmax
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, layers.Activation | layers.Relu] = {
     "step": layers.Step(),
     "sigmoid": layers.Sigmoid(),
     "tanh": layers.Tanh(),

@@ -12,8 +12,7 @@ from fastnn.time_layers import TimeRNN
 
 binary_dim, largest_number = 8, 256
 binary = np.unpackbits(np.arange(largest_number, dtype=np.uint8)[:, None], axis=1)[:, ::-1]  # lowest bit first
-hidden_layer_size = 16
-learning_rate = 0.2
+hidden_layer_size, learning_rate = 16, 0.2
 FUNCTIONS = {  # f, f', what the document says of it
     "sigmoid": (sigmoid, sigmoid_grad, "learns"),
     "relu": (relu, relu_grad, "explodes, does not learn"),
@@ -78,7 +77,8 @@ def draw(curves):
 
 
 def main(run: Run) -> None:
-    iters_num, curves = 500 if run.quick else 10000, {}
+    iters_num = 500 if run.quick else 10000
+    curves: dict[str, np.ndarray] = {}
     for name, (f, df, said) in FUNCTIONS.items():
         train(run, f"{name}, the document's derivatives", iters_num, (f, sigmoid_grad, df), said, curves)
     for name, (f, df, _) in FUNCTIONS.items():

@@ -68,7 +68,7 @@ def targets(turns):
 def main(run: Run) -> None:
     rng = np.random.default_rng(0)
     train, test = dialogues(rng)
-    t, curves = targets(test), {}
+    t, curves = targets(test), dict[str, dict[str, list]]()
     counts = np.bincount(targets(train)[targets(train) >= 0], minlength=len(WORDS)) + 1
     run.row("held-out loss of a unigram", None, -np.log(counts / counts.sum())[t[t >= 0]].mean())
     for name in ("HRED", "without context"):

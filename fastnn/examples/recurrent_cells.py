@@ -50,10 +50,9 @@ def bidirectional(xs, forward, backward, W_out, b_out):
 
 
 def encode(words, E, W, U, b):
-    """words (N, T, V), one-hot: their product with E is a row of E."""
     h = np.zeros((len(words), H))
     for t in range(words.shape[1]):
-        e = words[:, t] @ E
+        e = words[:, t] @ E  # of one-hot words: their rows of E
         h = np.tanh(e @ W + h @ U + b)
     return h
 
@@ -63,8 +62,9 @@ def main(run: Run) -> None:
     xs, ids, E = rng.standard_normal((N, T, D)), rng.integers(V, size=(N, T)), rng.standard_normal((V, D))
     shapes = ((D, 4 * H), (H, 4 * H), 4 * H), ((D, 4 * H), (H, 4 * H), 4 * H), ((D, H), (H, H), H), ((2 * H, V), V)
     cell, other, plain, out = ([rng.standard_normal(shape) / 10 for shape in group] for group in shapes)
-    gates, peephole = [W[:, H:] for W in cell[:2]], rng.standard_normal(3 * H)
-    without, with_peephole, gated = TimeLSTM(*cell), TimeLSTM(*cell, peephole=peephole), TimeGRU(*gates)
+    (Wx, Wh, b), peephole = cell, rng.standard_normal(3 * H)
+    gates = Wx[:, H:], Wh[:, H:]
+    without, with_peephole, gated = TimeLSTM(Wx, Wh, b), TimeLSTM(Wx, Wh, b, peephole=peephole), TimeGRU(*gates)
     both, affine, embed, rnn = TimeBiLSTM(*cell, *other), TimeAffine(*out), TimeEmbedding(E), TimeRNN(*plain)
     systems = {
         "LSTM": (lambda: over_lstm(xs, *cell), lambda: without.forward(xs)),

@@ -67,7 +67,8 @@ def main(run: Run) -> None:
     train = np.arange(len(ex) - len(ex) // 5)  # Keras's validation_split: the last fifth
     rng, optimizer = np.random.default_rng(0), Adam()
     model = SineToCosine(rng)
-    history, answers, most = {"loss": [], "val_loss": []}, {}, EPOCHS if run.quick else 20 * EPOCHS
+    history: dict[str, list] = {"loss": [], "val_loss": []}
+    answers, most = {}, EPOCHS if run.quick else 20 * EPOCHS
     with run.clock() as clock:
         for epoch in run.progress(most, "epochs"):
             optimizer.lr = 0.001 if epoch < EPOCHS else 0.005 * (1 - epoch / most)

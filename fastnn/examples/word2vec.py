@@ -61,7 +61,7 @@ def main(run: Run) -> None:
             run.row(f"{name}: nearest to {query}{book}", None, near)
         if real:
             with contextlib.redirect_stdout(io.StringIO()):
-                answers = analogy("man", "king", "woman", *words, model.word_vecs)
+                answers = analogy("man", "king", "woman", word_to_id, id_to_word, model.word_vecs)
             run.row(
                 f"{name}: man to king is as woman to (book 2: queen among 5)",
                 None,

@@ -272,9 +272,9 @@ template <class T> struct Loop {
 template <class T> inline Simd<T> seen_by(Simd<T> gradient, Simd<T> state) {
   return ((gradient == 0) & (abs(state) == T(__builtin_inf()))) ? Simd<T>{} : state;
 }
-// x, or 0 where it is so small that products of it would be denormal. Gradients fade from step to step but never reach 0,
-// because the smallest denormal number times 0.7 is rounded to itself, and denormal operands take 90 cycles (backward of
-// an LSTM by one thread, N 8, T 1,000, H 64, a gradient at one end only: 469 ms, with this 17).
+// x, or 0 where it is so small that products of it would be denormal. Gradients fade from step to step but never reach
+// 0, because the smallest denormal number times 0.7 is rounded to itself, and denormal operands take 90 cycles
+// (backward of an LSTM by one thread, N 8, T 1,000, H 64, a gradient at one end only: 469 ms, with this 17).
 template <class T> inline Simd<T> unless_faded(Simd<T> x) {
   constexpr T least = MathConstants<T>::min_normal * T(int64_t(2) << MathConstants<T>::bits);
   return zero_where(less(abs(x), Simd<T>{} + least), x);
@@ -350,14 +350,16 @@ template <class T> FASTNN_ONCE void lstm_gradients(const LstmGradients<T>& tile,
       Simd<T> dh = at(dhs) + at(y);
       if (carry) dh += at(carry), at.put(carry, Simd<T>{});
       dh = unless_faded<T>(dh);
-      const Simd<T> tc = tanh(at(cs)), d_o = dh * tc * (o * (1 - o));
+      const Simd<T> tc = tanh(at(cs));
+      Simd<T> d_o = dh * tc * (o * (1 - o));
       Simd<T> d = fma(dh * o, 1 - tc * tc, at(dc));
       if (p) d = fma(at(p + 2 * H), d_o, d);
-      const Simd<T> slope = d * (f * (1 - f)), d_f = slope * seen_by<T>(slope, at(c_before));
-      const Simd<T> d_g = d * i * (1 - g * g), d_i = d * g * (i * (1 - i));
+      const Simd<T> slope = d * (f * (1 - f));
+      Simd<T> d_f = slope * seen_by<T>(slope, at(c_before)), d_g = d * i * (1 - g * g), d_i = d * g * (i * (1 - i));
       d *= f;
       if (p) d = fma(at(p), d_f, fma(at(p + H), d_i, d));
       at.put(dc, unless_faded<T>(d)), at.put(before, at(h_before));
+      d_f = unless_faded<T>(d_f), d_g = unless_faded<T>(d_g), d_i = unless_faded<T>(d_i), d_o = unless_faded<T>(d_o);
       at.put(da, d_f), at.put(da + H, d_g), at.put(da + 2 * H, d_i), at.put(da + 3 * H, d_o);
       at.put(next, d_f), at.put(next + H, d_g), at.put(next + 2 * H, d_i), at.put(next + 3 * H, d_o);
     });
