@@ -1,4 +1,4 @@
-"""The listings of the documents that fastnn grew from run under `fastnn run`, word for word, with the documents' numbers.
+"""The listings of the documents that fastnn grew from run under `fastnn run`, word for word, with their numbers.
 
 FASTNN_SEEDS names the folder of the documents, FASTNN_DATA that of MNIST and the book's weights; neither is part of the
 project. Each listing runs alone, where fastnn provides `common`, and beside a `common` of the book's.
@@ -59,7 +59,7 @@ def near(expected, tolerance=1e-8):
 def gradients_agree(out):
     differences = dict(line.split(":") for line in out.split())
     assert sorted(differences) == ["W1", "W2", "b1", "b2"]
-    # the book's loss has 1e-7 inside its logarithm, which its gradient does not know; a ReLU may lie within 1e-4 of its kink
+    # the book's loss has 1e-7 inside its logarithm, which its gradient does not know; a ReLU may lie near its kink
     assert all(float(value) < 1e-5 for value in differences.values())
 
 

@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="*", help="examples to run (default: list them)")
     parser.add_argument("--all", action="store_true", help="run all of them")
     parser.add_argument("--names", action="store_true", help="print the names, one a line")
-    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, on data that ships or is made")
+    parser.add_argument("--quick", action="store_true", help="seconds, not minutes, on data that ships or is made")
     parser.add_argument(
         "--out", metavar="DIR", default="fastnn-examples", help="pictures go to DIR/NAME (default: %(default)s)"
     )
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _list() -> str:
     width = max(map(len, EXAMPLES))
-    lines = []
+    lines: list[str | None] = []
     for document, (title, title_ja) in DOCUMENTS.items():
         lines += ["" if lines else None, f"{title} / {title_ja}"]
         chapter = None

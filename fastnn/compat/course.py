@@ -1,7 +1,7 @@
 """What a course's version of book 1's `common.functions` adds: derivatives, and the loss's old name.
 
-They are neither the book's nor ours. Scripts of that course (the notes of its participants have them) import these names
-from `common.functions`, and run where fastnn provides `common`.
+They are neither the book's nor ours. Scripts of that course (the notes of its participants have them) import these
+names from `common.functions`, and run where fastnn provides `common`.
 """
 
 import numpy as np

@@ -6,8 +6,8 @@ import numpy as np
 def load_data(seed=1984, arms=3, points=100):
     """x (arms * points, 2) float64 and one-hot classes t (arms * points, arms) int32.
 
-    The numbers are those of the book's code for the same seed. Each arm starts 4 radians after the one before, so that of
-    five arms two pairs lie only 0.57 radians apart. Raises ValueError for less than one arm or point.
+    The numbers are those of the book's code for the same seed. Each arm starts 4 radians after the one before, so that
+    of five arms two pairs lie only 0.57 radians apart. Raises ValueError for less than one arm or point.
 
     Notes
     -----

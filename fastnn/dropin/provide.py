@@ -135,7 +135,6 @@ class Loader:
         if stem:
             self.importer.replacements.record(module)
 
-
     def _add_course(self, module):
         """Names of a course's version beside the book's. A star import leaves them out, as with the book's."""
         course = importlib.import_module("fastnn.compat.course")

@@ -10,7 +10,7 @@ import importlib.util
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +150,9 @@ class Run:
             print(text, flush=True)
 
     def row(
-        self, quantity: str, document: Any, fastnn: Any, document_seconds: Any = None, seconds: Any = None, digits: int = 4
-    ) -> None:
+        self, quantity: str, document: Any, fastnn: Any, document_seconds: Any = None, seconds: Any = None,
+        digits: int = 4,
+    ) -> None:  # fmt: skip
         """A line of the table: a quantity, what the document reported (None: nothing), what we get, both times in s.
 
         digits: how many significant digits of floats are shown.
@@ -162,23 +163,24 @@ class Run:
         self.rows.append({"quantity": quantity, "digits": digits} | plain)
 
     def progress(self, steps: Iterable | int, text: str = "") -> Iterator:
-        """The items of `steps` (an int: range of it) under a progress bar on stderr; without tqdm, a line now and then."""
+        """The items of `steps` (an int: of range) under a progress bar on stderr; without tqdm, a line now and then."""
         steps = range(steps) if isinstance(steps, int) else steps
         if importlib.util.find_spec("tqdm"):
             from tqdm import tqdm
 
             yield from tqdm(steps, desc=text or self.name, leave=False, mininterval=0.5, disable=None)
             return
-        total, begin, shown = len(steps) if hasattr(steps, "__len__") else 0, time.perf_counter(), 0.0
+        total, begin, shown = len(steps) if isinstance(steps, Sized) else 0, time.perf_counter(), 0.0
         for i, item in enumerate(steps):
             seconds = time.perf_counter() - begin
             if seconds - shown > 5:
                 shown = seconds
-                print(f"{text or self.name}: {i:,}{f' of {total:,}' if total else ''}, {seconds:.0f} s", file=sys.stderr)
+                of = f" of {total:,}" if total else ""
+                print(f"{text or self.name}: {i:,}{of}, {seconds:.0f} s", file=sys.stderr)
             yield item
 
     def load(self, load: Callable[[], Any], instead: Callable[[], Any], otherwise: str) -> Any:
-        """load(), real data; in a quick run, or where files are missing, instead(). `otherwise` names what that gives."""
+        """load(), real data; instead() in a quick run or where files are missing. `otherwise` names what that gives."""
         if self.quick:
             self.say(f"a quick run, on {otherwise}")
             return instead()
@@ -196,7 +198,7 @@ class Run:
         return self.load(lambda: load_mnist(**options), lambda: load_mnist_sample(**options), sample)
 
     def picture(self, name: str, draw: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Write the matplotlib Figure that draw(*args, **kwargs) returns to out/name.png; a sentence without matplotlib."""
+        """Write the Figure that draw(*args, **kwargs) returns to out/name.png; without matplotlib, say so."""
         if not importlib.util.find_spec("matplotlib"):
             self.say("no pictures: matplotlib is not installed (pip install 'fastnn-kernels[plot]')")
             return
@@ -227,7 +229,9 @@ class Run:
         print(f"{seconds:.1f} s in all", flush=True)
 
 
-def start(main: Callable[[Run], None], name: str | None = None, quick: bool | None = None, out: str | None = None) -> None:
+def start(
+    main: Callable[[Run], None], name: str | None = None, quick: bool = False, out: str | Path = "fastnn-examples"
+) -> None:
     """Run an example's `main`; a script that is run by itself takes `--quick` and `--out DIR` from the command line."""
     if name is None:
         import argparse
@@ -237,14 +241,14 @@ def start(main: Callable[[Run], None], name: str | None = None, quick: bool | No
         parser.add_argument("--out", default="fastnn-examples", help="folder for pictures (default: %(default)s)")
         args = parser.parse_args()
         name, quick, out = Path(sys.argv[0]).stem, args.quick, args.out
-    run = Run(name, bool(quick), out or "fastnn-examples")
+    run = Run(name, quick, out)
     with run.clock() as clock:
         main(run)
     run.finish(clock.seconds)
 
 
-def subplots(rows: int = 1, columns: int = 1, size: tuple[float, float] = (4.5, 3.4), **options: Any) -> tuple[Any, Any]:
-    """A matplotlib Figure without a display and its axes, like pyplot's; `size` is that of one of them, in inches."""
+def subplots(rows: int = 1, columns: int = 1, size: tuple[float, float] = (4.5, 3.4), **options: Any) -> Any:
+    """(a matplotlib Figure without a display, its axes), as pyplot's; `size` is that of one of them, in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
@@ -254,7 +258,7 @@ def subplots(rows: int = 1, columns: int = 1, size: tuple[float, float] = (4.5, 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows of a run as text: quantity | the document | fastnn | seconds (document / fastnn)."""
     head = ("quantity", "the document", "fastnn", "seconds (document / fastnn)")
-    lines = [head, *(cells(row) for row in rows)]
+    lines: list[tuple[str, ...]] = [head, *(cells(row) for row in rows)]
     if not any(row["document_seconds"] or row["seconds"] for row in rows):
         lines = [line[:3] for line in lines]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]

@@ -1,5 +1,6 @@
 """Eight ways of varying an image, so that a network sees more than there is, and all of them mixed on one sheet."""
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -26,7 +27,7 @@ def landscape(rng):
     return image.astype(np.float32)
 
 
-WAYS = {
+WAYS: dict[str, Callable] = {
     "horizontal flip": partial(augment.horizontal_flip, probability=1.0),
     "vertical flip": partial(augment.vertical_flip, probability=1.0),
     "rotate": partial(augment.rotate, degrees=40),

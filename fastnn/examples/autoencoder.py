@@ -1,4 +1,4 @@
-"""An autoencoder squeezes a digit through 16 numbers and draws it again; what it learns is what digits have in common."""
+"""An autoencoder squeezes a digit through 16 numbers and draws it again: it learns what digits have in common."""
 
 import numpy as np
 
@@ -38,8 +38,8 @@ def main(run: Run) -> None:
     epochs = 2 if run.quick else 20
     rng = np.random.default_rng(0)
     encoder = [Affine.create(784, hidden_size, rng=rng), Relu(), Affine.create(hidden_size, code_size, rng=rng)]
-    decoder = [Affine.create(code_size, hidden_size, rng=rng), Relu(), Affine.create(hidden_size, 784, rng=rng), Sigmoid()]
-    net = Network([*encoder, *decoder], MeanSquaredError())
+    decoder = [Affine.create(code_size, hidden_size, rng=rng), Relu(), Affine.create(hidden_size, 784, rng=rng)]
+    net = Network([*encoder, *decoder, Sigmoid()], MeanSquaredError())
     optimizer = Adam(lr=0.002)
     with run.clock() as clock:
         for _ in run.progress(epochs, "training"):

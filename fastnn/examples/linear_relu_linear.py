@@ -1,7 +1,7 @@
 """x (1, 3) through linear, ReLU, linear to a squared error: the Chainer note step by step, then trained.
 
-The note's outputs come from several runs with different weights. Its u follows from the W it prints, its loss from the y
-it prints; the steps between belong to other runs, so there is nothing to compare them with.
+The note's outputs come from several runs with different weights. Its u follows from the W it prints, its loss from the
+y it prints; the steps between belong to other runs, so there is nothing to compare them with.
 """
 
 import numpy as np

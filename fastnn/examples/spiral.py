@@ -52,8 +52,9 @@ def main(run: Run) -> None:
         accuracy = float(np.mean(model.predict(x).argmax(axis=1) == t.argmax(axis=1)))
         run.row(f"{arms} arms: loss after {epochs} epochs", reported, float(losses[arms][-1]), None, clock.seconds)
         run.row(f"{arms} arms: accuracy", None, accuracy)
-        others = [train(run, x, t, epochs, np.random.default_rng(seed))[1][-1] for seed in range(3 if run.quick else 20)]
-        run.row(f"{arms} arms: least, median, largest loss of {len(others)} seeds", None, np.quantile(others, (0, 0.5, 1)))
+        seeds = 3 if run.quick else 20
+        others = [train(run, x, t, epochs, np.random.default_rng(seed))[1][-1] for seed in range(seeds)]
+        run.row(f"{arms} arms: least, median, largest loss of {seeds} seeds", None, np.quantile(others, (0, 0.5, 1)))
         run.picture(f"regions_{arms}", plots.decision_regions, model.predict, x, t)
     run.picture("losses", draw, losses)
 

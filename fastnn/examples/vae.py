@@ -9,15 +9,16 @@ from fastnn.layers import Affine, GaussianKL, Relu, Reparameterize, SigmoidWithL
 from fastnn.optimizer import Adam
 
 hidden_size, code_size, batch_size = 400, 20, 100
+affine = Affine.create
 
 
 class VAE:
     def __init__(self, rng):
-        self.encoder = [Affine.create(784, hidden_size, rng=rng), Relu()]
-        self.mu = Affine.create(hidden_size, code_size, init="xavier", rng=rng)
-        self.log_var = Affine.create(hidden_size, code_size, init="xavier", rng=rng)
+        self.encoder = [affine(784, hidden_size, rng=rng), Relu()]
+        self.mu = affine(hidden_size, code_size, init="xavier", rng=rng)
+        self.log_var = affine(hidden_size, code_size, init="xavier", rng=rng)
         self.sample = Reparameterize(rng)
-        self.decoder = [Affine.create(code_size, hidden_size, rng=rng), Relu(), Affine.create(hidden_size, 784, rng=rng)]
+        self.decoder = [affine(code_size, hidden_size, rng=rng), Relu(), affine(hidden_size, 784, rng=rng)]
         self.reconstruction, self.kl = SigmoidWithLoss(), GaussianKL()
         layers = [*self.encoder, self.mu, self.log_var, *self.decoder]
         self.params = [p for layer in layers for p in layer.params]

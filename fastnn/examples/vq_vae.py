@@ -8,14 +8,15 @@ from fastnn.layers import Affine, MeanSquaredError, Relu, VectorQuantizer
 from fastnn.optimizer import Adam
 
 hidden_size, words, word_size, codes, batch_size = 400, 32, 8, 64, 100
+affine = Affine.create
 
 
 class VQVAE:
     def __init__(self, rng):
         code_size = words * word_size
-        self.encoder = [Affine.create(784, hidden_size, rng=rng), Relu(), Affine.create(hidden_size, code_size, rng=rng)]
+        self.encoder = [affine(784, hidden_size, rng=rng), Relu(), affine(hidden_size, code_size, rng=rng)]
         self.quantizer = VectorQuantizer(rng.normal(0, 0.5, (codes, word_size)).astype(np.float32))
-        self.decoder = [Affine.create(code_size, hidden_size, rng=rng), Relu(), Affine.create(hidden_size, 784, rng=rng)]
+        self.decoder = [affine(code_size, hidden_size, rng=rng), Relu(), affine(hidden_size, 784, rng=rng)]
         self.reconstruction = MeanSquaredError()
         layers = [*self.encoder, self.quantizer, *self.decoder]
         self.params = [p for layer in layers for p in layer.params]
