@@ -17,10 +17,10 @@ from fastnn.examples import DOCUMENTS, EXAMPLES, cells
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 COLUMNS, WIDTH, HEIGHT, CAPTION = 4, 380, 285, 24  # of a contact sheet, in pixels
-STRIP = [
-    "batch_norm", "optimizer_paths", "spiral", "simple_convnet",
-    "attention_dates", "vae", "sine_to_cosine", "augmentation",
-]  # fmt: skip
+STRIP = {  # of the README
+    "batch_norm": "grid", "spiral": "regions_5", "attention_dates": "attention_2", "simple_convnet": "seen_by_filters",
+    "optimizer_paths": "paths", "vae": "samples", "apples_oranges": "price", "deep_convnet": "misclassified",
+}  # fmt: skip
 
 HEAD = """# Gallery / ギャラリー
 
@@ -44,13 +44,12 @@ def main(folder: Path) -> None:
     sections, contents = [], []
     for document, (title, title_ja) in DOCUMENTS.items():
         names = [name for name in EXAMPLES if EXAMPLES[name].document == document]
-        pictures = [(EXAMPLES[n].title, folder / n / p) for n in names for p in results[n]["pictures"][:1]]
+        pictures = [(f"{n}: {p.removesuffix('.png')}", folder / n / p) for n in names for p in results[n]["pictures"]]
         sheet(pictures, DOCS / "gallery" / f"{document}.png")
         contents.append(f"- [{title}](#{document}) / {title_ja}")
         sections.append(f'<a id="{document}"></a>\n\n## {title} / {title_ja}\n\n![{title}](gallery/{document}.png)\n')
         sections += [section(name, results[name]) for name in names]
-    strip = [(EXAMPLES[n].title, folder / n / results[n]["pictures"][0]) for n in STRIP]
-    sheet(strip, DOCS / "gallery" / "strip.png")
+    sheet([(EXAMPLES[n].title, folder / n / f"{p}.png") for n, p in STRIP.items()], DOCS / "gallery" / "strip.png")
     text = HEAD.format(contents="\n".join(contents)) + "\n" + "\n".join(sections)
     (DOCS / "gallery.md").write_text(text, encoding="utf-8")
 
@@ -66,18 +65,22 @@ def section(name: str, result: dict) -> str:
 
 
 def sheet(pictures: list[tuple[str, Path]], path: Path) -> None:
-    """A contact sheet: each picture made small, its title above it."""
-    rows = -(-len(pictures) // COLUMNS)
-    columns = min(COLUMNS, len(pictures))
-    image = Image.new("RGB", (columns * WIDTH, rows * (HEIGHT + CAPTION)), "white")
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(15)
-    for i, (title, source) in enumerate(pictures):
-        left, top = i % COLUMNS * WIDTH, i // COLUMNS * (HEIGHT + CAPTION)
-        draw.text((left + 8, top + 4), title, fill="black", font=font)
-        small = Image.open(source).convert("RGB")
-        small.thumbnail((WIDTH - 16, HEIGHT - 8), Image.Resampling.LANCZOS)
-        image.paste(small, (left + (WIDTH - small.width) // 2, top + CAPTION + (HEIGHT - small.height) // 2))
-    image.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    """A contact sheet: each picture made small, its title above it, a row as high as its highest picture."""
+    small = [Image.open(source).convert("RGB") for _, source in pictures]
+    for image in small:
+        image.thumbnail((WIDTH - 16, HEIGHT - 8), Image.Resampling.LANCZOS)
+    rows = [range(i, min(i + COLUMNS, len(small))) for i in range(0, len(small), COLUMNS)]
+    heights = [max(small[i].height for i in row) + CAPTION + 12 for row in rows]
+    whole = Image.new("RGB", (min(COLUMNS, len(small)) * WIDTH, sum(heights)), "white")
+    draw, font, top = ImageDraw.Draw(whole), ImageFont.load_default(15), 0
+    for row, height in zip(rows, heights, strict=True):
+        for column, i in enumerate(row):
+            left, image = column * WIDTH, small[i]
+            draw.text((left + 8, top + 4), pictures[i][0], fill="black", font=font)
+            down = top + CAPTION + (height - CAPTION - image.height) // 2
+            whole.paste(image, (left + (WIDTH - image.width) // 2, down))
+        top += height
+    whole.quantize(200, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def main(run: Run) -> None:
     fc1.W[...] = rng.normal(0, 3**-0.5, (3, 2))  # of our own, by which both units are not dead
     fc1.W[:, 0] = np.abs(fc1.W[:, 0])
     net = Network([fc1, relu, fc2], loss)
-    optimizer = SGD(lr=0.01)
+    optimizer = SGD(lr=0.002)
     losses, predictions = [], []
     for _ in range(200):
         predictions.append(net.predict(x).item())
