@@ -4,8 +4,6 @@
 #include "table.h"
 #include "vmath.h"
 
-#include <algorithm>
-
 namespace FASTNN_NS {
 namespace {
 
@@ -98,9 +96,7 @@ template <class T> struct Elu {  // scale * (x or alpha (exp(x) - 1)): SELU too
           }
           return product(x > 0 ? x : expm1_of_negative(at_most(x, 0)), factor(x));
         },
-        [&](V x) {
-          return std::max(alpha * scale, scale) < 2 ? tiny_times(x, factor(x)) : tiny_product(x, factor(x));
-        });
+        [&](V x) { return alpha * scale < 2 && scale < 2 ? tiny_times(x, factor(x)) : tiny_product(x, factor(x)); });
   }
   V backward(V dout, V x) const {
     const V c = V{} + alpha * scale;
@@ -176,28 +172,10 @@ template <bool kPlain, class V> FASTNN_INLINE V times_slope(V dout, V x, V m, V 
 // f(x, numerator, denominator) in double for each half of x, divided as float: within 2 ULP where the terms of float
 // cancel, and no power of e is denormal.
 template <class F> FASTNN_INLINE Simd<float> quotient_in_double(Simd<float> x, F f) {
-  using D = Simd<double>;
-#if defined(__AVX512F__)  // through registers: 16 ns a vector, not 20
-  D a[2], b[2];
-  f((D)_mm512_cvtps_pd(_mm512_castps512_ps256(x)), a[0], b[0]);
-  f((D)_mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)), a[1], b[1]);
-  const auto join = [](D low, D high) {
-    return (Simd<float>)_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
-  };
-  return join(a[0], a[1]) / join(b[0], b[1]);
-#else
-  typedef float Half __attribute__((vector_size(kVecBytes / 2)));
-  Half in[2], numerator[2], denominator[2];
-  std::memcpy(in, &x, sizeof in);
-  for (int i = 0; i < 2; ++i) {
-    D a, b;
-    f(__builtin_convertvector(in[i], D), a, b);
-    numerator[i] = __builtin_convertvector(a, Half), denominator[i] = __builtin_convertvector(b, Half);
-  }
-  Simd<float> above, below;
-  std::memcpy(&above, numerator, sizeof above), std::memcpy(&below, denominator, sizeof below);
-  return above / below;
-#endif
+  Simd<double> in[2], numerator[2], denominator[2];
+  to_double(x, in);
+  for (int i = 0; i < 2; ++i) f(in[i], numerator[i], denominator[i]);
+  return to_float(numerator) / to_float(denominator);
 }
 // e0 (1 + p) c / (1 + e)^2, e0 = zero.power; e0 goes below, where it costs no rounding.
 template <class T> FASTNN_INLINE Simd<T> logistic_slope(const Zero<T>& zero, Simd<T> p, Simd<T> c, Simd<T> e) {
