@@ -217,7 +217,7 @@ def test_optimizers_of_the_reader(keys, tmp_path):
 
     net, other = classifier(0.0), classifier(0.0)
     losses = train(net, Own(), 2)["loss"]
-    assert losses == pytest.approx(train(other, optimizer.SGD(0.1), 2)["loss"], rel=1e-12)  # SGD's update is one rounding
+    assert losses == pytest.approx(train(other, optimizer.SGD(0.1), 2)["loss"], rel=1e-12)
     for name, a in net._named_arrays().items():
         np.testing.assert_allclose(a, other._named_arrays()[name], 1e-12, 1e-14)
     with pytest.raises(TypeError, match="the state of a Own is not known"):
