@@ -9,6 +9,7 @@ import pytest
 import fastnn
 from fastnn import layers, optimizer, time_layers
 from fastnn.network import (
+    Callback,
     Checkpoint,
     CosineDecay,
     EarlyStopping,
@@ -180,6 +181,26 @@ def test_resuming_batches(tmp_path):
     stop, kept = Stop(lambda epoch: 0.01), Checkpoint(tmp_path / "c.npz", steps=4)
     half.fit(Again(), epochs=3, optimizer=optimizer.Adam(), callbacks=[stop, kept], progress=False)
     resumed = other.fit(Again(), epochs=3, optimizer=optimizer.Adam(0.01), resume=tmp_path / "c.npz", progress=False)
+    assert resumed == history
+    assert_equal(other, whole)
+
+
+@pytest.mark.parametrize("steps", [3, 5])
+def test_resuming_an_epoch_of_so_many_steps(tmp_path, steps):
+    """In the middle of an epoch, of batches that an epoch does not begin with."""
+
+    def stop(fit):
+        fit.stop = fit.step == 7
+
+    class Stop(Callback):
+        on_step = on_epoch = staticmethod(stop)
+
+    options = {"epochs": 4, "steps_per_epoch": steps, "progress": False}
+    whole, half, other = network(), network(), network()
+    history = whole.fit(Again(), optimizer=optimizer.Adam(0.01), **options)
+    kept = Checkpoint(tmp_path / "c.npz", steps=7)
+    half.fit(Again(), optimizer=optimizer.Adam(0.01), callbacks=[Stop(), kept], **options)
+    resumed = other.fit(Again(), optimizer=optimizer.Adam(0.01), resume=tmp_path / "c.npz", **options)
     assert resumed == history
     assert_equal(other, whole)
 
