@@ -8,7 +8,7 @@ import pytest
 
 from fastnn import examples, plots
 from fastnn.cli import main
-from fastnn.examples import EXAMPLES, Run, table
+from fastnn.examples import EXAMPLES, Run, start, table
 
 FOLDER = Path(examples.__file__).parent
 
@@ -103,3 +103,9 @@ def test_table():
         "accuracy  0.9352        0.9352  2.22 / 0.031",
         "answers   (0, 1)        -",
     ]
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        start(lambda run: pytest.fail("has begun"), "spiral", True, tmp_path / "file" / "spiral")

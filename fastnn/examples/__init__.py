@@ -130,7 +130,7 @@ class Run:
     ----------
     name: of the example.
     quick: seconds instead of minutes, on data that ships with fastnn or is generated.
-    out: the folder for pictures and `results.json`; made when something is written.
+    out: the folder for pictures and `results.json`; made by `start`, or when something is written.
     """
 
     def __init__(self, name: str, quick: bool = False, out: str | Path = "fastnn-examples") -> None:
@@ -242,6 +242,7 @@ def start(
         args = parser.parse_args()
         name, quick, out = Path(sys.argv[0]).stem, args.quick, args.out
     run = Run(name, quick, out)
+    run.out.mkdir(parents=True, exist_ok=True)  # what cannot be made is said before minutes of training
     with run.clock() as clock:
         main(run)
     run.finish(clock.seconds)
