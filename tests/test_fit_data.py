@@ -380,6 +380,9 @@ def test_plateaus():
     assert rates([5] * 6, patience=1, cooldown=2) == [1, 0.5, 0.5, 0.5, 0.25, 0.25]
     with pytest.raises(ValueError, match="factor is 2; it must lie between 0 and 1"):
         ReduceLROnPlateau(factor=2)
+    for name, bad in (("patience", -1), ("patience", "5"), ("min_lr", -0.1), ("min_delta", np.nan), ("cooldown", -5)):
+        with pytest.raises(ValueError, match=f"{name} is {bad!r}; it must be a number of at least"):
+            ReduceLROnPlateau(**{name: bad})
     with pytest.raises(ValueError, match="callbacks has a LearningRate too"):
         network().fit(X, T, 1, callbacks=[ReduceLROnPlateau(monitor="loss"), LearningRate(StepDecay(0.1))], **QUIET)
 
