@@ -158,8 +158,9 @@ def embedding(
         mine = points[[g == group for g in groups]]
         label = None if clusters is None else str(group)
         each.scatter(*mine.T, s=22, color=COLORS[i % len(COLORS)], marker=_MARKERS[i % 8], label=label, zorder=3)
-    each.set_xlabel("first principal component" + ("" if share is None else f" ({share[0]:.0%} of the variance)"))
-    each.set_ylabel("second principal component" + ("" if share is None else f" ({share[1]:.0%} of the variance)"))
+    for place, name in enumerate(("first", "second")):
+        of_all = "number" if share is None else f"principal component ({share[place]:.0%} of the variance)"
+        (each.set_ylabel if place else each.set_xlabel)(f"{name} {of_all}")
     each.margins(0.12)
     each.grid(alpha=0.3)
     if clusters is not None:

@@ -214,6 +214,7 @@ def test_embedding_in_two_dimensions(rng):
     np.testing.assert_array_equal(ax.collections[0].get_offsets(), vectors[::2])
     np.testing.assert_array_equal(ax.collections[1].get_offsets(), vectors[1::2])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["x", "y"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("first number", "second number")
 
 
 def test_attention(rng):
