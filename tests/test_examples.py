@@ -109,3 +109,9 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         start(lambda run: pytest.fail("has begun"), "spiral", True, tmp_path / "file" / "spiral")
+
+
+def test_a_quick_run_says_that_it_does_less(tmp_path, capsys):
+    for quick in (True, False):
+        start(lambda run: run.row("steps", 10000, 500), "spiral", quick, tmp_path)
+        assert ("numbers and seconds do not compare" in capsys.readouterr().out) == quick

@@ -220,6 +220,8 @@ class Run:
     def finish(self, seconds: float) -> None:
         """Print the table and where the pictures are; write both to results.json."""
         print(table(self.rows))
+        if self.quick:
+            print("a quick run: where it does less than the document did, numbers and seconds do not compare")
         self.out.mkdir(parents=True, exist_ok=True)
         for picture in self.pictures:
             print(f"picture: {self.out / picture}")
