@@ -4,6 +4,7 @@ import ast
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fastnn import examples, plots
@@ -115,3 +116,9 @@ def test_a_quick_run_says_that_it_does_less(tmp_path, capsys):
     for quick in (True, False):
         start(lambda run: run.row("steps", 10000, 500), "spiral", quick, tmp_path)
         assert ("numbers and seconds do not compare" in capsys.readouterr().out) == quick
+
+
+def test_results_are_json_where_numbers_are_not_finite(tmp_path, capsys):
+    start(lambda run: run.row("overflow", None, np.array([np.nan, np.inf, 0.5])), "softmax", True, tmp_path)
+    (row,) = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)["rows"]
+    assert row["fastnn"] == ["nan", "inf", 0.5] and "(nan, inf, 0.5)" in capsys.readouterr().out

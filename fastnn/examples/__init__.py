@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import importlib.util
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -277,8 +278,11 @@ def cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """A number, text, list or None, for JSON."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    """A number, text, list or None, for JSON, which has neither nan nor infinity: these become texts."""
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _text(value: Any, digits: int = 4) -> str:
