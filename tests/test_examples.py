@@ -1,7 +1,9 @@
 """The gallery: every example runs quickly, says its numbers and draws its pictures; its script is short and public."""
 
 import ast
+import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +124,13 @@ def test_results_are_json_where_numbers_are_not_finite(tmp_path, capsys):
     start(lambda run: run.row("overflow", None, np.array([np.nan, np.inf, 0.5])), "softmax", True, tmp_path)
     (row,) = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)["rows"]
     assert row["fastnn"] == ["nan", "inf", 0.5] and "(nan, inf, 0.5)" in capsys.readouterr().out
+
+
+def test_the_list_where_stdout_has_no_japanese(monkeypatch):
+    for encoding, has in (("ascii", False), ("cp1252", False), ("cp932", True)):
+        written = io.BytesIO()
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding))
+        assert main(["examples"]) == 0
+        sys.stdout.flush()
+        listed = written.getvalue().decode(encoding)
+        assert EXAMPLES["spiral"].title in listed and (EXAMPLES["spiral"].title_ja in listed) == has
