@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -134,3 +135,16 @@ def test_the_list_where_stdout_has_no_japanese(monkeypatch):
         sys.stdout.flush()
         listed = written.getvalue().decode(encoding)
         assert EXAMPLES["spiral"].title in listed and (EXAMPLES["spiral"].title_ja in listed) == has
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a program of a shell script")
+def test_where_graphviz_fails_there_are_numbers_and_one_sentence(tmp_path, monkeypatch, capsys):
+    program = tmp_path / "dot"
+    program.write_text("#!/bin/sh\necho no fonts >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    run = Run("network_graph", out=tmp_path)
+    for _ in range(2):
+        run.graph("net", plots.graph([2, 3, 2]))
+    assert (tmp_path / "net.dot").is_file() and not run.pictures
+    assert capsys.readouterr().out.count("no fonts") == 1

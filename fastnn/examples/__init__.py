@@ -215,7 +215,7 @@ class Run:
         try:
             graph.save(self.out / f"{name}.png")
             self.pictures.append(f"{name}.png")
-        except ImportError as error:
+        except (ImportError, RuntimeError) as error:  # not installed, or it fails
             self.say(f"graphs are written as .dot files only: {error}")
 
     def finish(self, seconds: float) -> None:
