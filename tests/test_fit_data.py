@@ -342,6 +342,7 @@ def test_metrics_of_steps_leave_out_what_is_ignored():
         ([3], ValueError, "the metric 3 is not known"),
         (["mae", "mean_absolute_error"], ValueError, "each name may come once"),
         ({"loss": "mae"}, ValueError, "none is loss"),
+        ({"val_loss": "mae"}, ValueError, "none is loss or begins with val_"),
         ("top_4_accuracy", ValueError, "there are no 4 classes"),
         ("mae", ValueError, r"mean_absolute_error: t is \(10,\) but the scores are \(10, 3\)"),
         (lambda y, t: y, ValueError, r"the metric <lambda> gives float64 \(10, 3\); it must be a number"),
