@@ -41,6 +41,7 @@ __all__ = [
 # Okabe and Ito's colours, which stay apart for every kind of colour vision; markers tell classes apart in grey too.
 COLORS = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000"
 _MARKERS = "o", "^", "s", "D", "v", "P", "X", "*"
+_MOST_CLASSES = 1000  # that are drawn
 _HELD_OUT = "val_", "test_"  # how the names of a history begin that are not of the training data
 
 
@@ -98,18 +99,20 @@ def decision_regions(
     predict: a function of points (M, 2), or a network, predictor or model with `predict`, that gives scores (M, V), one
     score (M, 1), or classes (M,) of an integer dtype. One score is class 1 above `threshold`: 0 for a network with a
     sigmoid's loss, else 0.5. t: labels (N,), or one-hot (N, V). resolution: places along each axis. Raises ValueError
-    for x and t of other shapes, and for a `predict` that gives something else.
+    for x and t of other shapes, for a `predict` that gives something else, and for classes other than 0, 1, 2, ...
     """
     x, t = np.asarray(x), np.asarray(t)
     if x.ndim != 2 or x.shape[1] != 2 or not len(x) or t.shape[:1] != x.shape[:1] or t.ndim > 2:
         raise ValueError(f"decision_regions: x is {x.shape} and t {t.shape}; they must be (N, 2), and (N,) or (N, V)")
-    labels = t.argmax(axis=1) if t.ndim == 2 and t.shape[1] > 1 else t.reshape(-1).astype(np.int64)
+    if not np.isfinite(x).all():
+        raise ValueError("decision_regions: x has numbers that are not finite")
+    labels = t.argmax(axis=1) if t.ndim == 2 and t.shape[1] > 1 else _labels(t.reshape(-1), "t has labels")
     low, high = x.min(axis=0), x.max(axis=0)
     margin = 0.08 * np.where(high > low, high - low, 1)
     sides = [np.linspace(a, b, resolution) for a, b in zip(low - margin, high + margin, strict=True)]
     dtype = x.dtype if x.dtype.kind == "f" else np.float32
     grid = np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2).astype(dtype)
-    region = _classes_at(predict, grid, threshold).reshape(resolution, resolution)
+    region = _labels(_classes_at(predict, grid, threshold), "predict gives classes").reshape(resolution, resolution)
     found = range(int(max(labels.max(), region.max())) + 1)
     made, (each,) = _panels(ax, 1, "decision_regions", (5.2, 4.6))
     each.imshow(
@@ -155,8 +158,9 @@ def embedding(
         mine = points[[g == group for g in groups]]
         label = None if clusters is None else str(group)
         each.scatter(*mine.T, s=22, color=COLORS[i % len(COLORS)], marker=_MARKERS[i % 8], label=label, zorder=3)
-    each.set_xlabel("first principal component" + ("" if share is None else f" ({share[0]:.0%} of the variance)"))
-    each.set_ylabel("second principal component" + ("" if share is None else f" ({share[1]:.0%} of the variance)"))
+    for place, name in enumerate(("first", "second")):
+        of_all = "number" if share is None else f"principal component ({share[place]:.0%} of the variance)"
+        (each.set_ylabel if place else each.set_xlabel)(f"{name} {of_all}")
     each.margins(0.12)
     each.grid(alpha=0.3)
     if clusters is not None:
@@ -367,6 +371,15 @@ def _measure(name):
 def _both(runs, measure):
     """Whether a measure is there both of training and of validation data."""
     return len({_measure(name) for run in runs.values() for name in run if _measure(name)[0] == measure}) == 2
+
+
+def _labels(labels, what):
+    """As int64; ValueError for those that are not 0, 1, 2, ..., whose points would not be drawn."""
+    numbers = labels.dtype.kind in "biuf" and np.isfinite(labels).all()
+    found = labels.astype(np.int64) if numbers else None
+    if found is None or (found != labels).any() or found.min() < 0 or found.max() >= _MOST_CLASSES:
+        raise ValueError(f"decision_regions: {what} that are not whole numbers from 0 to {_MOST_CLASSES - 1}")
+    return found
 
 
 def _classes_at(predict, points, threshold):

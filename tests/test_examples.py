@@ -1,14 +1,18 @@
 """The gallery: every example runs quickly, says its numbers and draws its pictures; its script is short and public."""
 
 import ast
+import io
 import json
+import os
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fastnn import examples, plots
 from fastnn.cli import main
-from fastnn.examples import EXAMPLES, Run, table
+from fastnn.examples import EXAMPLES, Run, start, table
 
 FOLDER = Path(examples.__file__).parent
 
@@ -103,3 +107,44 @@ def test_table():
         "accuracy  0.9352        0.9352  2.22 / 0.031",
         "answers   (0, 1)        -",
     ]
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        start(lambda run: pytest.fail("has begun"), "spiral", True, tmp_path / "file" / "spiral")
+
+
+def test_a_quick_run_says_that_it_does_less(tmp_path, capsys):
+    for quick in (True, False):
+        start(lambda run: run.row("steps", 10000, 500), "spiral", quick, tmp_path)
+        assert ("numbers and seconds do not compare" in capsys.readouterr().out) == quick
+
+
+def test_results_are_json_where_numbers_are_not_finite(tmp_path, capsys):
+    start(lambda run: run.row("overflow", None, np.array([np.nan, np.inf, 0.5])), "softmax", True, tmp_path)
+    (row,) = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)["rows"]
+    assert row["fastnn"] == ["nan", "inf", 0.5] and "(nan, inf, 0.5)" in capsys.readouterr().out
+
+
+def test_the_list_where_stdout_has_no_japanese(monkeypatch):
+    for encoding, has in (("ascii", False), ("cp1252", False), ("cp932", True)):
+        written = io.BytesIO()
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding))
+        assert main(["examples"]) == 0
+        sys.stdout.flush()
+        listed = written.getvalue().decode(encoding)
+        assert EXAMPLES["spiral"].title in listed and (EXAMPLES["spiral"].title_ja in listed) == has
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a program of a shell script")
+def test_where_graphviz_fails_there_are_numbers_and_one_sentence(tmp_path, monkeypatch, capsys):
+    program = tmp_path / "dot"
+    program.write_text("#!/bin/sh\necho no fonts >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    run = Run("network_graph", out=tmp_path)
+    for _ in range(2):
+        run.graph("net", plots.graph([2, 3, 2]))
+    assert (tmp_path / "net.dot").is_file() and not run.pictures
+    assert capsys.readouterr().out.count("no fonts") == 1

@@ -9,6 +9,7 @@ import pytest
 import fastnn
 from fastnn import layers, optimizer, time_layers
 from fastnn.network import (
+    Callback,
     Checkpoint,
     CosineDecay,
     EarlyStopping,
@@ -184,6 +185,26 @@ def test_resuming_batches(tmp_path):
     assert_equal(other, whole)
 
 
+@pytest.mark.parametrize("steps", [3, 5])
+def test_resuming_an_epoch_of_so_many_steps(tmp_path, steps):
+    """In the middle of an epoch, of batches that an epoch does not begin with."""
+
+    def stop(fit):
+        fit.stop = fit.step == 7
+
+    class Stop(Callback):
+        on_step = on_epoch = staticmethod(stop)
+
+    options = {"epochs": 4, "steps_per_epoch": steps, "progress": False}
+    whole, half, other = network(), network(), network()
+    history = whole.fit(Again(), optimizer=optimizer.Adam(0.01), **options)
+    kept = Checkpoint(tmp_path / "c.npz", steps=7)
+    half.fit(Again(), optimizer=optimizer.Adam(0.01), callbacks=[Stop(), kept], **options)
+    resumed = other.fit(Again(), optimizer=optimizer.Adam(0.01), resume=tmp_path / "c.npz", **options)
+    assert resumed == history
+    assert_equal(other, whole)
+
+
 def test_a_checkpoint_of_weights_goes_on(tmp_path):
     weights = rng.random(50)
     whole, half, other = network(), network(), network()
@@ -321,6 +342,7 @@ def test_metrics_of_steps_leave_out_what_is_ignored():
         ([3], ValueError, "the metric 3 is not known"),
         (["mae", "mean_absolute_error"], ValueError, "each name may come once"),
         ({"loss": "mae"}, ValueError, "none is loss"),
+        ({"val_loss": "mae"}, ValueError, "none is loss or begins with val_"),
         ("top_4_accuracy", ValueError, "there are no 4 classes"),
         ("mae", ValueError, r"mean_absolute_error: t is \(10,\) but the scores are \(10, 3\)"),
         (lambda y, t: y, ValueError, r"the metric <lambda> gives float64 \(10, 3\); it must be a number"),
@@ -359,6 +381,9 @@ def test_plateaus():
     assert rates([5] * 6, patience=1, cooldown=2) == [1, 0.5, 0.5, 0.5, 0.25, 0.25]
     with pytest.raises(ValueError, match="factor is 2; it must lie between 0 and 1"):
         ReduceLROnPlateau(factor=2)
+    for name, bad in (("patience", -1), ("patience", "5"), ("min_lr", -0.1), ("min_delta", np.nan), ("cooldown", -5)):
+        with pytest.raises(ValueError, match=f"{name} is {bad!r}; it must be a number of at least"):
+            ReduceLROnPlateau(**{name: bad})
     with pytest.raises(ValueError, match="callbacks has a LearningRate too"):
         network().fit(X, T, 1, callbacks=[ReduceLROnPlateau(monitor="loss"), LearningRate(StepDecay(0.1))], **QUIET)
 

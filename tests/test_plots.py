@@ -159,6 +159,17 @@ def test_decision_regions(rng):
     np.testing.assert_array_equal(one_hot.images[0].get_array(), region)
 
 
+@pytest.mark.parametrize("t", [[-1, 1, 1], [0, 1, 10**9], [0, 1, np.nan], [0, 1, 0.5], ["a", "b", "b"]])
+def test_decision_regions_of_other_classes(t):
+    x = np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    with pytest.raises(ValueError, match="t has labels that are not whole numbers from 0"):
+        plots.decision_regions(lambda p: p, x, np.array(t))
+    with pytest.raises(ValueError, match="x has numbers that are not finite"):
+        plots.decision_regions(lambda p: p, x * np.nan, np.array(t))
+    with pytest.raises(ValueError, match="predict gives classes that are not whole numbers from 0"):
+        plots.decision_regions(lambda p: np.where(p[:, 0] > 0, 1, -1), x, np.array([0, 1, 1]))
+
+
 def test_decision_regions_of_one_score(rng):
     x = rng.uniform(-1, 1, (20, 2)).astype("f")
     t = (x[:, 0] > 0.2).astype(int)
@@ -203,6 +214,7 @@ def test_embedding_in_two_dimensions(rng):
     np.testing.assert_array_equal(ax.collections[0].get_offsets(), vectors[::2])
     np.testing.assert_array_equal(ax.collections[1].get_offsets(), vectors[1::2])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["x", "y"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("first number", "second number")
 
 
 def test_attention(rng):

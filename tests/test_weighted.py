@@ -249,3 +249,12 @@ def test_losses_that_take_no_weights():
         WeightedLoss(layers.SoftmaxWithLoss()).forward(ROWS, LABELS + 1)
     with pytest.raises(ValueError, match=r"MeanSquaredError: x is \(6, 4\) but t is \(6, 3\)"):
         WeightedLoss(layers.MeanSquaredError()).forward(ROWS, SOFT[:, 1:])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_scores_of_integers(name):
+    loss, x, t, weight = CASES[name]
+    x, weighted = np.round(3 * x).astype(int), WeightedLoss(copy.deepcopy(loss))
+    expected = weighted.forward(x.astype(float), t, weight), weighted.backward()
+    assert weighted.forward(x, t, weight) == expected[0]
+    np.testing.assert_array_equal(weighted.backward(), expected[1])

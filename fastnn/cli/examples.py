@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import sys
 from pathlib import Path
 
 from ..examples import DOCUMENTS, EXAMPLES, start
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
         print("\n".join(EXAMPLES))
         return
     if not names:
-        print(_list())
+        print(_list(japanese=_printable("あア亜")))
     for name in names:
         example = EXAMPLES[name]
         print(f"{example.title} ({DOCUMENTS[example.document][0]}, {example.chapter}): {name}", flush=True)
@@ -37,17 +38,27 @@ def run(args: argparse.Namespace) -> None:
             print()
 
 
-def _list() -> str:
+def _printable(text: str) -> bool:
+    """Whether stdout's encoding has the letters."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _list(japanese: bool) -> str:
     width = max(map(len, EXAMPLES))
     lines: list[str | None] = []
     for document, (title, title_ja) in DOCUMENTS.items():
-        lines += ["" if lines else None, f"{title} / {title_ja}"]
+        lines += ["" if lines else None, f"{title} / {title_ja}" if japanese else title]
         chapter = None
         for example in EXAMPLES.values():
             if example.document == document:
                 shown = example.chapter if example.chapter != chapter else ""
                 chapter = example.chapter
-                lines.append(f"  {shown:14}{example.name:{width}}  {example.title} / {example.title_ja}")
+                both = f"{example.title} / {example.title_ja}" if japanese else example.title
+                lines.append(f"  {shown:14}{example.name:{width}}  {both}")
     folder = Path(__file__).parent.parent / "examples"
     lines += ["", "fastnn examples NAME [--quick] [--out DIR] runs one; the scripts are in", f"  {folder}"]
     return "\n".join(line for line in lines if line is not None)

@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import importlib.util
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -130,7 +131,7 @@ class Run:
     ----------
     name: of the example.
     quick: seconds instead of minutes, on data that ships with fastnn or is generated.
-    out: the folder for pictures and `results.json`; made when something is written.
+    out: the folder for pictures and `results.json`; made by `start`, or when something is written.
     """
 
     def __init__(self, name: str, quick: bool = False, out: str | Path = "fastnn-examples") -> None:
@@ -214,12 +215,14 @@ class Run:
         try:
             graph.save(self.out / f"{name}.png")
             self.pictures.append(f"{name}.png")
-        except ImportError as error:
+        except (ImportError, RuntimeError) as error:  # not installed, or it fails
             self.say(f"graphs are written as .dot files only: {error}")
 
     def finish(self, seconds: float) -> None:
         """Print the table and where the pictures are; write both to results.json."""
         print(table(self.rows))
+        if self.quick:
+            print("a quick run: where it does less than the document did, numbers and seconds do not compare")
         self.out.mkdir(parents=True, exist_ok=True)
         for picture in self.pictures:
             print(f"picture: {self.out / picture}")
@@ -242,6 +245,7 @@ def start(
         args = parser.parse_args()
         name, quick, out = Path(sys.argv[0]).stem, args.quick, args.out
     run = Run(name, quick, out)
+    run.out.mkdir(parents=True, exist_ok=True)  # what cannot be made is said before minutes of training
     with run.clock() as clock:
         main(run)
     run.finish(clock.seconds)
@@ -274,8 +278,11 @@ def cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """A number, text, list or None, for JSON."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    """A number, text, list or None, for JSON, which has neither nan nor infinity: these become texts."""
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _text(value: Any, digits: int = 4) -> str:

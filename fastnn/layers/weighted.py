@@ -46,6 +46,7 @@ class WeightedLoss(Layer):
     def forward(self, x, t, weight=None):
         """-> the weighted mean, a float."""
         x = np.asarray(x)
+        x = x.astype(np.float64) if x.dtype.kind in "biu" else x
         loss, self._saved = _way(self.loss)(self.loss, x, t, self.weight if weight is None else weight)
         return loss
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,10 @@ class ReduceLROnPlateau(Watching):
     def __init__(self, factor=0.5, patience=5, monitor="val_loss", min_lr=0.0, min_delta=1e-4, cooldown=0):
         if not 0 < factor < 1:
             raise ValueError(f"ReduceLROnPlateau: factor is {factor!r}; it must lie between 0 and 1")
+        given = {"patience": patience, "min_lr": min_lr, "min_delta": min_delta, "cooldown": cooldown}
+        for name, value in given.items():
+            if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
+                raise ValueError(f"ReduceLROnPlateau: {name} is {value!r}; it must be a number of at least 0")
         self.factor = factor
         self.patience = patience
         self.min_lr = min_lr

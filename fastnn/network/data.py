@@ -43,6 +43,7 @@ class Stream:
         self.steps = steps_per_epoch
         self.count: Any = steps_per_epoch or (len(source) if hasattr(source, "__len__") else None)
         self._running: Any = None  # what goes on from epoch to epoch
+        self.done = 0  # batches that a resumed training has had
         once = hasattr(source, "__next__")
         if once and epochs > 1 and steps_per_epoch is None:
             raise ValueError(
@@ -55,7 +56,8 @@ class Stream:
         if self.steps is None:
             batches = itertools.islice(self._anew(), begin, None)
         else:
-            self._running = self._on_and_on() if self._running is None else self._running
+            if self._running is None:
+                self._running = itertools.islice(self._on_and_on(), self.done, None)
             batches = itertools.islice(self._running, self.steps - begin)
         return (_checked(batch, number) for number, batch in enumerate(batches, begin + 1))
 

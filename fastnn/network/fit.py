@@ -341,6 +341,8 @@ class Fit:
                 callback.restore({k.removeprefix(start): a for k, a in arrays.items() if k.startswith(start)})
         self.epoch, self.step, self._in_epoch = facts["epoch"], facts["step"], facts["in_epoch"]
         self._sum, self.history = facts["sum"], facts["history"]
+        if isinstance(self._data, Stream):
+            self._data.done = self.step
         self._total = facts.get("total", facts["in_epoch"] * (facts["batch_size"] or 0))
         self._epoch_rng, self._restored = facts["epoch_rng"], facts["generators"]
         if self._in_epoch:  # the order of this epoch is drawn anew first

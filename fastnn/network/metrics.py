@@ -99,11 +99,13 @@ class _Own(Metric):
 def metrics_of(given, net):
     """[Metric] of names, functions, or {name: either}. ValueError for a name that is none, or comes twice."""
     given = [given] if isinstance(given, str) or callable(given) else given
-    pairs = given.items() if isinstance(given, dict) else [(None, each) for each in given]
+    pairs = given.items() if isinstance(given, dict) else [(None, each) for each in given or ()]
     found = [_metric(name, each, net) for name, each in pairs]
     names = [metric.name for metric in found]
-    if len(set(names)) < len(names) or "loss" in names:
-        raise ValueError(f"Network.fit: metrics is {', '.join(names)}; each name may come once, and none is loss")
+    if len(set(names)) < len(names) or any(name == "loss" or name.startswith("val_") for name in names):
+        raise ValueError(
+            f"Network.fit: metrics is {', '.join(names)}; each name may come once, and none is loss or begins with val_"
+        )
     return found
 
 
@@ -115,11 +117,11 @@ def _metric(name, each, net):
         name = name or full
         top = re.fullmatch(r"top_([1-9]\d*)_accuracy", full)
         if full == "accuracy":
-            return _Accuracy(name, net)
+            return _Accuracy(str(name), net)
         if top:
-            return _TopAccuracy(name, net, int(top[1]))
+            return _TopAccuracy(str(name), net, int(top[1]))
         if full in _SHORT.values():
-            return _Error(name, net, 1 if full == "mean_absolute_error" else 2)
+            return _Error(str(name), net, 1 if full == "mean_absolute_error" else 2)
     raise ValueError(
         f"Network.fit: the metric {each!r} is not known; metrics are {_NAMES}, or functions of (scores, t)"
     )

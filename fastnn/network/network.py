@@ -298,7 +298,7 @@ class Network:
         Without t, x gives batches: (x, t) or (x, t, weight), of any sizes, in its own order. It is a list, an object
         that can be iterated over anew each epoch, or a function that returns such; an epoch ends where they end. With
         steps_per_epoch an epoch has so many, a generator is read on and on, and what ends begins again. A resumed
-        training skips the batches that its epoch had, and relies on the same ones.
+        training skips the batches that its epoch had (with steps_per_epoch: all epochs), and relies on the same ones.
 
         Arguments and validation data are checked before the first step. Ctrl-C takes effect between two steps. Raises
         FloatingPointError, with the step and the layer, where the loss is not finite: the parameters are then those
