@@ -4,6 +4,7 @@
 """
 
 import importlib
+import os
 import sys
 
 from .. import __version__
@@ -34,6 +35,9 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     try:
         return importlib.import_module(f"fastnn.cli.{args.command}").run(args) or 0
+    except BrokenPipeError:  # `fastnn examples | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (OSError, ValueError) as error:  # data that is missing or damaged, a backend that is not available
         print(f"fastnn {args.command}: {error}", file=sys.stderr)
         return 1

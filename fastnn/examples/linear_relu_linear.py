@@ -41,7 +41,7 @@ def main(run: Run) -> None:
     run.row("loss of the printed y and t = 3", 19.60489845275879, float(loss.forward(y_printed, t)), digits=6)
     run.row("z = ReLU(u), of another run there", [1.70384192, 0.0], relu.forward(u)[0])
 
-    fc1.W[...] = rng.normal(0, 3**-0.5, (3, 2))  # of our own, by which both units are not dead
+    fc1.W[...] = rng.normal(0, 3**-0.5, (3, 2))  # of our own: with the note's W both units are dead, u is negative
     fc1.W[:, 0] = np.abs(fc1.W[:, 0])
     net = Network([fc1, relu, fc2], loss)
     optimizer = SGD(lr=0.002)

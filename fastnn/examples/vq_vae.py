@@ -38,7 +38,7 @@ class VQVAE:
         return self.reconstruction.forward(self.decode(quantized), x), self.quantizer.loss
 
     def gradient(self):
-        dout = self.reconstruction.backward(20.0)  # pixels of mean squares, by which words would decide alone
+        dout = self.reconstruction.backward(20.0)  # as much as the words' loss, which is larger by itself
         for layer in reversed(self.decoder):
             dout = layer.backward(dout)
         dout = self.quantizer.backward(dout.reshape(-1, word_size))  # straight through to the encoder

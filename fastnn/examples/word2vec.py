@@ -54,7 +54,8 @@ def main(run: Run) -> None:
         loss = float(
             np.mean([model.forward(contexts[i : i + 1000], target[i : i + 1000]) for i in range(0, 9000, 1000)])
         )
-        run.row(f"{name}: loss after {max_epoch} epochs of {len(corpus):,} words", None, loss, None, clock.seconds)
+        trained = f"{max_epoch} epochs of {len(corpus):,} words"
+        run.row(f"{name}: loss of the first 9,000 contexts after {trained}", None, loss, None, clock.seconds)
         for query in queries:
             book = f" (book 2: {BOOK[query]})" if real else ""
             near = ", ".join(nearest(query, 5 if real else 2, words, model.word_vecs))
