@@ -71,8 +71,7 @@ def main(run: Run) -> None:
     answers, most = {}, EPOCHS if run.quick else 20 * EPOCHS
     with run.clock() as clock:
         for epoch in run.progress(most, "epochs"):
-            # where the document stops, faster, and then ever slower
-            optimizer.lr = 0.001 if epoch < EPOCHS else 0.005 * (1 - epoch / most)
+            optimizer.lr = 0.001 if epoch < EPOCHS else 0.005 * (1 - epoch / most)  # the document's; then to 0
             batches = np.array_split(rng.permutation(train), range(BATCH_SIZE, len(train), BATCH_SIZE))
             losses = [training_step(model, optimizer, (ex[batch], dx[batch]), dy[batch]) for batch in batches]
             history["loss"].append(np.mean(losses))
