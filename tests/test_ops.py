@@ -37,18 +37,21 @@ def snapshot(args):
     return [[bits(a) for a in v] if isinstance(v, list) else bits(v) for v in args.values()]
 
 
-def _sizes_and_targets():
-    """All, but by day not the reference at the benchmarks' sizes: what is expected is its own float64."""
-    for size in SIZES:
-        for target in TARGETS:
-            marks = [pytest.mark.wheel] if size == "tiny" else []
-            marks += [pytest.mark.nightly] if (size, target) == ("bench", "numpy") else []
-            yield pytest.param(size, target, marks=marks)
+def _dtypes_sizes_and_targets():
+    """All, but at the benchmarks' sizes by day neither the reference, whose expectation is its own float64, nor slow
+    targets in float64, whose code is the template that float32 runs.
+    """
+    for dtype in (np.float32, np.float64):
+        for size in SIZES:
+            for target in TARGETS:
+                marks = [pytest.mark.wheel] if size == "tiny" else []
+                slow = ("numpy",) if dtype is np.float32 else ("numpy", "numba", "native-baseline")
+                marks += [pytest.mark.nightly] if size == "bench" and target in slow else []
+                yield pytest.param(dtype, size, target, marks=marks, id=f"{dtype.__name__}-{size}-{target}")
 
 
 # The target varies fastest, so that the expected values are computed once.
-@pytest.mark.parametrize("size, target", [*_sizes_and_targets()])
-@dtypes
+@pytest.mark.parametrize("dtype, size, target", [*_dtypes_sizes_and_targets()])
 @all_ops
 def test_matches_reference(op, size, dtype, target, table):
     if target == "numba" and getattr(table, op) is getattr(numpy_backend, op):
