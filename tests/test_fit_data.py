@@ -404,6 +404,15 @@ def test_a_plateau_goes_on(tmp_path):
     assert_equal(other, whole)
 
 
+def test_schedules_and_splits_of_wrong_numbers():
+    with pytest.raises(ValueError, match="StepDecay: every is 0; it must be above 0 epochs"):
+        StepDecay(0.1, every=0)
+    with pytest.raises(ValueError, match="CosineDecay: epochs is -5 and warmup 0"):
+        CosineDecay(0.1, -5)
+    with pytest.raises(TypeError, match="validation_split is '0"):
+        network().fit(X, T, validation_split="0.2")
+
+
 def test_schedules_can_be_pickled():
     for schedule in (
         step_decay(0.1, 0.5, 3),

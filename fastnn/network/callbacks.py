@@ -45,11 +45,15 @@ class LearningRate(Callback):
 
 @dataclasses.dataclass(frozen=True)
 class StepDecay:
-    """A schedule: lr times `factor` after each `every` epochs."""
+    """A schedule: lr times `factor` after each `every` epochs, a number above 0 (ValueError)."""
 
     lr: float
     factor: float = 0.5
-    every: int = 10
+    every: float = 10
+
+    def __post_init__(self):
+        if not self.every > 0:
+            raise ValueError(f"StepDecay: every is {self.every!r}; it must be above 0 epochs")
 
     def __call__(self, epoch):
         return self.lr * self.factor ** (epoch // self.every)
@@ -57,12 +61,20 @@ class StepDecay:
 
 @dataclasses.dataclass(frozen=True)
 class CosineDecay:
-    """A schedule: from 0 to lr in `warmup` epochs, then half a cosine down to `end` (Loshchilov and Hutter 2017)."""
+    """A schedule: from 0 to lr in `warmup` epochs, then half a cosine down to `end` (Loshchilov and Hutter 2017).
+
+    Raises ValueError where `epochs` is not above 0 or `warmup` is below 0.
+    """
 
     lr: float
     epochs: float
     warmup: float = 0.0
     end: float = 0.0
+
+    def __post_init__(self):
+        if not (self.epochs > 0 and self.warmup >= 0):
+            numbers = f"epochs is {self.epochs!r} and warmup {self.warmup!r}"
+            raise ValueError(f"CosineDecay: {numbers}; the first must be above 0, the second not below 0")
 
     def __call__(self, epoch):
         if epoch < self.warmup:

@@ -462,6 +462,8 @@ def _pairs_of(given, what):
 
 def _data(x, t, epochs, batch_size, shuffle, validation, validation_split, weight, steps_per_epoch):
     """(`Arrays` or a `Stream`, validation data or None)"""
+    if not isinstance(validation_split, int | float | np.floating):
+        raise TypeError(f"Network.fit: validation_split is {validation_split!r}; it must be a number from 0 to below 1")
     if validation is not None and validation_split:
         raise ValueError("Network.fit: validation and validation_split are both given; the data comes from one of them")
     if steps_per_epoch is not None:
