@@ -954,11 +954,12 @@ template <class T> bool gemm_pair(Mat<const T> A, Mat<const T> B, Mat<T> C, bool
 
 // A product of few terms, C = A @ B (+ C) with K of at most kFewTerms and a C that fits in L2: tiles would spend their
 // time on beginnings and ends (two rows, dW 512x512, float32: 33 us, so 18; 1000x10 2.0 us, so 0.7). The same order of
-// sums. kTerms at a time, because then their factors for kOuterRows rows of C stay in registers.
+// sums. kTerms at a time, because then their factors for kOuterRows rows of C stay in registers. More than two terms
+// walk through C twice and more, which pays while it lies near (784x625 with 8 rows: 104 us by tiles, 160 so).
 constexpr idx kFewTerms = 8;
 constexpr int kTerms = 4, kOuterRows = kVecBytes == 64 ? 4 : 2;
 template <class T> constexpr bool by_outer(idx M, idx N, idx K) {
-  return K > 0 && K <= kFewTerms && M * N * idx(sizeof(T)) < kLong &&
+  return K > 0 && K <= kFewTerms && M * N * idx(sizeof(T)) < (K <= 2 ? kLong : kLong / 2) &&
          (K <= kTerms || N <= lanes<T> || N >= 8 * lanes<T>);
 }
 template <class T, int K, int R> void outer_rows(Mat<const T> A, Mat<const T> B, Mat<T> C, idx i, bool resume) {
